@@ -1,0 +1,299 @@
+using System.Collections.Immutable;
+using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Reasoning;
+using AgentMetal.Runtime.Risk;
+
+namespace AgentMetal.Runtime.Execution;
+
+/// <summary>What the runtime lets an agent do with a resource; policy over the same pure functions.</summary>
+public enum Mode
+{
+    /// <summary>Plan and act.</summary>
+    Enforce,
+
+    /// <summary>Plan and show; act on nothing.</summary>
+    Propose,
+
+    /// <summary>Report differences only.</summary>
+    Observe,
+}
+
+/// <summary>Where a resource or a member stands.</summary>
+public enum ReconcilePhase
+{
+    /// <summary>No difference.</summary>
+    Converged,
+
+    /// <summary>Steps ran or will run next.</summary>
+    Converging,
+
+    /// <summary>It clears by itself.</summary>
+    Waiting,
+
+    /// <summary>Steps wait for a signature.</summary>
+    AwaitingApproval,
+
+    /// <summary>No tool can go on.</summary>
+    Stuck,
+
+    /// <summary>Remedies are exhausted or an undo stopped: a person is needed.</summary>
+    Escalated,
+
+    /// <summary>The world could not be read.</summary>
+    Unseen,
+}
+
+/// <param name="Key">The assignment or resource.</param>
+/// <param name="Request">Whose plan, and its bounds.</param>
+/// <param name="Goal">What is wanted; null = teardown.</param>
+/// <param name="Attempts">What was tried for this generation.</param>
+/// <param name="Open">A run that did not end, with its journal.</param>
+/// <param name="Mode">What is allowed.</param>
+/// <param name="NewRunId">Identifies the run that may be opened; unique per host.</param>
+public sealed record ReconcileInput<TGoal>(string Key, PlanRequest Request, TGoal? Goal, Attempts Attempts, OpenRun? Open, Mode Mode, string NewRunId)
+    where TGoal : class;
+
+/// <summary>What one reconcile found and did.</summary>
+public sealed record ReconcileReport
+{
+    /// <summary>Where it stands.</summary>
+    public required ReconcilePhase Phase { get; init; }
+
+    /// <summary>One line for people.</summary>
+    public string Summary { get; init; } = "";
+
+    /// <summary>What blocks it, for people; empty when nothing does.</summary>
+    public string Blocker { get; init; } = "";
+
+    /// <summary>All that is not as wanted.</summary>
+    public ImmutableArray<Difference> Differences { get; init; } = [];
+
+    /// <summary>Differences that no call answers now.</summary>
+    public ImmutableArray<BlockedDifference> Blocked { get; init; } = [];
+
+    /// <summary>Steps that wait for a signature, with those that wait for them; hashes bound to their nonces.</summary>
+    public ImmutableArray<Step> Held { get; init; } = [];
+
+    /// <summary>The plan's steps as they would run.</summary>
+    public ImmutableArray<Step> Steps { get; init; } = [];
+
+    /// <summary>The plan's outcome and hash.</summary>
+    public Outcome Outcome { get; init; }
+
+    /// <summary>The plan's hash.</summary>
+    public string PlanHash { get; init; } = "";
+
+    /// <summary>Choice points that were decided.</summary>
+    public int Questions { get; init; }
+
+    /// <summary>How the run ended, if one ran.</summary>
+    public ExecutionResult? Executed { get; init; }
+
+    /// <summary>Steps that were confirmed in this pass.</summary>
+    public int Completed { get; init; }
+
+    /// <summary>Look again after this; null = the default resync. Zero = at once.</summary>
+    public TimeSpan? Again { get; init; }
+
+    /// <summary>Look again with back-off.</summary>
+    public bool BackOff { get; init; }
+}
+
+/// <summary>
+/// One pass of the pipeline over one resource: resume what is open, look, plan, hold what needs a signature, run the rest. Converged is
+/// silent: it observes and writes nothing.
+/// </summary>
+public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IApprovalVerifier verifier, IReasoner reasoner, TimeProvider clock)
+    where TGoal : class
+{
+    private readonly Planner<TGoal, TState> _planner = new(agent);
+    private readonly Executor<TGoal, TState> _executor = new(agent, verifier, clock);
+
+    /// <summary>Holds the report once the sequence of effects has ended.</summary>
+    public sealed class Box
+    {
+        /// <summary>Set at the end.</summary>
+        public ReconcileReport? Report { get; set; }
+
+        /// <summary>The last state that was observed.</summary>
+        public TState? State { get; set; }
+    }
+
+    /// <summary>Looks and plans; changes nothing and writes nothing.</summary>
+    public IEnumerable<Effect> Preview(ReconcileInput<TGoal> input, Box box)
+    {
+        var look = new Observe<TState>();
+        yield return look;
+        if (look.Away is { } away) { box.Report = Unseen(away); yield break; }
+        box.State = look.State;
+        box.Report = Describe(Decide(input, look.State), look.State);
+    }
+
+    /// <summary>One pass.</summary>
+    public IEnumerable<Effect> Reconcile(ReconcileInput<TGoal> input, Box box)
+    {
+        if (input.Open is { } open)
+        {
+            foreach (var e in Resume(input, open, box)) yield return e;
+            yield break;
+        }
+        var look = new Observe<TState>();
+        yield return look;
+        if (look.Away is { } away) { box.Report = Unseen(away); yield break; }
+        box.State = look.State;
+
+        var plan = Decide(input, look.State);
+        var report = Describe(plan, look.State);
+        if (plan.Outcome == Outcome.Converged || input.Mode == Mode.Observe) { box.Report = report; yield break; }
+
+        var bound = plan.Steps;
+        if (input.Mode == Mode.Enforce || input.Mode == Mode.Propose)
+        {
+            foreach (var e in BindNonces(input.Request, plan.Steps, b => bound = b)) yield return e;
+        }
+        if (input.Mode == Mode.Propose) { box.Report = report with { Steps = bound, Held = bound, Phase = ReconcilePhase.AwaitingApproval, Blocker = "mode is propose" }; yield break; }
+
+        var refusals = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var step in bound.Where(s => Executor<TGoal, TState>.NeedsApproval(input.Request, s)))
+        {
+            var find = new FindApproval(step.Hash);
+            yield return find;
+            var verdict = verifier.Verify(input.Request.Subject, step, find.Found, clock.GetUtcNow());
+            if (!verdict.Allowed) refusals[step.Hash] = verdict.Why;
+        }
+        var held = HeldBy(bound, s => refusals.ContainsKey(s.Hash));
+        ImmutableArray<Step> run = [.. bound.Except(held)];
+        report = report with { Steps = bound, Held = held };
+        if (run.IsEmpty)
+        {
+            box.Report = held.IsEmpty ? report : report with { Phase = ReconcilePhase.AwaitingApproval, Blocker = HeldBlocker(held, refusals) };
+            yield break;
+        }
+        var record = new RunRecord(input.NewRunId, input.Key, input.Request.Subject, input.Request.GoalHash, plan.Hash, run, clock.GetUtcNow());
+        ImmutableArray<AuditEntry> audit = [new("Planned", AuditBody.Of(plan, record.RunId))];
+        if (!plan.BeyondQuestions.IsEmpty) audit = audit.Add(new("QuestionsBeyondLimit", AuditBody.Of(("rules", string.Join('\n', plan.BeyondQuestions)))));
+        yield return new Commit { Open = record, Audit = audit };
+        var execution = new Execution(record, []);
+        foreach (var e in _executor.Run(input.Request, plan.Goal, execution)) yield return e;
+        foreach (var e in Close(execution, box, report, held, refusals)) yield return e;
+    }
+
+    private IEnumerable<Effect> Resume(ReconcileInput<TGoal> input, OpenRun open, Box box)
+    {
+        var execution = new Execution(open.Run, open.Entries);
+        var same = open.Run.GoalHash == input.Request.GoalHash && open.Run.Subject == input.Request.Subject;
+        // A goal that has changed does not leave a step half done: the open one is finished (or undone), the rest is planned anew.
+        foreach (var e in _executor.Run(input.Request, input.Goal, execution, onlyOpenStep: !same)) yield return e;
+        var report = new ReconcileReport { Phase = ReconcilePhase.Converging, PlanHash = open.Run.PlanHash, Steps = open.Run.Steps };
+        foreach (var e in Close(execution, box, report, [], [])) yield return e;
+    }
+
+    private IEnumerable<Effect> Close(Execution execution, Box box, ReconcileReport report, ImmutableArray<Step> held, Dictionary<string, string> refusals)
+    {
+        var result = execution.Result!;
+        var completed = execution.Completed.ToList();
+        report = report with { Executed = result, Completed = completed.Count };
+        if (result.Ended == Ended.Away)
+        {
+            box.Report = report with { Phase = ReconcilePhase.Unseen, Blocker = result.Detail, BackOff = true }; // The run stays open.
+            yield break;
+        }
+        var at = clock.GetUtcNow();
+        var failed = result.Ended is Ended.Undone or Ended.UndoStopped ? result.At : null;
+        var attempts = completed.Where(s => s.Difference != failed?.Difference).DistinctBy(s => s.Difference)
+            .Select(s => new Attempt(s.Difference, s.Key, at, true)).ToImmutableArray();
+        if (failed is not null) attempts = attempts.Add(new(failed.Difference, failed.Key, at, false));
+        yield return new Commit { Close = execution.Run.RunId, Attempts = attempts, Audit = [new("RunEnded", AuditBody.Of(("run", execution.Run.RunId), ("ended", result.Ended.ToString()), ("detail", result.Detail)))] };
+        if (result.Ended == Ended.Moved && result.At is { } moved && Executor<TGoal, TState>.NeedsApproval(new(execution.Run.Subject, ""), moved))
+            yield return new Tell("ApprovalVoided", $"{moved.Text}: {result.Detail}", warning: true);
+        box.Report = result.Ended switch
+        {
+            Ended.Done when !held.IsEmpty => report with { Phase = ReconcilePhase.AwaitingApproval, Blocker = HeldBlocker(held, refusals), Again = TimeSpan.Zero },
+            Ended.Done => report with { Phase = ReconcilePhase.Converging, Again = TimeSpan.Zero },
+            Ended.Moved or Ended.RiskRose => report with { Phase = ReconcilePhase.Converging, Blocker = result.Detail, BackOff = true },
+            Ended.NotMyTurn => report with { Phase = ReconcilePhase.Waiting, Blocker = "waits for its turn: " + result.Detail, BackOff = true },
+            Ended.NeedsApproval => report with { Phase = ReconcilePhase.AwaitingApproval, Blocker = result.Detail, BackOff = true },
+            Ended.Undone => report with { Phase = ReconcilePhase.Converging, Blocker = result.Detail, BackOff = true },
+            Ended.UndoStopped => report with { Phase = ReconcilePhase.Escalated, Blocker = result.Detail, BackOff = true },
+            _ => throw new InvalidOperationException($"unexpected end {result.Ended}"),
+        };
+    }
+
+    private Plan<TGoal, TState> Decide(ReconcileInput<TGoal> input, TState state)
+    {
+        var decisions = ImmutableArray<Decision>.Empty;
+        while (true)
+        {
+            // Readings are empty until a reader exists: checks and readings are their own issue.
+            var plan = _planner.Plan(input.Request, input.Goal, state, input.Attempts, [], decisions);
+            if (plan.Outcome != Outcome.NeedsChoice) return plan;
+            decisions = decisions.Add(reasoner.Decide(plan.Question!));
+        }
+    }
+
+    private ReconcileReport Describe(Plan<TGoal, TState> plan, TState state)
+    {
+        var first = plan.Blocked.FirstOrDefault();
+        var retry = plan.Blocked.Where(b => b.RetryAfter is not null).Select(b => b.RetryAfter).Min();
+        return new()
+        {
+            Phase = plan.Outcome switch
+            {
+                Outcome.Converged => ReconcilePhase.Converged,
+                Outcome.Ready or Outcome.Partial when !plan.Steps.IsEmpty => ReconcilePhase.Converging,
+                Outcome.Waiting => ReconcilePhase.Waiting,
+                Outcome.Escalate => ReconcilePhase.Escalated,
+                _ => ReconcilePhase.Stuck,
+            },
+            Summary = agent.Summary(plan.Goal, state),
+            Blocker = first is null ? "" : first.Difference + ": " + string.Join("; ", first.Reasons.Distinct()),
+            Differences = plan.Differences,
+            Blocked = plan.Blocked,
+            Steps = plan.Steps,
+            Outcome = plan.Outcome,
+            PlanHash = plan.Hash,
+            Questions = plan.Decisions.Length,
+            Again = plan.Outcome == Outcome.Converged ? agent.ReviewAfter(plan.Goal, state) : retry,
+            BackOff = plan.Outcome is Outcome.Stuck or Outcome.Escalate,
+        };
+    }
+
+    private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Action<ImmutableArray<Step>> bound)
+    {
+        ImmutableArray<Step> asking = [.. steps.Where(s => s.Risk.Level == RiskLevel.Dangerous)];
+        if (asking.IsEmpty) yield break;
+        var preview = new Preview(asking);
+        yield return preview;
+        foreach (var voided in preview.Voided) yield return new Tell("ApprovalVoided", voided, warning: true);
+        var nonces = asking.Zip(preview.Nonces).ToDictionary(p => p.First.Index, p => p.Second);
+        bound([.. steps.Select(s => nonces.TryGetValue(s.Index, out var nonce) ? Hashes.Bind(request.Subject, s, nonce) : s)]);
+    }
+
+    /// <summary>Whole groups that hold a refused step, and whatever was built on them, until nothing more is drawn in.</summary>
+    private static ImmutableArray<Step> HeldBy(ImmutableArray<Step> steps, Func<Step, bool> refused)
+    {
+        var groups = steps.Where(refused).Select(s => s.Group).ToHashSet(StringComparer.Ordinal);
+        if (groups.Count == 0) return [];
+        while (true)
+        {
+            var before = groups.Count;
+            var changed = new HashSet<string>(StringComparer.Ordinal);
+            foreach (var step in steps)
+            {
+                if (!groups.Contains(step.Group) && step.Basis.Any(f => changed.Contains(f.Key))) groups.Add(step.Group);
+                if (groups.Contains(step.Group)) changed.UnionWith(step.Expect.Except(step.Basis).Select(f => f.Key));
+            }
+            if (groups.Count == before) return [.. steps.Where(s => groups.Contains(s.Group))];
+        }
+    }
+
+    private static string HeldBlocker(ImmutableArray<Step> held, Dictionary<string, string> refusals)
+    {
+        var first = held.First(s => refusals.ContainsKey(s.Hash));
+        return $"{refusals.Count} Dangerous {(refusals.Count == 1 ? "step waits" : "steps wait")} for a signed approval ({first.Text}): {refusals[first.Hash]}";
+    }
+
+    private static ReconcileReport Unseen(string why) => new() { Phase = ReconcilePhase.Unseen, Blocker = why, BackOff = true };
+}

@@ -1,0 +1,106 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+
+namespace AgentMetal.Runtime.Local;
+
+/// <summary>
+/// The host's own socket, for when there is no coordinator: one JSON request line, one JSON answer, then the connection closes.
+/// Only root may connect (mode 0600).
+/// </summary>
+public static class LocalSocket
+{
+    /// <summary>The default path.</summary>
+    public const string DefaultPath = "/run/agentmetal/agent.sock";
+
+    /// <summary>A request line is at most this long, in bytes.</summary>
+    public const int MaxRequest = 256 * 1024;
+}
+
+/// <param name="Call">"status", "why", "approve".</param>
+/// <param name="Resource">For why: "redis/sessions" or "Redis default/sessions".</param>
+/// <param name="Approval">For approve: an approval carried to the host by hand.</param>
+public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null);
+
+/// <summary>An approval as it is carried by hand; the host verifies it as any.</summary>
+public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature);
+
+/// <summary>What the host knows.</summary>
+public sealed record LocalAnswer
+{
+    /// <summary>Set when the request could not be served; the rest is empty.</summary>
+    public string? Error { get; init; }
+
+    /// <summary>This host.</summary>
+    public LocalNode? Node { get; init; }
+
+    /// <summary>The link to the coordinator.</summary>
+    public LocalLink? Link { get; init; }
+
+    /// <summary>Members assigned to this host.</summary>
+    public ImmutableArray<LocalMember> Members { get; init; } = [];
+}
+
+/// <summary>This host.</summary>
+public sealed record LocalNode(string Name, string Uid, string Version, long StartedUnixMs, long CertificateExpiresUnixMs, int ApproverSetVersion, string StoreId, long Revision);
+
+/// <param name="State">"Attached" or "Away".</param>
+/// <param name="SinceUnixMs">Since when.</param>
+/// <param name="Detail">The last error when away.</param>
+/// <param name="NextTryUnixMs">0 when attached.</param>
+public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs);
+
+/// <summary>One member.</summary>
+public sealed record LocalMember
+{
+    /// <summary>{node-uid}/{kind}/{resource-uid}/{ordinal}.</summary>
+    public required string Key { get; init; }
+
+    /// <summary>"Redis default/sessions".</summary>
+    public required string Resource { get; init; }
+
+    /// <summary>Which member.</summary>
+    public required int Ordinal { get; init; }
+
+    /// <summary>Of the assignment.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Converged, Converging, Waiting, AwaitingApproval, Stuck, Escalated, Unseen, Unsupported.</summary>
+    public required string Phase { get; init; }
+
+    /// <summary>One line.</summary>
+    public string Summary { get; init; } = "";
+
+    /// <summary>What blocks it; empty when nothing does.</summary>
+    public string Blocker { get; init; } = "";
+
+    /// <summary>When the phase began.</summary>
+    public long SinceUnixMs { get; init; }
+
+    /// <summary>When it is looked at again; 0 = on a signal or the resync.</summary>
+    public long RetryUnixMs { get; init; }
+
+    /// <summary>What a person can do.</summary>
+    public string NextCommand { get; init; } = "";
+
+    /// <summary>All that is not as wanted, in words.</summary>
+    public ImmutableArray<string> Differences { get; init; } = [];
+
+    /// <summary>Steps that wait for a signature.</summary>
+    public ImmutableArray<LocalHeldStep> Held { get; init; } = [];
+
+    /// <summary>The last events, newest first, at most 20.</summary>
+    public ImmutableArray<LocalEvent> Events { get; init; } = [];
+}
+
+/// <summary>A step that waits for a signature.</summary>
+public sealed record LocalHeldStep(string Hash, string Text, string Risk, ImmutableArray<string> Reasons);
+
+/// <summary>Something that happened.</summary>
+public sealed record LocalEvent(long AtUnixMs, string Reason, string Message, bool Warning);
+
+/// <summary>Serialises the socket's messages.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(LocalRequest))]
+[JsonSerializable(typeof(LocalAnswer))]
+[JsonSerializable(typeof(LocalApproval))]
+public sealed partial class LocalJson : JsonSerializerContext;

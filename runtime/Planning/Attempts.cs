@@ -1,0 +1,46 @@
+using System.Collections.Immutable;
+
+namespace AgentMetal.Runtime.Planning;
+
+/// <summary>One remedy that was tried.</summary>
+/// <param name="Difference">The difference's key.</param>
+/// <param name="StepKey">tool(args).</param>
+/// <param name="At">When it ended.</param>
+/// <param name="Worked">Confirmed by the expected facts.</param>
+public sealed record Attempt(string Difference, string StepKey, DateTimeOffset At, bool Worked);
+
+/// <summary>
+/// What was tried, kept by the runtime per resource (bounded, pruned by age); an input of the planner beside State, so agents neither
+/// store nor forge it. A remedy that failed is not offered again inside the window; a difference that returns too often is damped.
+/// </summary>
+/// <param name="Log">At most 256 attempts, oldest first.</param>
+/// <param name="Now">The time of planning.</param>
+/// <param name="MaxFailures">Failures of one remedy for one difference before it is no longer offered (2).</param>
+/// <param name="MaxReturns">Successes for one difference before its return means somebody else is undoing it (8).</param>
+/// <param name="Window">How long an attempt counts; null = one hour.</param>
+public sealed record Attempts(ImmutableArray<Attempt> Log, DateTimeOffset Now, int MaxFailures = 2, int MaxReturns = 8, TimeSpan? Window = null)
+{
+    /// <summary>The most attempts kept per resource.</summary>
+    public const int Capacity = 256;
+
+    private TimeSpan Span => Window ?? TimeSpan.FromHours(1);
+
+    /// <summary>Nothing was tried.</summary>
+    public static Attempts None(DateTimeOffset now) => new([], now);
+
+    /// <summary>With one more, pruned by age and count.</summary>
+    public Attempts Add(string difference, string key, bool worked, DateTimeOffset at) =>
+        this with { Log = [.. Log.Where(a => at - a.At < Span).TakeLast(Capacity - 1), new(difference, key, at, worked)], Now = at };
+
+    /// <summary>This remedy failed too often for this difference.</summary>
+    public bool Exhausted(string difference, string key) =>
+        !Log.IsEmpty && Log.Count(a => !a.Worked && a.StepKey == key && a.Difference == difference && Now - a.At < Span) >= MaxFailures;
+
+    /// <summary>It "worked" again and again and the difference is back again and again: somebody else is undoing it.</summary>
+    public bool Flapping(string difference) =>
+        !Log.IsEmpty && Log.Count(a => a.Worked && a.Difference == difference && Now - a.At < Span) >= MaxReturns;
+
+    /// <summary>When the oldest attempt that damps this difference leaves the window; null if nothing damps it.</summary>
+    public DateTimeOffset? OpensAt(string difference) =>
+        Log.Where(a => a.Difference == difference && Now - a.At < Span).Select(a => (DateTimeOffset?)(a.At + Span)).FirstOrDefault();
+}
