@@ -1,0 +1,30 @@
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+/// <summary>
+/// The node half of an agent: it reads a goal from an assignment and provides the agent (with its writers), the observer (readers only) and
+/// what to watch. Instances made for one input are used for one pass and hold no state between passes.
+/// </summary>
+internal abstract class MemberAgent<TGoal, TState>
+    where TGoal : class
+{
+    /// <summary>"Redis".</summary>
+    public abstract string Kind { get; }
+
+    /// <summary>Parses and checks the spec; an absent member has a null goal and no errors.</summary>
+    public abstract GoalResult<TGoal> ReadGoal(MemberInput input);
+
+    /// <summary>The agent with tools that act on this member.</summary>
+    public abstract Agent<TGoal, TState> AgentFor(MemberInput input);
+
+    /// <summary>Reads this member and what it can see of its peers.</summary>
+    public abstract IStateObserver<TState> ObserverFor(MemberInput input);
+
+    /// <summary>What to watch between two looks.</summary>
+    public abstract MemberWatch WatchFor(MemberInput input);
+
+    /// <summary>Whether nothing of the member is left on this host; then "absent" is acknowledged.</summary>
+    public abstract bool IsGone(TState state);
+}

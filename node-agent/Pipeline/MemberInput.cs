@@ -1,0 +1,74 @@
+using System.Collections.Immutable;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+/// <summary>Where a member of the same resource can be reached.</summary>
+/// <param name="Ordinal">Which member.</param>
+/// <param name="NodeUid">Its host.</param>
+/// <param name="NodeName">For people.</param>
+/// <param name="Address">IP address or name; hostile until parsed.</param>
+/// <param name="Port">1..65535.</param>
+internal sealed record PeerAddress(int Ordinal, string NodeUid, string NodeName, string Address, int Port);
+
+/// <summary>One assignment as its agent sees it: one member's share of a resource on this host.</summary>
+internal sealed record MemberInput
+{
+    /// <summary>{node-uid}/{kind}/{resource-uid}/{ordinal}.</summary>
+    public required string Key { get; init; }
+
+    /// <summary>"Redis default/sessions".</summary>
+    public required string ResourceKey { get; init; }
+
+    public required string Project { get; init; }
+    public required string Name { get; init; }
+    public required string ResourceUid { get; init; }
+    public required int Ordinal { get; init; }
+    public required long Generation { get; init; }
+
+    /// <summary>Canonical JSON of the resource's spec.</summary>
+    public required ReadOnlyMemory<byte> Spec { get; init; }
+
+    /// <summary>Desired: absent.</summary>
+    public bool Absent { get; init; }
+
+    /// <summary>The whole resource goes, not only this member.</summary>
+    public bool Teardown { get; init; }
+
+    /// <summary>Nothing that loses data is allowed.</summary>
+    public bool Protect { get; init; }
+
+    /// <summary>Every member, this one included, by ordinal.</summary>
+    public ImmutableArray<PeerAddress> Peers { get; init; } = [];
+
+    /// <summary>The ordinal that a person wants as primary.</summary>
+    public int PrimaryOrdinal { get; init; }
+
+    /// <summary>Values that never appear in facts, arguments, logs or the audit.</summary>
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> Secrets { get; init; } = ImmutableDictionary<string, ReadOnlyMemory<byte>>.Empty;
+
+    public required string NodeUid { get; init; }
+
+    /// <summary>Name of an existing thing to take over; empty = none.</summary>
+    public string Adopt { get; init; } = "";
+}
+
+/// <param name="Path">spec.persistence.appendfsync.</param>
+/// <param name="Message">What is wrong and how to fix it.</param>
+internal sealed record SpecError(string Path, string Message);
+
+/// <summary>What is wanted (null goal without errors = teardown), or why this build cannot do it.</summary>
+internal sealed record GoalResult<TGoal>(TGoal? Goal, ImmutableArray<SpecError> Errors)
+    where TGoal : class
+{
+    public static GoalResult<TGoal> Of(TGoal? goal) => new(goal, []);
+    public static GoalResult<TGoal> Unsupported(params ImmutableArray<SpecError> errors) => new(null, errors);
+}
+
+/// <summary>What to watch between two looks, so that a converged member costs nothing but its probe.</summary>
+/// <param name="Units">systemd units whose signals mean "look".</param>
+/// <param name="Paths">Files and directories whose change means "look" (inotify).</param>
+/// <param name="ProbeAsync">
+/// One light round trip; returns a fingerprint (role, link, live settings, "hung", "refused"). A fingerprint that differs from the one after
+/// the last look means "look". It has its own deadline of at most two seconds and does not throw for a server that is down.
+/// </param>
+internal sealed record MemberWatch(ImmutableArray<string> Units, ImmutableArray<string> Paths, Func<CancellationToken, ValueTask<string>>? ProbeAsync);
