@@ -1,0 +1,136 @@
+#!/bin/bash
+# Prints the directory of the root filesystem that every host of the lab shares, and builds it first when it is missing.
+# It lies outside the clone, under ${AGENTMETAL_CACHE:-$HOME/.cache/agentmetal}, and its name is a hash of this script,
+# so that a changed package list is a new directory and nobody boots from a stale one. Packages come from wherever this
+# machine's own apt takes them. About 60 s the first time, a few milliseconds after that.
+#
+#   rootfs.sh          print the directory (build it if needed; progress goes to standard error)
+#   rootfs.sh --tools  only install the tools that the lab needs on this machine
+#   rootfs.sh --path   print where it would be, build nothing
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+cache=${AGENTMETAL_CACHE:-${HOME:-/root}/.cache/agentmetal}
+build_limit_s=900
+
+# What PID 1 and the lab itself need.
+base=systemd,systemd-sysv,dbus,libsystemd0,libnss-systemd,udev,kmod,apt,procps,netbase,iproute2,nftables,iputils-ping
+base=$base,ca-certificates,openssl,curl,socat,conntrack,tcpdump,bridge-utils,sqlite3,libstdc++6,zlib1g
+# Servers that agents manage, and the peers that the benchmarks run beside us. All of them are disabled, none is masked.
+servers=redis-server,redis-tools,etcd-server,etcd-client,prometheus-node-exporter,monit
+# Packages that stay installable with no network, from a repository inside the root filesystem.
+local_repository="redis-server redis-tools liblzf1 libjemalloc2 libatomic1"
+disabled="redis-server etcd prometheus-node-exporter monit"
+masked="systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket systemd-udevd-control.socket
+  systemd-networkd-wait-online.service getty.target console-getty.service systemd-logind.service apt-daily.timer
+  apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer systemd-pstore.service systemd-sysctl.service"
+
+say() { echo "rootfs: $*" >&2; }
+die() { say "error: $*"; exit 1; }
+
+hash=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-16)
+target=$cache/rootfs-$hash
+
+install_tools() {
+  local missing=() pair
+  for pair in mmdebstrap:mmdebstrap ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux flock:util-linux \
+    setsid:util-linux mount:mount ps:procps; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  [ "$(id -u)" = 0 ] || die "these packages are missing and only root can install them: ${missing[*]}"
+  command -v apt-get >/dev/null || die "these packages are missing and this machine has no apt-get: ${missing[*]}"
+  say "installing ${missing[*]}"
+  local apt=(timeout "$build_limit_s" apt-get -o DPkg::Lock::Timeout=300 -q -y)
+  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 && return 0
+  # The lists of a fresh machine are often empty: fetch them and try once more.
+  "${apt[@]}" update >&2 || die "apt-get update failed"
+  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 \
+    || die "apt-get could not install ${missing[*]}"
+}
+
+# Runs outside the new root, after the packages are in: $1 is the new root.
+customize() {
+  local root=$1 unit deb repository=$1/var/lib/lab-repository
+  for unit in $disabled; do chroot "$root" systemctl disable --quiet "$unit" >&2; done
+  # shellcheck disable=SC2086 # a list of words
+  chroot "$root" systemctl mask --quiet $masked >&2
+  chroot "$root" systemctl set-default --quiet multi-user.target >&2
+  # An empty file, not a missing one: systemd then mints an id without treating the boot as the first of its life.
+  : >"$root/etc/machine-id"
+  chroot "$root" passwd -q -d root >&2
+  mkdir -p "$repository"
+  for deb in $local_repository; do
+    find "$root/var/cache/apt/archives" -maxdepth 1 -name "${deb}_*.deb" -exec cp {} "$repository/" \;
+  done
+  [ -n "$(find "$repository" -name 'redis-server_*.deb')" ] || die "the archive of redis-server was not kept by apt"
+  for deb in "$repository"/*.deb; do
+    dpkg-deb -f "$deb"
+    echo "Filename: ./${deb##*/}"
+    echo "Size: $(stat -c %s "$deb")"
+    echo "SHA256: $(sha256sum "$deb" | cut -d' ' -f1)"
+    echo
+  done >"$repository/Packages"
+}
+
+# Runs on the finished tree: hosts know the local repository and no other, so that an install on a host never leaves it.
+seal() {
+  local root=$1
+  rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/var/lib/apt/lists/*
+  # What the machine needs to reach its archives is no business of the hosts.
+  rm -f "$root"/etc/apt/apt.conf.d/99mmdebstrap "$root"/etc/apt/auth.conf.d/*
+  echo 'deb [trusted=yes] file:/var/lib/lab-repository ./' >"$root/etc/apt/sources.list"
+  chroot "$root" apt-get -qq update >&2
+  : >"$root/etc/resolv.conf"
+  printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n' >"$root/etc/hosts"
+}
+
+build() {
+  local sources=() options=() file key value partial
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list; do
+    [ -s "$file" ] && sources+=("$file")
+  done
+  [ ${#sources[@]} -gt 0 ] || die "this machine has no apt sources in /etc/apt"
+  # Settings of this machine without which its sources may not be readable.
+  for key in Acquire::Check-Valid-Until Acquire::http::Proxy Acquire::https::Proxy; do
+    value=; eval "$(apt-config shell value "$key")"
+    [ -n "$value" ] && options+=("--aptopt=$key \"$value\"")
+  done
+  local suite; suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  [ -n "$suite" ] || die "/etc/os-release names no VERSION_CODENAME"
+  partial=$(mktemp -d "$cache/partial.XXXXXX")
+  # The trap must see the value now: the variable is gone when it runs.
+  # shellcheck disable=SC2064
+  trap "rm -rf --one-file-system '$partial'" EXIT
+  say "building $target from this machine's apt sources ($suite)"
+  export LAB_ROOTFS_HOOK=1
+  timeout "$build_limit_s" mmdebstrap --quiet --variant=minbase --mode=root --include="$base,$servers" \
+    --aptopt='APT::Install-Recommends "false"' ${options[@]+"${options[@]}"} \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook="bash $(printf %q "$self") --customize \"\$1\"" \
+    "$suite" "$partial/root" "${sources[@]}" </dev/null >&2 || die "mmdebstrap failed; its messages are above"
+  seal "$partial/root"
+  chmod 755 "$partial/root"
+  mv -T "$partial/root" "$target"
+}
+
+self=$(readlink -f "${BASH_SOURCE[0]}")
+case ${1:-} in
+--customize) customize "$2"; exit 0;;
+--tools) install_tools; exit 0;;
+--path) echo "$target"; exit 0;;
+'') ;;
+*) die "unknown argument $1 (want nothing, --tools or --path)";;
+esac
+
+install_tools
+if [ ! -d "$target" ]; then
+  [ "$(id -u)" = 0 ] || die "only root can build a root filesystem"
+  mkdir -p "$cache"
+  # The second of two callers waits here and then finds the directory.
+  exec 9>"$cache/rootfs.lock"
+  flock -w "$build_limit_s" 9 || die "another build held $cache/rootfs.lock for $build_limit_s s"
+  [ -d "$target" ] || build
+fi
+echo "$target"
