@@ -1,19 +1,8 @@
 using System.Collections.Immutable;
 using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Runtime.Approval;
-
-/// <summary>An operator's signature over step hashes, as it travels and is stored.</summary>
-/// <param name="StepHashes">Sorted, hex.</param>
-/// <param name="ResourceUid">Scope.</param>
-/// <param name="NodeUid">Scope.</param>
-/// <param name="Decision">"approve" or "deny".</param>
-/// <param name="Expires">After this it is void.</param>
-/// <param name="Reason">The operator's words.</param>
-/// <param name="KeyId">Hex SHA-256 of the approver's SubjectPublicKeyInfo.</param>
-/// <param name="Signature">ECDSA P-256, IEEE P1363, 64 bytes.</param>
-public sealed record SignedApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, DateTimeOffset Expires,
-    string Reason, string KeyId, ImmutableArray<byte> Signature);
 
 /// <param name="Allowed">Whether the step may run.</param>
 /// <param name="By">Names of the approvers, for the audit.</param>
@@ -24,5 +13,26 @@ public sealed record ApprovalVerdict(bool Allowed, string By, string Why);
 public interface IApprovalVerifier
 {
     /// <summary>Verifies against the approver set that the pinned root signed. Pure.</summary>
+    /// <param name="subject">Where the step would run: the scope of the signatures.</param>
+    /// <param name="step">With its nonce; the hash is computed anew here, never taken from the step.</param>
+    /// <param name="found">What is stored; hostile.</param>
+    /// <param name="now">Trusted time.</param>
     ApprovalVerdict Verify(PlanSubject subject, Step step, ImmutableArray<SignedApproval> found, DateTimeOffset now);
+}
+
+/// <summary>The rule of the fleet: enough distinct approvers of the current set, nobody against, none of it expired.</summary>
+/// <param name="current">The approver set in force, verified against the pinned root; null = none is known, and nothing Dangerous runs.</param>
+public sealed class ApprovalVerifier(Func<ApproverSet?> current) : IApprovalVerifier
+{
+    /// <inheritdoc />
+    public ApprovalVerdict Verify(PlanSubject subject, Step step, ImmutableArray<SignedApproval> found, DateTimeOffset now)
+    {
+        if (step.Nonce.Length == 0) return new(false, "", "the step has no nonce: it was not shown by this host");
+        if (found.IsDefaultOrEmpty) return new(false, "", "nobody has signed it yet");
+        if (current() is not { } set) return new(false, "", "this host has no approver set that the root signed");
+        var outcome = ApprovalRule.Judge(Hashes.Of(subject, step), found, new(subject.NodeUid, subject.ResourceUid), set, now);
+        if (!outcome.IsApproved)
+            return new(false, "", string.Join("; ", outcome.Ignored.Prepend(outcome.Problem!).Select(p => p.Message).Distinct(StringComparer.Ordinal)));
+        return new(true, string.Join(", ", outcome.Counted.Select(a => set.Find(a.KeyId)?.Name ?? a.KeyId).Order(StringComparer.Ordinal)), "");
+    }
 }

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Trust;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Planning;
 
