@@ -1,0 +1,146 @@
+using System.Diagnostics;
+using AgentMetal.Runtime.Execution;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+internal sealed partial class Controller
+{
+    private static readonly TimeSpan ProbeDeadline = TimeSpan.FromSeconds(3);
+
+    private async Task PassAsync(string key, MemberSlot slot)
+    {
+        var input = slot.Input;
+        var started = Stopwatch.GetTimestamp();
+        PassResult result;
+        try
+        {
+            var runner = slot.Runner ?? throw new NotSupportedException($"kind {input.Key.Split('/')[1]} is not in this build; kinds: {string.Join(", ", Kinds)}");
+            SetWatch(key, slot, runner, input);
+            // The baseline is taken before the look: what changes in between makes the next probe differ, and costs one more look at most.
+            slot.Fingerprint = await ProbeAsync(slot);
+            var open = await _state.OpenRunAsync(key, _stopping.Token);
+            var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
+            result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told)), _stopping.Token);
+            SetWatch(key, slot, runner, input);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested) { return; }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            LogPassFailed(_log, input.ResourceKey, input.Ordinal, e.Message, e is IOException or NotSupportedException ? null : e);
+            var phase = e is NotSupportedException ? ReconcilePhase.Stuck : ReconcilePhase.Unseen;
+            result = new(new() { Phase = phase, Blocker = e.Message, BackOff = true }, false, []);
+        }
+        Finish(key, slot, input, result, Stopwatch.GetElapsedTime(started));
+    }
+
+    private void Finish(string key, MemberSlot slot, MemberInput input, PassResult result, TimeSpan took)
+    {
+        MemberView before, view;
+        lock (_lock)
+        {
+            slot.Working = false;
+            var now = _clock.GetUtcNow();
+            var retryAt = Schedule(key, slot, result, now);
+            (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt));
+            slot.View = view;
+            if (_slots.ContainsKey(key)) _probes.Add(key, now + _options.Probe);
+        }
+        _workSignal.Release();
+        PassEnded?.Invoke(input.ResourceKey, result.Report.Phase, took);
+        if (!view.SaysTheSameAs(before)) Changed?.Invoke(view);
+    }
+
+    private DateTimeOffset? Schedule(string key, MemberSlot slot, PassResult result, DateTimeOffset now)
+    {
+        var report = result.Report;
+        if (report.Again == TimeSpan.Zero && ++slot.Immediate <= _options.MaxImmediate)
+        {
+            _work.Done(key, now, TimeSpan.Zero);
+            return now;
+        }
+        if (report.Phase == ReconcilePhase.Converged) slot.Immediate = 0;
+        if (report.BackOff || report.Again == TimeSpan.Zero) return _work.Retry(key, now, Random.Shared.NextDouble());
+        var again = report.Again ?? _options.Resync * (0.9 + (0.2 * Random.Shared.NextDouble()));
+        _work.Done(key, now, again);
+        return report.Phase == ReconcilePhase.Converged ? null : now + again;
+    }
+
+    private static MemberView ViewOf(MemberSlot slot, MemberInput input, PassResult result, DateTimeOffset now, DateTimeOffset? retryAt)
+    {
+        var (old, report) = (slot.View, result.Report);
+        var phase = result.Errors.IsEmpty ? report.Phase.ToString() : "Unsupported";
+        return old with
+        {
+            Input = input,
+            Phase = phase,
+            Summary = report.Summary.Length > 0 ? report.Summary : old.Summary,
+            Blocker = report.Blocker,
+            Since = phase == old.Phase ? old.Since : now,
+            RetryAt = retryAt,
+            Differences = report.Differences,
+            Held = report.Held,
+            Report = report,
+            Gone = result.Gone,
+            Errors = result.Errors,
+        };
+    }
+
+    private void Tell(MemberInput input, Tell told)
+    {
+        LogEvent(_log, input.ResourceKey, input.Ordinal, told.Reason, told.Message);
+        var happened = new MemberEvent(_clock.GetUtcNow(), told.Reason, told.Message, told.Warning);
+        lock (_lock)
+        {
+            if (_slots.TryGetValue(input.Key, out var slot))
+                slot.View = slot.View with { Events = [happened, .. slot.View.Events.Take(MemberSlot.MaxEvents - 1)] };
+        }
+        Happened?.Invoke(input, happened);
+    }
+
+    private void SetWatch(string key, MemberSlot slot, IMemberRunner runner, MemberInput input)
+    {
+        slot.Watch = runner.WatchFor(input);
+        _watches.Set(key, slot.Watch);
+    }
+
+    private async Task ProbeLoopAsync()
+    {
+        while (!_stopping.IsCancellationRequested)
+        {
+            MemberSlot? slot = null;
+            string key;
+            TimeSpan wait;
+            lock (_lock)
+            {
+                var now = _clock.GetUtcNow();
+                if (_probes.TryTake(now, out key)) slot = _slots.GetValueOrDefault(key);
+                wait = _probes.NextDue is { } due ? due - now : _options.Probe;
+            }
+            if (key.Length == 0)
+            {
+                try { await Task.Delay(TimeSpan.FromMilliseconds(Math.Clamp(wait.TotalMilliseconds, 10, _options.Probe.TotalMilliseconds)), _clock, _stopping.Token); }
+                catch (OperationCanceledException) { return; }
+                continue;
+            }
+            var seen = slot is { Working: false, Fingerprint: not null } ? await ProbeAsync(slot) : null;
+            var changed = false;
+            lock (_lock)
+            {
+                // A pass that began meanwhile has taken its own baseline.
+                changed = slot is { Working: false } && seen is not null && seen != slot.Fingerprint;
+                if (slot is not null) _probes.Done(key, _clock.GetUtcNow(), _options.Probe * (0.95 + (0.1 * Random.Shared.NextDouble())));
+                else _probes.Done(key, _clock.GetUtcNow());
+            }
+            if (changed) Wake(key);
+        }
+    }
+
+    private async Task<string?> ProbeAsync(MemberSlot slot)
+    {
+        if (slot.Watch?.ProbeAsync is not { } probe) return null;
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
+        deadline.CancelAfter(ProbeDeadline);
+        try { return await probe(deadline.Token); }
+        catch (OperationCanceledException) when (!_stopping.IsCancellationRequested) { return "late"; }
+    }
+}

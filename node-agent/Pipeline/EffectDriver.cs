@@ -1,0 +1,88 @@
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+/// <summary>Durable answers to the engine's effects for one assignment; every call is one transaction.</summary>
+internal interface IPassStore
+{
+    /// <summary>Journal, audit, attempts and the consumption of an approval together, fsync'ed. False = the approval is not there or used.</summary>
+    /// <exception cref="IOException">Nothing was written.</exception>
+    ValueTask<bool> CommitAsync(Commit commit, CancellationToken stop);
+
+    /// <summary>Approvals that name the step and are not used yet.</summary>
+    ValueTask FindApprovalAsync(FindApproval find, CancellationToken stop);
+
+    /// <summary>Nonces of steps that wait for a signature; minted ones are journalled before they are returned.</summary>
+    ValueTask PreviewAsync(Preview preview, CancellationToken stop);
+}
+
+/// <summary>Locks shared with other hosts, granted by the coordinator.</summary>
+internal interface ITurns
+{
+    /// <summary>Null = granted; else who has it or why it cannot be asked for.</summary>
+    ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop);
+
+    void Release(string key);
+}
+
+/// <summary>Carries out the engine's effects one after another. Dropping it anywhere is a crash the journal knows.</summary>
+internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TState> observer, ITurns turns, Action<Tell> tell,
+    Func<TimeSpan, CancellationToken, Task> pause)
+{
+    private readonly List<string> _held = [];
+
+    /// <summary>Set by tests to end the process at a journal boundary; called before and after each commit.</summary>
+    public Func<string, Commit, ValueTask>? Boundary { get; init; }
+
+    public async Task RunAsync(IEnumerable<Effect> effects, CancellationToken stop)
+    {
+        try
+        {
+            foreach (var effect in effects)
+            {
+                // Between effects is the only place where a stop is obeyed; the journal holds what is under way.
+                stop.ThrowIfCancellationRequested();
+                await CarryOutAsync(effect, stop);
+            }
+        }
+        finally { ReleaseAll(); }
+    }
+
+    private async Task CarryOutAsync(Effect effect, CancellationToken stop)
+    {
+        switch (effect)
+        {
+            case Observe<TState> observe:
+                try { observe.State = await observer.ObserveAsync(stop); }
+                catch (WorldException e) { observe.Away = e.Message; }
+                break;
+            case Commit commit:
+                if (Boundary is not null) await Boundary("before", commit);
+                commit.Consumed = await store.CommitAsync(commit, stop);
+                if (Boundary is not null) await Boundary("after", commit);
+                break;
+            case FindApproval find: await store.FindApprovalAsync(find, stop); break;
+            case Preview preview: await store.PreviewAsync(preview, stop); break;
+            case TakeTurn turn:
+                turn.Refusal = await turns.TakeAsync(turn.Key, turn.Hold, stop) ?? "";
+                turn.Granted = turn.Refusal.Length == 0;
+                if (turn.Granted) _held.Add(turn.Key);
+                break;
+            case ReleaseTurns: ReleaseAll(); break;
+            case Apply<TState> apply:
+                try { await apply.Call.ApplyAsync(new ToolContext(apply.StepKey, apply.Outputs, stop)); }
+                catch (WorldException e) { apply.Refused = e.Message; }
+                break;
+            case Pause wait: await pause(wait.Span, stop); break;
+            case Tell told: tell(told); break;
+            default: throw new InvalidOperationException($"unknown effect {effect.GetType().Name}");
+        }
+    }
+
+    private void ReleaseAll()
+    {
+        foreach (var key in _held) turns.Release(key);
+        _held.Clear();
+    }
+}

@@ -1,0 +1,80 @@
+using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Reasoning;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+/// <summary>What a pass needs from the daemon.</summary>
+internal sealed record PassContext
+{
+    public required IPassStore Store { get; init; }
+    public required ITurns Turns { get; init; }
+    public required IApprovalVerifier Verifier { get; init; }
+    public required TimeProvider Clock { get; init; }
+    public required Attempts Attempts { get; init; }
+    public OpenRun? Open { get; init; }
+    public Mode Mode { get; init; } = Mode.Enforce;
+    public required string NewRunId { get; init; }
+    public required Action<Tell> Tell { get; init; }
+    public required Func<TimeSpan, CancellationToken, Task> Pause { get; init; }
+    public Func<string, Commit, ValueTask>? Boundary { get; init; }
+}
+
+/// <param name="Report">What was found and done.</param>
+/// <param name="Gone">Desired absent, and nothing is left.</param>
+/// <param name="Errors">The spec is not supported by this build; the last good goal keeps running.</param>
+internal sealed record PassResult(ReconcileReport Report, bool Gone, System.Collections.Immutable.ImmutableArray<SpecError> Errors);
+
+/// <summary>A member agent with its types closed over, as the controller sees it.</summary>
+internal interface IMemberRunner
+{
+    string Kind { get; }
+
+    Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop);
+
+    /// <summary>Observes and plans; changes and writes nothing.</summary>
+    Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop);
+
+    MemberWatch WatchFor(MemberInput input);
+}
+
+/// <summary>Closes a member agent's types, at registration, so that nothing is found by reflection.</summary>
+internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> agent) : IMemberRunner
+    where TGoal : class
+{
+    public string Kind => agent.Kind;
+
+    public MemberWatch WatchFor(MemberInput input) => agent.WatchFor(input);
+
+    public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop) => RunAsync(input, context, preview: false, stop);
+
+    public Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop) => RunAsync(input, context, preview: true, stop);
+
+    private async Task<PassResult> RunAsync(MemberInput input, PassContext context, bool preview, CancellationToken stop)
+    {
+        var goal = agent.ReadGoal(input);
+        if (!goal.Errors.IsEmpty)
+            return new(new() { Phase = ReconcilePhase.Stuck, Blocker = string.Join("; ", goal.Errors.Select(e => $"{e.Path}: {e.Message}")), BackOff = true }, false, goal.Errors);
+        var reconciler = new Reconciler<TGoal, TState>(agent.AgentFor(input), context.Verifier, new RulesReasoner(), context.Clock);
+        var request = new PlanRequest(new(input.NodeUid, input.ResourceUid, input.Generation), GoalHash(input), input.Protect) { Teardown = input.Teardown };
+        var box = new Reconciler<TGoal, TState>.Box();
+        var work = new ReconcileInput<TGoal>(input.Key, request, goal.Goal, context.Attempts, preview ? null : context.Open, context.Mode, context.NewRunId);
+        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary };
+        await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
+        var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
+        var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);
+        return new(report, gone, []);
+    }
+
+    /// <summary>Everything that makes up the goal; secrets only as a digest.</summary>
+    private static string GoalHash(MemberInput input)
+    {
+        var hash = new FieldHash("agentmetal/goal/v1").Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(input.Spec.Span)))
+            .Add(input.Ordinal).Add(input.PrimaryOrdinal).Add(input.Absent ? 1 : 0).Add(input.Teardown ? 1 : 0).Add(input.Protect ? 1 : 0).Add(input.Adopt);
+        foreach (var p in input.Peers) hash.Add(p.Ordinal).Add(p.NodeUid).Add(p.Address).Add(p.Port);
+        foreach (var (name, value) in input.Secrets.OrderBy(s => s.Key, StringComparer.Ordinal))
+            hash.Add(name).Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(value.Span)));
+        return hash.Hex();
+    }
+}

@@ -1,0 +1,51 @@
+using System.Collections.Immutable;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Pipeline;
+
+/// <summary>Something that happened to a member, for people.</summary>
+internal sealed record MemberEvent(DateTimeOffset At, string Reason, string Message, bool Warning);
+
+/// <summary>What is known of a member after its last pass; immutable, replaced as a whole.</summary>
+internal sealed record MemberView
+{
+    public required MemberInput Input { get; init; }
+    public required string Phase { get; init; }
+    public string Summary { get; init; } = "";
+    public string Blocker { get; init; } = "";
+    public DateTimeOffset Since { get; init; }
+    public DateTimeOffset? RetryAt { get; init; }
+    public ImmutableArray<Difference> Differences { get; init; } = [];
+    public ImmutableArray<Step> Held { get; init; } = [];
+    public ReconcileReport? Report { get; init; }
+    public bool Gone { get; init; }
+    public ImmutableArray<SpecError> Errors { get; init; } = [];
+
+    /// <summary>The newest first, at most 20.</summary>
+    public ImmutableArray<MemberEvent> Events { get; init; } = [];
+
+    public bool IsConverged => Phase == nameof(ReconcilePhase.Converged);
+
+    /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
+    public bool SaysTheSameAs(MemberView other) =>
+        Phase == other.Phase && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Input.Generation == other.Input.Generation
+        && Differences.SequenceEqual(other.Differences) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
+}
+
+/// <summary>A member's place in the controller; touched under the controller's lock.</summary>
+internal sealed class MemberSlot(MemberInput input, IMemberRunner? runner, DateTimeOffset now)
+{
+    public const int MaxEvents = 20;
+
+    public MemberInput Input { get; set; } = input;
+    public IMemberRunner? Runner { get; } = runner;
+    public MemberView View { get; set; } = new() { Input = input, Phase = nameof(ReconcilePhase.Converging), Summary = "not looked at yet", Since = now };
+    public MemberWatch? Watch { get; set; }
+    public string? Fingerprint { get; set; }
+    public bool Working { get; set; }
+    public int Immediate { get; set; }
+
+    /// <summary>Completed and replaced when something about this member changed; ends a step's wait early.</summary>
+    public TaskCompletionSource Woken { get; set; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+}
