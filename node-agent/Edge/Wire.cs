@@ -1,0 +1,199 @@
+using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
+using V1 = AgentMetal.Proto.V1;
+
+namespace AgentMetal.NodeAgent.Edge;
+
+/// <summary>Between the wire's messages and the daemon's records. What comes in is hostile: it is checked here, once.</summary>
+internal static class Wire
+{
+    /// <summary>Peers of one resource; a longer list is refused.</summary>
+    public const int MaxPeers = 64;
+
+    /// <summary>The member, or why the assignment is not one this host may act on.</summary>
+    public static (MemberInput? Input, string? Refusal) Read(V1.Assignment a, string nodeUid)
+    {
+        var parts = a.Key.Split('/');
+        if (parts.Length != 4 || parts[0] != nodeUid) return (null, $"assignment {a.Key}: its key does not begin with this node's uid");
+        if (parts[1] != a.Kind || parts[2] != a.ResourceUid || parts[3] != a.Ordinal.ToString()) return (null, $"assignment {a.Key}: its key says something else than its fields");
+        if (a.Peers.Count > MaxPeers) return (null, $"assignment {a.Key}: {a.Peers.Count} peers, at most {MaxPeers}");
+        if (!IsName(a.Project) || !IsName(a.Name)) return (null, $"assignment {a.Key}: project or name is not an RFC 1123 label of at most 63 characters");
+        foreach (var p in a.Peers)
+            if (p.Port is < 1 or > 65535 || !System.Net.IPAddress.TryParse(p.Address, out _)) return (null, $"assignment {a.Key}: peer {p.Ordinal} has no IP address and port");
+        return (new()
+        {
+            Key = a.Key,
+            ResourceKey = $"{a.Kind} {a.Project}/{a.Name}",
+            Project = a.Project,
+            Name = a.Name,
+            ResourceUid = a.ResourceUid,
+            Ordinal = a.Ordinal,
+            Generation = a.Generation,
+            Spec = a.Spec.Memory,
+            Absent = a.Absent,
+            Teardown = a.Teardown,
+            Protect = a.Protect,
+            Peers = [.. a.Peers.OrderBy(p => p.Ordinal).Select(p => new PeerAddress(p.Ordinal, p.NodeUid, p.NodeName, p.Address, p.Port))],
+            PrimaryOrdinal = a.PrimaryOrdinal,
+            Secrets = a.Secrets.ToImmutableDictionary(s => s.Key, s => s.Value.Memory, StringComparer.Ordinal),
+            NodeUid = nodeUid,
+            Adopt = a.Adopt,
+        }, null);
+    }
+
+    public static SignedApproval? Read(V1.Approval a)
+    {
+        if (SignedApproval.ParseDecision(a.Decision) is not { } decision) return null;
+        return new()
+        {
+            StepHashes = [.. a.StepHashes],
+            ResourceUid = a.ResourceUid,
+            NodeUid = a.NodeUid,
+            Decision = decision,
+            ExpiresUnixMs = a.ExpiresUnixMs,
+            Reason = a.Reason,
+            KeyId = a.KeyId,
+            Signature = a.Signature.ToByteArray(),
+        };
+    }
+
+    public static V1.Step ToProto(Step s, MemberInput input, string nodeName)
+    {
+        var step = new V1.Step
+        {
+            Index = s.Index,
+            Wave = s.Wave,
+            NodeUid = input.NodeUid,
+            NodeName = nodeName,
+            ResourceUid = input.ResourceUid,
+            Generation = input.Generation,
+            Nonce = s.Nonce,
+            Tool = s.Tool,
+            ToolVersion = s.ToolVersion,
+            Args = s.Args,
+            Risk = s.Risk.Level.ToString(),
+            LosesData = s.Risk.LosesData,
+            Undo = new() { Kind = s.Undo.Kind.ToString(), Tool = s.Undo.Call?.Tool ?? "", Args = s.Undo.Call?.Args ?? "", Why = s.Undo.Why },
+            Hash = s.Hash,
+            Why = s.Why,
+            Difference = s.Difference,
+            Group = s.Group,
+            Text = s.Text,
+            UndoText = s.UndoText,
+        };
+        step.RiskReasons.AddRange(s.Risk.Reasons);
+        step.Basis.AddRange(s.Basis.Select(f => new V1.Fact { Key = f.Key, Value = f.Value }));
+        step.Expect.AddRange(s.Expect.Select(f => new V1.Fact { Key = f.Key, Value = f.Value }));
+        return step;
+    }
+
+    public static V1.PlanSummary ToProto(ReconcileReport r, MemberInput input, string nodeName, ImmutableArray<Step> steps)
+    {
+        var plan = new V1.PlanSummary
+        {
+            Hash = r.PlanHash,
+            ResourceUid = input.ResourceUid,
+            ResourceKey = input.ResourceKey,
+            Generation = input.Generation,
+            NodeUid = input.NodeUid,
+            NodeName = nodeName,
+            Ordinal = input.Ordinal,
+            Outcome = r.Phase == ReconcilePhase.Unseen ? "Unseen" : r.Outcome.ToString(),
+            Questions = r.Questions,
+            Error = r.Phase == ReconcilePhase.Unseen ? r.Blocker : "",
+        };
+        plan.Steps.AddRange(steps.Select(s => ToProto(s, input, nodeName)));
+        plan.Differences.AddRange(r.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
+        foreach (var b in r.Blocked)
+        {
+            var blocked = new V1.Blocked { Difference = b.Difference, RetryAfterMs = (long)(b.RetryAfter?.TotalMilliseconds ?? 0), Exhausted = b.Exhausted };
+            blocked.Reasons.AddRange(b.Reasons);
+            plan.Blocked.Add(blocked);
+        }
+        return plan;
+    }
+
+    public static V1.MemberReport ToReport(MemberView v, string nodeName)
+    {
+        var self = v.Input.Peers.FirstOrDefault(p => p.Ordinal == v.Input.Ordinal);
+        var status = new V1.MemberStatus
+        {
+            Ordinal = v.Input.Ordinal,
+            NodeUid = v.Input.NodeUid,
+            NodeName = nodeName,
+            Address = self is null ? "" : $"{self.Address}:{self.Port}",
+            Phase = v.Gone ? "Absent" : v.Phase,
+            Summary = v.Summary,
+            ObservedGeneration = v.Input.Generation,
+            ReportedUnixMs = v.Since.ToUnixTimeMilliseconds(),
+        };
+        status.Conditions.Add(new V1.Condition
+        {
+            Type = "Ready",
+            Status = v.IsConverged ? "True" : v.Phase == nameof(ReconcilePhase.Unseen) ? "Unknown" : "False",
+            Reason = v.Phase,
+            Message = v.IsConverged ? v.Summary : v.Blocker.Length > 0 ? v.Blocker : FirstDifference(v),
+            SinceUnixMs = v.Since.ToUnixTimeMilliseconds(),
+            RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
+            NextCommand = NextCommand(v),
+        });
+        status.Drift.AddRange(v.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
+        return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone };
+    }
+
+    /// <summary>What a person can do; empty when nothing is to be done.</summary>
+    public static string NextCommand(MemberView v)
+    {
+        var name = $"{v.Input.ResourceKey.Split(' ')[0].ToLowerInvariant()} {v.Input.Name}";
+        return v.Phase switch
+        {
+            nameof(ReconcilePhase.Converged) => "",
+            nameof(ReconcilePhase.AwaitingApproval) => $"agentmetal approve {name.Replace(' ', '/')}",
+            nameof(ReconcilePhase.Unseen) or nameof(ReconcilePhase.Stuck) or nameof(ReconcilePhase.Escalated) or "Unsupported" => $"agentmetal describe {name}",
+            _ => $"agentmetal events --for {name.Replace(' ', '/')}",
+        };
+    }
+
+    public static V1.AuditRecord ToProto(Runtime.Audit.AuditRecord r) => new()
+    {
+        Chain = r.Chain,
+        Seq = r.Seq,
+        AtUnixMs = r.At.ToUnixTimeMilliseconds(),
+        Kind = r.Kind,
+        ResourceKey = r.ResourceKey,
+        Body = r.Body,
+        Previous = r.Previous,
+        Hash = r.Hash,
+    };
+
+    /// <summary>What this host signs to say that these steps are its own question.</summary>
+    public static V1.HeldPlan ToHeld(MemberView v, string nodeName, System.Security.Cryptography.ECDsa key, DateTimeOffset created, TimeSpan life)
+    {
+        var (from, until) = (created.ToUnixTimeMilliseconds(), (created + life).ToUnixTimeMilliseconds());
+        var held = new V1.HeldPlan { Assignment = v.Input.Key, CreatedUnixMs = from, ExpiresUnixMs = until };
+        held.Plan = v.Held.IsEmpty || v.Report is null
+            ? new() { NodeUid = v.Input.NodeUid, NodeName = nodeName, ResourceKey = v.Input.ResourceKey, ResourceUid = v.Input.ResourceUid }
+            : ToProto(v.Report, v.Input, nodeName, v.Held);
+        if (v.Held.IsEmpty) return held;
+        var claim = new HeldPlanClaim
+        {
+            NodeUid = v.Input.NodeUid,
+            Assignment = v.Input.Key,
+            PlanHash = held.Plan.Hash,
+            StepHashes = [.. v.Held.Select(s => s.Hash)],
+            CreatedUnixMs = from,
+            ExpiresUnixMs = until,
+        };
+        held.NodeSignature = ByteString.CopyFrom(claim.Sign(key));
+        return held;
+    }
+
+    private static string FirstDifference(MemberView v) => v.Differences.IsEmpty ? v.Summary : v.Differences[0].Text;
+
+    private static bool IsName(string text) =>
+        text.Length is > 0 and <= 63 && text[0] != '-' && text[^1] != '-' && text.All(c => c is (>= 'a' and <= 'z') or (>= '0' and <= '9') or '-');
+}
