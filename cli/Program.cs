@@ -1,4 +1,4 @@
-using System.CommandLine;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Rendering;
 
-var root = new RootCommand("Look at a fleet of bare-metal servers, and decide.");
-return root.Parse(args).Invoke();
+return await Root.RunAsync(Screen.Real(), args);

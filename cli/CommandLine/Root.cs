@@ -1,0 +1,45 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using AgentMetal.Cli.Rendering;
+
+namespace AgentMetal.Cli.CommandLine;
+
+/// <summary>The whole command line. Only what is built is here.</summary>
+internal static class Root
+{
+    internal static RootCommand Build(Screen screen)
+    {
+        var shell = new Shell(screen);
+        var root = new RootCommand("A fleet of bare-metal servers: declare, plan, approve, look.")
+        {
+            Get.GetCommand.Build(shell),
+            Nodes.NodesCommand.Build(shell),
+            Init.InitCommand.Build(shell),
+            JoinToken.JoinTokenCommand.Build(shell),
+            Version.VersionCommand.Build(shell),
+            HelpCommand.Build(screen),
+        };
+        shell.AddTo(root);
+        return root;
+    }
+
+    /// <summary>Parses and runs. Bad input is exit code 2 and one error line, never a page of help over it.</summary>
+    internal static async Task<int> RunAsync(Screen screen, string[] args, CancellationToken stop = default)
+    {
+        var parsed = Build(screen).Parse(args);
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction)
+        {
+            foreach (var error in parsed.Errors) screen.Note(Piece.Bad("error: "), error.Message);
+            screen.Note("  = next: ", $"agentmetal {PathOf(parsed)}--help");
+            return (int)ExitCode.BadInput;
+        }
+        return await parsed.InvokeAsync(new InvocationConfiguration { Output = screen.Out, Error = screen.Error, EnableDefaultExceptionHandler = false }, stop);
+    }
+
+    private static string PathOf(ParseResult parsed)
+    {
+        var path = "";
+        for (var at = parsed.CommandResult; at is { Command: not RootCommand }; at = at.Parent as System.CommandLine.Parsing.CommandResult) path = at.Command.Name + " " + path;
+        return path;
+    }
+}

@@ -1,0 +1,84 @@
+using System.CommandLine;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Completion;
+using AgentMetal.Cli.Output;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Proto.V1;
+
+namespace AgentMetal.Cli.Nodes;
+
+/// <summary>The hosts of the fleet.</summary>
+internal static class NodesCommand
+{
+    internal static Command Build(Shell shell)
+    {
+        var list = new Command("list", "Every host: is it here, what runs on it");
+        shell.Handle(list, (session, _, stop) => List(session, stop));
+        var name = new Argument<string>("NAME") { Description = "The host's name" };
+        name.CompletionSources.Add(Suggestions.Nodes(shell));
+        var describe = new Command("describe", "One host, all that is known") { name };
+        shell.Handle(describe, (session, parsed, stop) => Describe(session, parsed.GetRequiredValue(name), stop));
+        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe };
+        nodes.Aliases.Add("node");
+        shell.Handle(nodes, (session, _, stop) => List(session, stop));
+        return nodes;
+    }
+
+    private static async Task<ExitCode> List(Session session, CancellationToken stop)
+    {
+        var reply = await session.Client.ListNodesAsync(new ListNodesRequest(), session.Call(stop));
+        var nodes = reply.Nodes.OrderBy(n => n.Name, StringComparer.Ordinal).ToArray();
+        if (session.ForPrograms) Printer.Document(session, new ListDocument<NodeDocument>([.. nodes.Select(DocumentsOf.Node)]), DocumentJson.Default.ListDocumentNodeDocument);
+        else if (session.Format == OutputFormat.Name) foreach (var node in nodes) session.Screen.Line($"node/{node.Name}");
+        else if (nodes.Length == 0) session.Screen.Note("No host has joined. Let one in: agentmetal join-token create --name edge-1");
+        else TableOf(session, nodes).Write(session.Screen);
+        return ExitCode.Ok;
+    }
+
+    internal static Table TableOf(Session session, IEnumerable<Node> nodes)
+    {
+        var wide = session.Format == OutputFormat.Wide;
+        var table = new Table(new("NAME"), new("STATE"), new("MEMBERS"), new("SEEN"), new("VERSION"), new("LABELS", Overflow.Cut, 12),
+            new(wide ? "ADDRESS" : ""), new(wide ? "CERTIFICATE" : ""), new(wide ? "UID" : ""));
+        foreach (var n in nodes)
+        {
+            table.Add(n.Name, new(n.Liveness, ToneOf(n.Liveness)), $"{n.Converged}/{n.Members}", When.Age(n.LastSeenUnixMs, session.Screen.Clock), n.Version, Labels(n.Labels),
+                wide ? n.Addresses.FirstOrDefault() ?? "" : "", wide ? "ends " + When.Until(n.CertificateExpiresUnixMs, session.Screen.Clock) : "", wide ? n.Uid : "");
+        }
+        return table;
+    }
+
+    private static async Task<ExitCode> Describe(Session session, string name, CancellationToken stop)
+    {
+        var reply = await session.Client.ListNodesAsync(new ListNodesRequest { Name = name }, session.Call(stop));
+        var node = reply.Nodes.FirstOrDefault(n => n.Name == name || n.Uid == name)
+            ?? throw new CommandFailedException(new(ExitCode.NotFound, $"no host is called {name}", "see them: agentmetal nodes"));
+        if (session.ForPrograms)
+        {
+            Printer.Document(session, DocumentsOf.Node(node), DocumentJson.Default.NodeDocument);
+            return ExitCode.Ok;
+        }
+        var screen = session.Screen;
+        screen.Line(Piece.Strong(node.Name), $"   uid {node.Uid}   agentmetald {node.Version}");
+        var lines = new Table(new(""), new("", Overflow.Wrap, 20)) { Bare = true };
+        lines.Add("State", new(node.Liveness == "Attached" ? $"Attached, seen {When.ClockAndAge(node.LastSeenUnixMs, screen.Clock)}"
+            : $"{node.Liveness} since {When.ClockAndAge(node.LastSeenUnixMs, screen.Clock)}; what runs there keeps running", ToneOf(node.Liveness)));
+        lines.Add("Members", $"{node.Converged} of {node.Members} as wanted");
+        lines.Add("Addresses", string.Join(", ", node.Addresses));
+        lines.Add("Labels", Labels(node.Labels));
+        foreach (var (key, value) in node.Facts.OrderBy(f => f.Key, StringComparer.Ordinal)) lines.Add(key, value);
+        lines.Add("Joined", When.ClockAndAge(node.JoinedUnixMs, screen.Clock));
+        lines.Add("Certificate", "ends " + When.Until(node.CertificateExpiresUnixMs, screen.Clock));
+        lines.Add("Audit", $"{node.AuditSeq} records");
+        foreach (var assignment in node.Assignments) lines.Add("Assignment", assignment);
+        lines.Write(screen);
+        if (node.Liveness != "Attached") screen.Line("Next       on the host: agentmetal local status   ·   journalctl -u agentmetald");
+        else screen.Line($"Next       agentmetal events --node {node.Name}   ·   agentmetal get all -A");
+        return ExitCode.Ok;
+    }
+
+    private static Tone ToneOf(string liveness) => liveness switch { "Attached" => Tone.Good, "Quarantined" => Tone.Bad, _ => Tone.Warn };
+
+    private static string Labels(IEnumerable<KeyValuePair<string, string>> labels) =>
+        string.Join(",", labels.OrderBy(l => l.Key, StringComparer.Ordinal).Select(l => $"{l.Key}={l.Value}"));
+}

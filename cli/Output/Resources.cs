@@ -1,0 +1,38 @@
+using AgentMetal.Proto.V1;
+
+namespace AgentMetal.Cli.Output;
+
+/// <summary>What a resource on the wire says about itself.</summary>
+internal static class Resources
+{
+    /// <summary>"Redis default/sessions".</summary>
+    internal static string Key(Resource? r) => r?.Metadata is { } meta ? $"{r.Kind} {ProjectOf(meta)}/{meta.Name}" : "";
+
+    internal static string ProjectOf(Metadata meta) => meta.Project.Length == 0 ? "default" : meta.Project;
+
+    /// <summary>"redis/sessions", as commands take it.</summary>
+    internal static string Short(Resource r) => $"{r.Kind.ToLowerInvariant()}/{r.Metadata.Name}";
+
+    internal static Condition? Find(Resource r, string type) => r.Status?.Conditions.FirstOrDefault(c => c.Type == type);
+
+    /// <summary>Ready counts only when it was said about this generation: right after a change the old answer still stands.</summary>
+    internal static bool IsReady(Resource r) =>
+        Find(r, "Ready")?.Status == "True" && r.Status.ObservedGeneration >= r.Metadata.Generation && r.Metadata.DeletedUnixMs == 0;
+
+    internal static bool AwaitsApproval(Resource r) =>
+        Find(r, "Approved")?.Status == "False" || r.Status?.Members.Any(m => m.Phase == "AwaitingApproval") == true;
+
+    /// <summary>One line: what blocks it, or where it runs.</summary>
+    internal static string Blocker(Resource r)
+    {
+        if (IsReady(r)) return "";
+        var condition = Find(r, "Ready") ?? r.Status?.Conditions.FirstOrDefault(c => c.Status != "True");
+        if (condition is { Message.Length: > 0 }) return condition.Message;
+        if (r.Metadata.DeletedUnixMs != 0) return "is being deleted";
+        return r.Status?.ObservedGeneration < r.Metadata.Generation ? "the change is on its way to the hosts" : condition?.Reason ?? "no host has reported yet";
+    }
+
+    /// <summary>"primary on edge-1, replica on edge-3".</summary>
+    internal static string Where(Resource r) => r.Status is null ? "" : string.Join(", ", r.Status.Members.OrderBy(m => m.Ordinal).Select(m =>
+        m.Summary.Length == 0 ? m.NodeName : $"{m.Summary.Split(',')[0]} on {m.NodeName}"));
+}
