@@ -271,7 +271,8 @@ drop_around() { # NAME MATCH...
 }
 loss() {
   [[ $2 =~ ^[0-9]+$ && $2 -le 100 ]] || die "loss $1 $2: want a percentage from 0 to 100"
-  drop_around "$1" numgen random mod 100 lt "$2"
+  # numgen counts from 0 to 99, so that nft knows no "less than 100".
+  case $2 in 0) ;; 100) drop_around "$1";; *) drop_around "$1" numgen random mod 100 lt "$2";; esac
 }
 heal() { nft flush table bridge "$bridge"; }
 

@@ -1,0 +1,158 @@
+using System.Collections.Immutable;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Local;
+using AgentMetal.Runtime.Trust;
+using Microsoft.Extensions.Logging;
+
+namespace AgentMetal.NodeAgent.Edge;
+
+/// <summary>What the socket answers from.</summary>
+internal sealed record LocalSources
+{
+    public required Func<LocalNode> Node { get; init; }
+    public required Func<LinkView> Link { get; init; }
+    public required Func<ImmutableArray<MemberView>> Members { get; init; }
+
+    /// <summary>Stores an approval carried by hand; the executor verifies it as any.</summary>
+    public required Func<SignedApproval, CancellationToken, Task> Approve { get; init; }
+}
+
+/// <summary>
+/// The host's own socket: what runs here and why not, without a coordinator. One request line, one answer, closed. The socket's mode is 0600:
+/// only root asks.
+/// </summary>
+internal sealed partial class LocalServer(string path, LocalSources sources, ILogger<LocalServer> log)
+{
+    private const int MaxClients = 8;
+    private static readonly TimeSpan ClientDeadline = TimeSpan.FromSeconds(5);
+
+    public async Task RunAsync(CancellationToken stop)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.Delete(path); // A socket of an earlier daemon: systemd starts one of us at a time.
+        using var listener = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        listener.Bind(new UnixDomainSocketEndPoint(path));
+        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        listener.Listen(MaxClients);
+        using var clients = new SemaphoreSlim(MaxClients);
+        while (!stop.IsCancellationRequested)
+        {
+            Socket client;
+            try
+            {
+                await clients.WaitAsync(stop);
+                client = await listener.AcceptAsync(stop);
+            }
+            catch (OperationCanceledException) { break; }
+            _ = ServeAsync(client, stop).ContinueWith(_ => clients.Release(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
+        File.Delete(path);
+    }
+
+    private async Task ServeAsync(Socket client, CancellationToken stop)
+    {
+        using var connection = client;
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(stop);
+        deadline.CancelAfter(ClientDeadline);
+        try
+        {
+            var line = await ReadLineAsync(connection, deadline.Token);
+            var answer = line is null ? new LocalAnswer { Error = $"the request is longer than {LocalSocket.MaxRequest} bytes" } : await AnswerAsync(line, deadline.Token);
+            var bytes = JsonSerializer.SerializeToUtf8Bytes(answer, LocalJson.Default.LocalAnswer);
+            for (var sent = 0; sent < bytes.Length;) sent += await connection.SendAsync(bytes.AsMemory(sent), deadline.Token);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException) { LogClient(log, e.Message); }
+    }
+
+    private async Task<LocalAnswer> AnswerAsync(string line, CancellationToken stop)
+    {
+        LocalRequest? request;
+        try { request = JsonSerializer.Deserialize(line, LocalJson.Default.LocalRequest); }
+        catch (JsonException e) { return new() { Error = "not a request: " + e.Message }; }
+        switch (request?.Call)
+        {
+            case "status": return Describe(sources.Members());
+            case "why":
+                var found = sources.Members().Where(m => Names(m.Input, request.Resource ?? "")).ToImmutableArray();
+                return found.IsEmpty
+                    ? new() { Error = $"no member of \"{request.Resource}\" on this host; see: agentmetal local status" }
+                    : Describe(found);
+            case "approve": return await ApproveAsync(request.Approval, stop);
+            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, approve" };
+        }
+    }
+
+    private async Task<LocalAnswer> ApproveAsync(LocalApproval? a, CancellationToken stop)
+    {
+        if (a is null || SignedApproval.ParseDecision(a.Decision) is not { } decision) return new() { Error = "approval: decision must be approve or deny" };
+        await sources.Approve(new()
+        {
+            StepHashes = a.StepHashes,
+            ResourceUid = a.ResourceUid,
+            NodeUid = a.NodeUid,
+            Decision = decision,
+            ExpiresUnixMs = a.ExpiresUnixMs,
+            Reason = a.Reason,
+            KeyId = a.KeyId,
+            Signature = a.Signature,
+        }, stop);
+        return Describe(sources.Members());
+    }
+
+    private LocalAnswer Describe(ImmutableArray<MemberView> members)
+    {
+        var link = sources.Link();
+        return new()
+        {
+            Node = sources.Node(),
+            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0),
+            Members = [.. members.Where(m => !m.Gone).Select(Describe)],
+        };
+    }
+
+    private static LocalMember Describe(MemberView v) => new()
+    {
+        Key = v.Input.Key,
+        Resource = v.Input.ResourceKey,
+        Ordinal = v.Input.Ordinal,
+        Generation = v.Input.Generation,
+        Phase = v.Phase,
+        Summary = v.Summary,
+        Blocker = v.Blocker,
+        SinceUnixMs = v.Since.ToUnixTimeMilliseconds(),
+        RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
+        NextCommand = Wire.NextCommand(v),
+        Differences = [.. v.Differences.Select(d => d.Text)],
+        Held = [.. v.Held.Select(s => new LocalHeldStep(s.Hash, s.Text, s.Risk.Level.ToString(), s.Risk.Reasons))],
+        Events = [.. v.Events.Select(e => new LocalEvent(e.At.ToUnixTimeMilliseconds(), e.Reason, e.Message, e.Warning))],
+    };
+
+    /// <summary>"redis/sessions", "redis/default/sessions", "Redis default/sessions" or "sessions".</summary>
+    private static bool Names(MemberInput input, string text)
+    {
+        var kind = input.ResourceKey.Split(' ')[0];
+        return text.Equals(input.ResourceKey, StringComparison.OrdinalIgnoreCase) || text == input.Name
+            || text.Equals($"{kind}/{input.Name}", StringComparison.OrdinalIgnoreCase)
+            || text.Equals($"{kind}/{input.Project}/{input.Name}", StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static async Task<string?> ReadLineAsync(Socket client, CancellationToken stop)
+    {
+        var buffer = new byte[4096];
+        var line = new MemoryStream();
+        while (line.Length <= LocalSocket.MaxRequest)
+        {
+            var read = await client.ReceiveAsync(buffer, stop);
+            if (read == 0) break;
+            line.Write(buffer, 0, read);
+            if (buffer.AsSpan(0, read).Contains((byte)'\n')) break;
+        }
+        return line.Length > LocalSocket.MaxRequest ? null : Encoding.UTF8.GetString(line.GetBuffer(), 0, (int)line.Length).TrimEnd('\n', '\r');
+    }
+
+    [LoggerMessage(EventId = 1201, Level = LogLevel.Debug, Message = "local client: {Why}")]
+    private static partial void LogClient(ILogger log, string why);
+}

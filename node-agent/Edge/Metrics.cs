@@ -1,0 +1,61 @@
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Execution;
+using Prometheus;
+
+namespace AgentMetal.NodeAgent.Edge;
+
+/// <summary>What Prometheus scrapes from a host, on loopback only. Names follow the Prometheus conventions (base units, _total).</summary>
+internal sealed class Metrics
+{
+    private readonly CollectorRegistry _registry = Prometheus.Metrics.NewCustomRegistry();
+    private readonly Counter _passes;
+    private readonly Histogram _duration;
+    private readonly Gauge _members;
+    private readonly Gauge _attached;
+    private readonly Counter _steps;
+    private readonly Gauge _held;
+
+    public Metrics(string version)
+    {
+        var factory = Prometheus.Metrics.WithCustomRegistry(_registry);
+        _passes = factory.CreateCounter("agentmetal_reconcile_total", "Passes of the pipeline, by the phase they ended in.", "kind", "phase");
+        _duration = factory.CreateHistogram("agentmetal_reconcile_duration_seconds", "How long a pass took.", new HistogramConfiguration
+        {
+            LabelNames = ["kind"],
+            Buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60],
+        });
+        _members = factory.CreateGauge("agentmetal_members", "Members on this host, by phase.", "phase");
+        _attached = factory.CreateGauge("agentmetal_coordinator_attached", "1 while the stream to the coordinator stands.");
+        _steps = factory.CreateCounter("agentmetal_events_total", "Events of members, by reason.", "reason");
+        _held = factory.CreateGauge("agentmetal_steps_held", "Steps that wait for a signature.");
+        factory.CreateGauge("agentmetal_build_info", "Always 1; the version is a label.", "version").WithLabels(version).Set(1);
+    }
+
+    public void Observe(Controller controller)
+    {
+        controller.PassEnded = (resource, phase, took) =>
+        {
+            var kind = resource.Split(' ')[0];
+            _passes.WithLabels(kind, phase.ToString()).Inc();
+            _duration.WithLabels(kind).Observe(took.TotalSeconds);
+        };
+        _registry.AddBeforeCollectCallback(() =>
+        {
+            var members = controller.Members;
+            foreach (var phase in Enum.GetNames<ReconcilePhase>()) _members.WithLabels(phase).Set(members.Count(m => m.Phase == phase));
+            _held.Set(members.Sum(m => m.Held.Length));
+        });
+    }
+
+    public void Attached(bool attached) => _attached.Set(attached ? 1 : 0);
+
+    public void Happened(MemberEvent e) => _steps.WithLabels(e.Reason).Inc();
+
+    /// <summary>Listens on a loopback address; nothing of a host listens in plaintext beyond it.</summary>
+    public IDisposable Serve(System.Net.IPEndPoint endpoint)
+    {
+        if (!System.Net.IPAddress.IsLoopback(endpoint.Address)) throw new ArgumentException($"metrics address {endpoint} is not a loopback address", nameof(endpoint));
+        var server = new MetricServer(endpoint.Address.ToString(), endpoint.Port, registry: _registry);
+        return server.Start();
+    }
+}
