@@ -4,7 +4,7 @@ namespace AgentMetal.NodeAgent.Host.Processes;
 internal interface IProcessRunner
 {
     /// <summary>
-    /// Runs a program to its end, or to the deadline, when its whole session is killed. Cancellation kills it too and
+    /// Runs a program to its end, or to the deadline, when its process group is killed. Cancellation kills it too and
     /// then throws <see cref="OperationCanceledException"/>.
     /// </summary>
     Task<ProcessOutcome> RunAsync(ProcessRequest request, CancellationToken ct);

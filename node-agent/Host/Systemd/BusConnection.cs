@@ -23,6 +23,7 @@ internal sealed class BusConnection : IAsyncDisposable
     private readonly List<BusMatch> _matches = [];
     private SdBusHandle? _bus;
     private bool _ready;
+    private bool _broken;
     private string _whyAway = "the bus was not reached yet";
 
     // Read by everyone.
@@ -47,7 +48,7 @@ internal sealed class BusConnection : IAsyncDisposable
 
     /// <summary>
     /// Calls a method and reads its reply on the bus's thread. A call made while the bus is away waits for it, within
-    /// the deadline. <paramref name="onSent"/> is unused by most; <paramref name="read"/> must not block.
+    /// the deadline. <paramref name="read"/> must not block.
     /// </summary>
     /// <exception cref="SystemdException">An error reply, a passed deadline, or a lost bus.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; whether it was carried out is unknown.</exception>
@@ -78,7 +79,7 @@ internal sealed class BusConnection : IAsyncDisposable
     {
         _matches.Add(match);
         if (_ready)
-            match.Install(_bus!);
+            _broken |= !match.Install(_bus!);
     }
 
     /// <summary>Takes a match rule away. Only on the bus's thread.</summary>
@@ -101,7 +102,7 @@ internal sealed class BusConnection : IAsyncDisposable
         _wakeUp.Signal();
         // The thread may have drained the inbox for the last time just before: then it is ours to end what came late.
         if (_ended.Task.IsCompleted)
-            EndInbox();
+            DrainInbox();
     }
 
     public async ValueTask DisposeAsync()
@@ -131,7 +132,7 @@ internal sealed class BusConnection : IAsyncDisposable
 
         _whyAway = "the connection was closed";
         _ended.SetResult();
-        EndInbox();
+        DrainInbox();
     }
 
     private bool TryOpen()
@@ -159,9 +160,11 @@ internal sealed class BusConnection : IAsyncDisposable
         while (!_stopping)
         {
             var result = SdBus.Process(_bus!, 0);
-            if (result < 0)
+            if (result < 0 || _broken)
             {
-                _whyAway = $"the bus at {_options.BusAddress} was lost (errno {-result})";
+                _whyAway = result < 0
+                    ? $"the bus at {_options.BusAddress} was lost (errno {-result})"
+                    : $"the bus at {_options.BusAddress} took no match rule";
                 return wasUp;
             }
 
@@ -189,8 +192,10 @@ internal sealed class BusConnection : IAsyncDisposable
     private void BecomeUp()
     {
         foreach (var match in _matches)
-            match.Install(_bus!);
+            _broken |= !match.Install(_bus!);
         OnUp();
+        // What OnUp asked for goes first, so that a call which waited for the bus finds the signals it needs enabled.
+        DrainInbox();
         foreach (var call in _calls)
             call.Send(_bus!);
     }
@@ -230,6 +235,7 @@ internal sealed class BusConnection : IAsyncDisposable
     {
         var wasReady = _ready;
         _ready = false;
+        _broken = false;
         foreach (var match in _matches)
             match.Uninstall();
         // What was sent may or may not have happened. What still waits may wait on for the next connection.
@@ -289,12 +295,6 @@ internal sealed class BusConnection : IAsyncDisposable
     }
 
     private void DrainInbox()
-    {
-        while (_inbox.TryDequeue(out var action))
-            action();
-    }
-
-    private void EndInbox()
     {
         while (_inbox.TryDequeue(out var action))
             action();

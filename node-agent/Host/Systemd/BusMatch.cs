@@ -16,15 +16,16 @@ internal sealed unsafe class BusMatch(string rule, Action<BusMessage> handler)
     /// Sends the rule. Rules and calls travel in order, so a call made afterwards is answered after the rule holds. A
     /// rule that the bus refuses makes the library drop the connection, which is how we would notice.
     /// </summary>
-    internal void Install(SdBusHandle bus)
+    /// <returns>False when it could not be sent: then the connection is of no use.</returns>
+    internal bool Install(SdBusHandle bus)
     {
         _self = GCHandle.Alloc(this);
         var result = SdBus.AddMatchAsync(bus, out _slot, rule, &OnSignal, 0, GCHandle.ToIntPtr(_self));
-        if (result < 0)
-        {
-            Uninstall();
-            throw new InvalidOperationException($"The match rule {rule} is not valid (errno {-result}).");
-        }
+        if (result >= 0)
+            return true;
+
+        Uninstall();
+        return false;
     }
 
     internal void Uninstall()
