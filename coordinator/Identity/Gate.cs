@@ -1,0 +1,57 @@
+using System.Security.Cryptography.X509Certificates;
+using AgentMetal.Runtime.Store;
+using AgentMetal.Runtime.Trust;
+
+namespace AgentMetal.Coordinator.Identity;
+
+/// <summary>
+/// Who may call what. TLS lets in whoever has a certificate of this fleet (<see cref="MayConnect"/>), also one that has just ended, so that Renew can be
+/// called; each service then asks for the role it serves, now and unrevoked.
+/// </summary>
+internal sealed class Gate(IStore store, IdentityBundle bundle, TimeProvider clock)
+{
+    /// <summary>For the handshake: any role, nodes also within the grace of Renew.</summary>
+    public bool MayConnect(X509Certificate2 certificate)
+    {
+        var identity = PeerIdentity.Read(certificate);
+        if (!identity.IsTrusted || identity.Value.Role == PeerRole.Coordinator)
+            return false;
+        var grace = identity.Value.Role == PeerRole.Node ? RenewalRule.ExpiredGrace : TimeSpan.Zero;
+        return Verify(bundle, certificate, identity.Value.Role, clock.GetUtcNow(), grace).IsTrusted;
+    }
+
+    /// <summary>For calls of people and their programs.</summary>
+    public Verdict<PeerIdentity> Operator(X509Certificate2? certificate) => certificate is null
+        ? Verdict<PeerIdentity>.Refuse(TrustProblemCode.WrongRole, "this call needs an operator's client certificate")
+        : Verify(bundle, certificate, PeerRole.Operator, clock.GetUtcNow(), TimeSpan.Zero);
+
+    /// <summary>For a node's stream: valid now, known and not revoked. Ask again while the stream lives: it must not outlive its certificate.</summary>
+    public async ValueTask<Verdict<PeerIdentity>> NodeAsync(X509Certificate2? certificate, CancellationToken cancel)
+    {
+        if (certificate is null)
+            return Verdict<PeerIdentity>.Refuse(TrustProblemCode.WrongRole, "this call needs a node's client certificate");
+        var peer = Verify(bundle, certificate, PeerRole.Node, clock.GetUtcNow(), TimeSpan.Zero);
+        if (!peer.IsTrusted)
+            return peer;
+        var node = (PeerIdentity.Node)peer.Value;
+        var stored = await Stored<NodeRecord>.ReadAsync(store, IdentityKeys.Node(node.Uid), IdentityJson.Default.NodeRecord, cancel);
+        return WhyNotKnown(stored.Record, node) is { } problem ? problem : peer;
+    }
+
+    internal static Verdict<PeerIdentity> Verify(IdentityBundle bundle, X509Certificate2 certificate, PeerRole role, DateTimeOffset now, TimeSpan grace)
+    {
+        using var intermediate = X509CertificateLoader.LoadCertificate(bundle.Authority.CertificateDer);
+        return ChainVerifier.Verify(new ChainRequest { Leaf = certificate, Intermediates = [intermediate], Root = bundle.Root, Now = now, Role = role, ExpiredGrace = grace });
+    }
+
+    internal static TrustProblem? WhyNotKnown(NodeRecord? record, PeerIdentity.Node peer)
+    {
+        if (record is null)
+            return new TrustProblem(TrustProblemCode.UnknownKey, $"node {peer.Uid} is not known here; join it with a new token");
+        if (record.RevokedUnixMs is not null)
+            return new TrustProblem(TrustProblemCode.UnknownKey, $"node {record.Name} was revoked");
+        if (record.KeyId != peer.KeyId && record.PreviousKeyId != peer.KeyId)
+            return new TrustProblem(TrustProblemCode.UnknownKey, $"node {record.Name} has replaced this key");
+        return null;
+    }
+}
