@@ -52,6 +52,9 @@ public sealed class LabHost
         // The limit is kept on the host, where the command's children are; the one here is for a host that is gone.
         var result = await script.RunAsync(
             limit + TimeSpan.FromSeconds(10), stdin, cancellationToken, ["exec", Name, "--timeout", seconds, "--", .. command]);
+        // The script's own failures are not the command's: a dead host must not pass for a `test` that said no.
+        if (result.Stderr.StartsWith("lab: error:", StringComparison.Ordinal) || result.Stderr.StartsWith("nsenter: ", StringComparison.Ordinal))
+            throw new LabException($"on {Name}, `{string.Join(' ', command)}` was not run: {CommandResult.Tail(result.Stderr.Trim())}");
         var shown = result with { Command = [$"{Name}:", .. command] };
         return result.ExitCode == TimedOutExitCode
             ? throw new LabException($"`{string.Join(' ', shown.Command)}` did not end within {seconds} s and was killed: {CommandResult.Tail(result.Stderr.Trim())}")

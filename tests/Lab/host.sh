@@ -16,7 +16,7 @@
 #   down [NAME...]                        remove these hosts, or the whole lab
 #   sweep                                 remove every lab whose owner is dead
 set -euo pipefail
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 PATH=$PATH:/usr/sbin:/sbin
 
 self=$(readlink -f "${BASH_SOURCE[0]}")
 here=${self%/*}
@@ -76,13 +76,15 @@ create() {
     echo "$owner" >"$registry/$i/owner"
     echo "$state" >"$registry/$i/state"
     { echo "index=$i"; echo "rootfs=$rootfs"; } >"$state/lab.new"
-    cgroup_parents >"$state/cgroups"
     mv "$state/lab.new" "$state/lab"
   fi
   load
   # Also after a reboot of the machine, when the state is still there and the bridge is not.
   if ! ip link show "$bridge" >/dev/null 2>&1; then
-    ip link add "$bridge" type bridge stp_state 0 forward_delay 0
+    # Where this process may make groups is another place after a reboot, too.
+    cgroup_parents >"$state/cgroups"
+    # An address of its own: a bridge without one takes a port's, and changes it when that host reboots.
+    ip link add "$bridge" address "$(printf '02:00:0a:d5:%02x:01' "$index")" type bridge stp_state 0 forward_delay 0
     ip addr add "$gateway/24" dev "$bridge"
     ip link set "$bridge" up
   fi
@@ -220,7 +222,7 @@ shut_down() { # NAME SIGNAL: systemd's own poweroff (RTMIN+4) or reboot (RTMIN+5
   kill_host "$1"
 }
 run() { # NAME [OPTIONS] -- COMMAND...
-  local name=$1 limit=3600 environment=(HOME=/root LANG=C.UTF-8 container=lab PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin); shift
+  local name=${1:?exec needs a host} limit=3600 terminal=() environment=(HOME=/root LANG=C.UTF-8 container=lab PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin); shift
   running "$name"
   while [ $# -gt 0 ]; do
     case $1 in
@@ -232,7 +234,9 @@ run() { # NAME [OPTIONS] -- COMMAND...
   done
   [ $# -gt 0 ] || die "exec $name: no command"
   join "$name"
-  exec nsenter -t "$(pid_in "$dir/leader")" -a env -i -C / "${environment[@]}" timeout -k 2 "$limit" "$@"
+  # A shell on a terminal must stay in its foreground to read from it.
+  [ ! -t 0 ] || terminal=(--foreground)
+  exec nsenter -t "$(pid_in "$dir/leader")" -a env -i -C / "${environment[@]}" timeout ${terminal[@]+"${terminal[@]}"} -k 2 "$limit" "$@"
 }
 limit() { # NAME PATH BYTES: owner and mode are those of the directory it covers
   running "$1"
@@ -291,8 +295,10 @@ down() {
     # A host whose making was cut short has no slot yet, and never ran.
     if [ -s "$entry/slot" ]; then remove "${entry##*/}"; else rm -rf --one-file-system "$entry"; fi
   done
+  rm -rf --one-file-system "$state/hosts" "$state/slots"
+  # Before its file "lab" goes, and with it the claim on the index, which another lab may take at once.
   forget "$index"
-  rm -rf --one-file-system "$state/hosts" "$state/slots" "$state/lab" "$state/lock" "$state/cgroups"
+  rm -f "$state/lab" "$state/lock" "$state/cgroups"
   rmdir --ignore-fail-on-non-empty "$state"
 }
 forget() { # INDEX: what the machine knows of a lab beyond its directory

@@ -8,7 +8,7 @@
 #   rootfs.sh --tools  only install the tools that the lab needs on this machine
 #   rootfs.sh --path   print where it would be, build nothing
 set -euo pipefail
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 PATH=$PATH:/usr/sbin:/sbin
 
 cache=${AGENTMETAL_CACHE:-${HOME:-/root}/.cache/agentmetal}
 build_limit_s=900
@@ -85,6 +85,16 @@ seal() {
   printf '127.0.0.1 localhost\n::1 localhost ip6-localhost\n' >"$root/etc/hosts"
 }
 
+# Root filesystems that no caller asked for in two weeks and no lab stands on.
+prune() {
+  local used
+  find "$cache" -maxdepth 1 -name 'rootfs-*.used' -mtime +14 | while read -r used; do
+    cat "$cache"/labs/*/state 2>/dev/null | sed 's|$|/lab|' | xargs -r -d '\n' grep -qsx "rootfs=${used%.used}" && continue
+    say "removing ${used%.used}, unused for two weeks"
+    rm -rf --one-file-system "${used%.used}" "$used"
+  done
+}
+
 build() {
   local sources=() options=() file key value partial
   for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list; do
@@ -98,12 +108,14 @@ build() {
   done
   local suite; suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   [ -n "$suite" ] || die "/etc/os-release names no VERSION_CODENAME"
+  # The lock is ours, so what lies there belongs to builds that were killed.
+  rm -rf --one-file-system "$cache"/partial.*
+  prune
   partial=$(mktemp -d "$cache/partial.XXXXXX")
   # The trap must see the value now: the variable is gone when it runs.
   # shellcheck disable=SC2064
   trap "rm -rf --one-file-system '$partial'" EXIT
   say "building $target from this machine's apt sources ($suite)"
-  export LAB_ROOTFS_HOOK=1
   timeout "$build_limit_s" mmdebstrap --quiet --variant=minbase --mode=root --include="$base,$servers" \
     --aptopt='APT::Install-Recommends "false"' ${options[@]+"${options[@]}"} \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -133,4 +145,5 @@ if [ ! -d "$target" ]; then
   flock -w "$build_limit_s" 9 || die "another build held $cache/rootfs.lock for $build_limit_s s"
   [ -d "$target" ] || build
 fi
+touch "$target.used" 2>/dev/null || true
 echo "$target"

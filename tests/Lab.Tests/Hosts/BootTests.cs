@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using AgentMetal.Testing;
@@ -22,6 +23,7 @@ public sealed class BootTests(SharedLab shared)
         TestContext.Current.TestOutputHelper?.WriteLine($"three hosts: {elapsed.TotalSeconds:0.00} s");
         Assert.True(elapsed < TimeSpan.FromSeconds(10), $"booting took {elapsed}");
         Assert.Equal(["edge-1", "edge-2", "edge-3"], lab.Hosts.Select(host => host.Name));
+        Assert.Equal([11, 12, 13], lab.Hosts.Select(host => int.Parse(host.Address.Split('.')[3], CultureInfo.InvariantCulture)));
         foreach (var host in lab.Hosts)
         {
             Assert.Equal("running", await host.ShellAsync("systemctl is-system-running", Cancellation));
