@@ -49,6 +49,9 @@ public sealed class Commit : Effect
     /// <summary>Opens a run: its steps are stored with it.</summary>
     public RunRecord? Open { get; init; }
 
+    /// <summary>The run that the journal entries belong to.</summary>
+    public string RunId { get; init; } = "";
+
     /// <summary>Appended to the journal of the run.</summary>
     public ImmutableArray<JournalEntry> Journal { get; init; } = [];
 

@@ -124,6 +124,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             // No cancellation between here and the outcome: what is journalled as intended is observed and confirmed, or undone.
             var commit = new Commit
             {
+                RunId = execution.Run.RunId,
                 Journal = [intent],
                 Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
                 Consume = NeedsApproval(request, step) ? step.Hash : null,
@@ -202,6 +203,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
         execution.Add(entry);
         return new()
         {
+            RunId = execution.Run.RunId,
             Journal = [entry],
             Audit = [new("Step" + kind, AuditBody.Of(step, detail, runId: execution.Run.RunId, seen: entry.After))],
         };

@@ -1,0 +1,208 @@
+using System.Net;
+using AgentMetal.NodeAgent.Edge;
+using AgentMetal.NodeAgent.Edge.Enrol;
+using AgentMetal.NodeAgent.Edge.Identity;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Notify;
+using AgentMetal.NodeAgent.Host.Packages;
+using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Trust;
+using Microsoft.Extensions.Logging;
+
+namespace AgentMetal.NodeAgent;
+
+/// <summary>The composition root: everything is made here, by hand, and ends in reverse order.</summary>
+internal sealed partial class Daemon(string data, AgentConfig config, string version, ILoggerFactory logs)
+{
+    private const string TrustedTimeMeta = "trusted_time";
+    private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
+    private static readonly TimeSpan RenewLookEvery = TimeSpan.FromMinutes(10);
+
+    private readonly ILogger _log = logs.CreateLogger<Daemon>();
+    private readonly TimeProvider _clock = TimeProvider.System;
+    private readonly DateTimeOffset _started = TimeProvider.System.GetUtcNow();
+    private DateTimeOffset _persistedTime;
+    private NodeIdentity _identity = null!;
+    private ApproverSet? _approvers;
+
+    /// <summary>Runs until stopped; throws <see cref="InvalidDataException"/> with the fix when it cannot begin.</summary>
+    public async Task RunAsync(string socketPath, string busAddress, CancellationToken stop)
+    {
+        using var notifier = new SystemdNotifier();
+        var folder = new IdentityFolder(Path.Combine(data, "identity"));
+        _identity = LoadIdentity(folder);
+        var opening = LocalStore.Open(Path.Combine(data, "local.db"), _identity.Peer.Uid);
+        if (opening is LocalOpening.Refused refused) throw new InvalidDataException(refused.Message);
+        await using var store = ((LocalOpening.Opened)opening).Store;
+        _persistedTime = await store.MetaAsync(TrustedTimeMeta, stop) is { } text && long.TryParse(text, out var ms) ? DateTimeOffset.FromUnixTimeMilliseconds(ms) : default;
+        _approvers = LoadApprovers(folder);
+
+        await using var bus = new SystemdLink(new SystemdOptions { BusAddress = busAddress }, _clock);
+        using var paths = new PathWatcher();
+        var host = Access(bus);
+        var metrics = new Metrics(version);
+        var coordinator = new Uri("https://" + config.Coordinator);
+        var link = new CoordinatorLink(Options(coordinator), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
+        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host), new MemberState(store, _clock), host.Units, paths, link,
+            new ApprovalVerifier(() => _approvers), new TrustedClock(_clock, Now), logs.CreateLogger<Controller>());
+        link.Bind(controller);
+        link.LinkChanged = metrics.Attached;
+        link.ApproverSet = bytes => TakeApprovers(folder, bytes);
+        metrics.Observe(controller);
+        CrashPoint.Install(controller);
+
+        foreach (var wire in await store.AssignmentsAsync(stop))
+        {
+            var (input, why) = Wire.Read(wire, _identity.Peer.Uid);
+            if (input is null) LogUnusable(_log, why!);
+            else controller.Assign(input);
+        }
+        controller.Start();
+        using var serving = config.Metrics.Length > 0 ? metrics.Serve(IPEndPoint.Parse(config.Metrics)) : null;
+        var local = new LocalServer(socketPath, Sources(store, controller, link), logs.CreateLogger<LocalServer>());
+        notifier.Ready($"{controller.Members.Length} members");
+        LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
+        try
+        {
+            await Task.WhenAll(local.RunAsync(stop), link.RunAsync(stop), WatchdogAsync(notifier, store, stop), RenewAsync(folder, coordinator, stop), PersistTimeAsync(store, stop));
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
+        notifier.Stopping();
+    }
+
+    private DateTimeOffset Now() => TrustedTime.Now(_clock.GetUtcNow(), _persistedTime);
+
+    private HostAccess Access(SystemdLink bus)
+    {
+        var processes = new ProcessRunner(_clock);
+        var units = new UnitWriter(bus);
+        var packages = new DpkgReader(processes);
+        return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes);
+    }
+
+    private LinkOptions Options(Uri coordinator) => new()
+    {
+        Coordinator = coordinator,
+        Name = config.Name,
+        Uid = _identity.Peer.Uid,
+        Version = version,
+        Labels = config.Labels,
+        Facts = HostFacts.Read(),
+        Addresses = HostFacts.Addresses(config.Address, coordinator),
+    };
+
+    private ControllerOptions ControllerOptions() => new()
+    {
+        Probe = TimeSpan.FromSeconds(config.ProbeSeconds),
+        Resync = TimeSpan.FromSeconds(config.ResyncSeconds),
+        MaxReturns = config.MaxReturns,
+    };
+
+    private static NodeIdentity LoadIdentity(IdentityFolder folder) => folder.Load() switch
+    {
+        null => throw new InvalidDataException("this host has no identity yet. Next: agentmetald join --help"),
+        { IsTrusted: true } ok => ok.Value,
+        var bad => throw new InvalidDataException($"the identity of this host cannot be used: {bad.Problem!.Message}. Next: agentmetald join with a new token"),
+    };
+
+    private ApproverSet? LoadApprovers(IdentityFolder folder)
+    {
+        if (folder.ApproverSet() is not { } bytes) return null;
+        var set = ApproverSet.Verify(bytes, _identity.Root.Certificate, Now(), 0);
+        if (!set.IsTrusted) LogApprovers(_log, set.Problem!.Message);
+        return set.IsTrusted ? set.Value : null;
+    }
+
+    private void TakeApprovers(IdentityFolder folder, byte[] bytes)
+    {
+        var set = folder.TakeApproverSet(bytes, Now());
+        if (set.IsTrusted) _approvers = set.Value;
+        else LogApprovers(_log, set.Problem!.Message);
+    }
+
+    private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link) => new()
+    {
+        Node = () =>
+        {
+            var cursor = store.CursorAsync(CancellationToken.None).AsTask().WaitAsync(TimeSpan.FromSeconds(2)).GetAwaiter().GetResult();
+            return new(config.Name, _identity.Peer.Uid, version, _started.ToUnixTimeMilliseconds(), _identity.NotAfter.ToUnixTimeMilliseconds(), (int)(_approvers?.Version ?? 0), cursor.StoreId, cursor.Revision);
+        },
+        Link = () => link.View,
+        Members = () => controller.Members,
+        Approve = async (approval, stop) =>
+        {
+            await store.AddApprovalAsync(approval, stop);
+            controller.WakeResource(approval.ResourceUid);
+        },
+    };
+
+    /// <summary>The watchdog is fed by a round trip through the store: a daemon whose disk hangs is not alive.</summary>
+    private static async Task WatchdogAsync(SystemdNotifier notifier, LocalStore store, CancellationToken stop)
+    {
+        if (notifier.WatchdogInterval is not { } interval) return;
+        while (true)
+        {
+            await store.CursorAsync(stop);
+            notifier.Watchdog();
+            await Task.Delay(interval, stop);
+        }
+    }
+
+    private async Task PersistTimeAsync(LocalStore store, CancellationToken stop)
+    {
+        while (true)
+        {
+            await Task.Delay(TimePersistEvery, _clock, stop);
+            _persistedTime = Now();
+            await store.SetMetaAsync(TrustedTimeMeta, _persistedTime.ToUnixTimeMilliseconds().ToString(), stop);
+            await store.PruneApprovalsAsync(_persistedTime, stop);
+        }
+    }
+
+    private async Task RenewAsync(IdentityFolder folder, Uri coordinator, CancellationToken stop)
+    {
+        var jitter = Random.Shared.NextDouble();
+        while (true)
+        {
+            if (_identity.StateAt(Now(), jitter) is CertificateState.Due or CertificateState.Expired)
+            {
+                var renewed = await new Enrolment(folder, coordinator, Now).RenewAsync(_identity, stop);
+                if (renewed.IsTrusted)
+                {
+                    // Make before break: the stream that stands keeps its certificate, the next one uses the new one.
+                    _identity = renewed.Value;
+                    jitter = Random.Shared.NextDouble();
+                    LogRenewed(_log, _identity.NotAfter);
+                }
+                else LogNotRenewed(_log, renewed.Problem!.Message, _identity.NotAfter);
+            }
+            await Task.Delay(RenewLookEvery, _clock, stop);
+        }
+    }
+
+    /// <summary>The engine's clock never goes back behind what was persisted, because approvals are judged by it.</summary>
+    private sealed class TrustedClock(TimeProvider inner, Func<DateTimeOffset> now) : TimeProvider
+    {
+        public override DateTimeOffset GetUtcNow() => now();
+        public override long GetTimestamp() => inner.GetTimestamp();
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) => inner.CreateTimer(callback, state, dueTime, period);
+    }
+
+    [LoggerMessage(EventId = 1301, Level = LogLevel.Information, Message = "{Name} ({Uid}) is ready with {Members} members")]
+    private static partial void LogReady(ILogger log, string name, string uid, int members);
+
+    [LoggerMessage(EventId = 1302, Level = LogLevel.Error, Message = "a stored assignment cannot be used: {Why}")]
+    private static partial void LogUnusable(ILogger log, string why);
+
+    [LoggerMessage(EventId = 1303, Level = LogLevel.Warning, Message = "approver set refused: {Why}; nothing Dangerous is approved by it")]
+    private static partial void LogApprovers(ILogger log, string why);
+
+    [LoggerMessage(EventId = 1304, Level = LogLevel.Information, Message = "certificate renewed, valid until {Until}")]
+    private static partial void LogRenewed(ILogger log, DateTimeOffset until);
+
+    [LoggerMessage(EventId = 1305, Level = LogLevel.Warning, Message = "certificate not renewed: {Why}; it is valid until {Until}")]
+    private static partial void LogNotRenewed(ILogger log, string why, DateTimeOffset until);
+}
