@@ -1,0 +1,209 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis.Tools;
+using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>Starts, stops and commands the server of one member.</summary>
+internal sealed partial class RedisActuator
+{
+    private const int Sigkill = 9;
+    private static readonly TimeSpan Call = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(100);
+
+    public async ValueTask StartAsync(string role, CancellationToken ct)
+    {
+        // The role is on disk before the server is up, so that a restart by systemd from here on gives the same one.
+        await WriteRole(role).ConfigureAwait(false);
+        await writers.Units.ResetFailedAsync(_layout.Unit, Brief, ct).ConfigureAwait(false); // Refused for a unit that is not loaded.
+        var outcome = await writers.Units.StartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false);
+        // A server that reads a large data set is ready later than any deadline of ours; what is observed decides.
+        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+    }
+
+    public async ValueTask KillAndStartAsync(string role, CancellationToken ct)
+    {
+        await WriteRole(role).ConfigureAwait(false);
+        await writers.Units.KillAsync(_layout.Unit, KillTarget.All, Sigkill, Brief, ct).ConfigureAwait(false); // Refused when it is dead already.
+        var outcome = await writers.Units.RestartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false);
+        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+    }
+
+    public async ValueTask ReconfigureAsync(string role, string text, CancellationToken ct)
+    {
+        await WriteConfig(text).ConfigureAwait(false);
+        await WriteRole(role).ConfigureAwait(false);
+        var outcome = await writers.Units.RestartAsync(_layout.Unit, StopDeadline + StartDeadline, ct).ConfigureAwait(false);
+        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+    }
+
+    public async ValueTask ConfigSetAsync(string key, string value, CancellationToken ct)
+    {
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        await OkAsync(client, RespCommand.Of("CONFIG", "SET", key, value), ct).ConfigureAwait(false);
+    }
+
+    /// <summary>The file first, with the password before kept beside it: whatever happens in between, the server's one is in a file of ours.</summary>
+    public async ValueTask WriteAuthAsync(string digest, CancellationToken ct)
+    {
+        if (digest == FactValue.Absent)
+        {
+            Done(writers.Files.Delete(_layout.Auth));
+            return;
+        }
+        if (!Passwords().TryGetValue(digest, out var wanted)) throw new WorldException("the password with this digest is no longer known here: plan again");
+        using var client = await TryConnectAsync(ct).ConfigureAwait(false);
+        EnsureConfDir();
+        var current = readers.Files.Read(_layout.Auth, RedisObserver.MaxFileBytes);
+        if (current is { IsSeen: true, Value: { State.Exists: true } file } && RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)).Ours
+            && scope.Auth.DigestOf(RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)).Password) != digest)
+            Done(writers.Files.Write(_layout.AuthPrevious, file.Bytes.Span, OfGroup(0x1A0)));
+        Write(_layout.Auth, RedisAuth.Render(wanted), OfGroup(0x1A0));
+        if (client is null) return;
+        await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "masterauth", wanted ?? ""), ct).ConfigureAwait(false);
+        await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "requirepass", wanted ?? ""), ct).ConfigureAwait(false);
+    }
+
+    public async ValueTask FollowAsync(string role, CancellationToken ct)
+    {
+        var (host, port) = RedisRole.Target(role) ?? throw new WorldException(role + " is no address");
+        await WriteRole(role).ConfigureAwait(false);
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        await OkAsync(client, RespCommand.Of("REPLICAOF", host, port.ToString(CultureInfo.InvariantCulture)), ct).ConfigureAwait(false);
+    }
+
+    public async ValueTask PromoteAsync(CancellationToken ct)
+    {
+        await WriteRole(RedisRole.Primary).ConfigureAwait(false);
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        await OkAsync(client, RespCommand.Of("REPLICAOF", "NO", "ONE"), ct).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// role.conf first, then FAILOVER, then look until the server has decided. Where it gave up it is still primary and role.conf is turned
+    /// back; where we cannot see what it decided, the observer will.
+    /// </summary>
+    public async ValueTask HandOverAsync(string to, int timeoutMs, CancellationToken ct)
+    {
+        var role = RedisRole.Follows(to);
+        var (host, port) = RedisRole.Target(role) ?? throw new WorldException(to + " is no address");
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        var info = await InfoAsync(client, ct).ConfigureAwait(false);
+        if (info.Role == role) return;
+        if (info["master_failover_state"] is "" or "no-failover")
+        {
+            await WriteRole(role).ConfigureAwait(false);
+            var reply = await AskAsync(client, RespCommand.Of("FAILOVER", "TO", host, port.ToString(CultureInfo.InvariantCulture), "TIMEOUT", timeoutMs.ToString(CultureInfo.InvariantCulture)), ct).ConfigureAwait(false);
+            if (reply.IsError)
+            {
+                await WriteRole(RedisRole.Primary).ConfigureAwait(false);
+                throw new WorldException("FAILOVER: " + reply.Text);
+            }
+        }
+        var until = clock.GetUtcNow() + TimeSpan.FromMilliseconds(timeoutMs) + TimeSpan.FromSeconds(10);
+        while (clock.GetUtcNow() < until)
+        {
+            info = await InfoAsync(client, ct).ConfigureAwait(false);
+            if (info["master_failover_state"] is "" or "no-failover")
+            {
+                if (info.Role == role) return;
+                await WriteRole(RedisRole.Primary).ConfigureAwait(false);
+                throw new WorldException($"the replica at {to} did not catch up within {timeoutMs} ms; this member is still primary");
+            }
+            await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
+        }
+        await AskAsync(client, RespCommand.Of("FAILOVER", "ABORT"), ct).ConfigureAwait(false);
+        throw new WorldException("the failover did not end in time and was aborted");
+    }
+
+    /// <summary>A fresh dump, copied to its place under a temporary name and renamed, so that a backup that is there is whole.</summary>
+    public async ValueTask BackUpAsync(string path, CancellationToken ct)
+    {
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        var before = (await InfoAsync(client, ct).ConfigureAwait(false))["rdb_last_save_time"];
+        await Task.Delay(TimeSpan.FromMilliseconds(1100), clock, ct).ConfigureAwait(false); // The time of a save counts whole seconds.
+        await OkAsync(client, RespCommand.Of("BGSAVE", "SCHEDULE"), ct).ConfigureAwait(false);
+        var until = clock.GetUtcNow() + TimeSpan.FromMinutes(60);
+        while (true)
+        {
+            var info = await InfoAsync(client, ct).ConfigureAwait(false);
+            if (info["rdb_bgsave_in_progress"] == "0" && info["rdb_last_bgsave_status"] == "err") throw new WorldException("BGSAVE failed: see the server's log");
+            if (info["rdb_bgsave_in_progress"] == "0" && info["rdb_last_save_time"] != before) break;
+            if (clock.GetUtcNow() > until) throw new WorldException("BGSAVE did not end within an hour");
+            await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
+        }
+        Done(writers.Files.EnsureDirectory(Parent(_layout.BackupDir), Root(0x1ED)));
+        Done(writers.Files.EnsureDirectory(_layout.BackupDir, Root(0x1C0))); // 0700
+        await RunAsync("/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
+        await RunAsync("/bin/sync", ["--", path + ".partial"], ct).ConfigureAwait(false);
+        await RunAsync("/bin/mv", ["--", path + ".partial", path], ct).ConfigureAwait(false);
+    }
+
+    private async ValueTask RunAsync(string program, string[] arguments, CancellationToken ct)
+    {
+        var outcome = await writers.Processes.RunAsync(new ProcessRequest { Program = program, Arguments = arguments, Deadline = TimeSpan.FromMinutes(30) }, ct).ConfigureAwait(false);
+        if (!outcome.IsSuccess) throw new WorldException($"{program}: {outcome.Detail} {outcome.Stderr}");
+    }
+
+    /// <summary>Every password that the server may have now, by digest: the wanted one, the file's, and the one before it.</summary>
+    private Dictionary<string, string?> Passwords()
+    {
+        var known = new Dictionary<string, string?>(StringComparer.Ordinal) { [scope.Auth.Digest] = scope.Auth.Password };
+        foreach (var password in RedisObserver.PasswordsInFiles(readers.Files, _layout)) known.TryAdd(scope.Auth.DigestOf(password), password);
+        return known;
+    }
+
+    private async ValueTask<RespClient> ConnectAsync(CancellationToken ct) =>
+        await TryConnectAsync(ct).ConfigureAwait(false) ?? throw new WorldException("the server is down");
+
+    private async ValueTask<RespClient?> TryConnectAsync(CancellationToken ct)
+    {
+        try
+        {
+            var session = await RedisSession.OpenAsync(RespEndpoint.Unix(_layout.SocketPath), [.. Passwords().Values], Call, ct).ConfigureAwait(false);
+            return session.Client ?? throw new WorldException("the server takes no password that is known here");
+        }
+        catch (RespException e) when (e.Failure == RespFailure.Refused)
+        {
+            return null;
+        }
+        catch (RespException e)
+        {
+            throw new WorldException("the server does not answer: " + e.Message, e);
+        }
+    }
+
+    private static async ValueTask OkAsync(RespClient client, RespCommand command, CancellationToken ct)
+    {
+        var reply = await AskAsync(client, command, ct).ConfigureAwait(false);
+        if (reply.IsError) throw new WorldException($"{command}: {reply.Text}");
+    }
+
+    private static async ValueTask<RespReply> AskAsync(RespClient client, RespCommand command, CancellationToken ct)
+    {
+        try
+        {
+            return await client.CallAsync(command, Call, ct).ConfigureAwait(false);
+        }
+        catch (RespException e)
+        {
+            throw new WorldException($"{command}: {e.Message}", e);
+        }
+    }
+
+    private static async ValueTask<RedisInfo> InfoAsync(RespClient client, CancellationToken ct)
+    {
+        try
+        {
+            return RedisInfo.Of(await client.CallAsync(RedisInfo.Commands, Call, ct).ConfigureAwait(false));
+        }
+        catch (RespException e)
+        {
+            throw new WorldException("INFO: " + e.Message, e);
+        }
+    }
+}

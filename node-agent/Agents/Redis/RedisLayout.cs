@@ -1,0 +1,77 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>The directories below which members live; other ones only in tests.</summary>
+internal sealed record RedisRoots
+{
+    public string Units { get; init; } = "/etc/systemd/system";
+    public string Etc { get; init; } = "/etc/agentmetal";
+    public string Lib { get; init; } = "/var/lib/agentmetal";
+    public string Run { get; init; } = "/run";
+}
+
+/// <summary>
+/// Where everything of one member is. The id is what people read in `systemctl`; project and name may both hold hyphens, so where
+/// "a-b" + "c" and "a" + "b-c" would meet, the hyphenated project gets a suffix that no name can hold.
+/// </summary>
+internal sealed record RedisLayout
+{
+    /// <summary>Names a package brings.</summary>
+    public const string Package = "redis-server";
+    public const string StockUnit = "redis-server.service";
+    public const string User = "redis";
+
+    public required string Id { get; init; }
+    public required string Unit { get; init; }
+    public required string UnitPath { get; init; }
+    public required string DropInDir { get; init; }
+    public required string ConfDir { get; init; }
+    public required string ConfParent { get; init; }
+    public required string DataDir { get; init; }
+    public required string DataParent { get; init; }
+    public required string BackupDir { get; init; }
+
+    /// <summary>Name below /run; short, because a socket's path has at most 107 bytes (unix(7)).</summary>
+    public required string RuntimeDir { get; init; }
+
+    /// <summary>The member's own door: it does not move with the port, and nobody else can answer on it.</summary>
+    public required string SocketPath { get; init; }
+
+    public string Config => ConfDir + "/redis.conf";
+    public string Auth => ConfDir + "/auth.conf";
+    public string AuthPrevious => ConfDir + "/auth.conf.previous";
+    public string Role => ConfDir + "/role.conf";
+
+    /// <summary>The last backup before the data goes.</summary>
+    public string Backup(long generation) => string.Create(CultureInfo.InvariantCulture, $"{BackupDir}/{Id}-{generation}.rdb");
+
+    /// <param name="project">RFC 1123 label, checked by the caller.</param>
+    /// <param name="name">RFC 1123 label, checked by the caller.</param>
+    /// <param name="ordinal">0..99.</param>
+    /// <param name="roots">The directories below which members live.</param>
+    public static RedisLayout Of(string project, string name, int ordinal, RedisRoots roots)
+    {
+        var digest = Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(project + "/" + name)));
+        var number = ordinal.ToString(CultureInfo.InvariantCulture);
+        var id = project.Contains('-', StringComparison.Ordinal) ? $"{project}-{name}_{digest[..8]}-{number}" : $"{project}-{name}-{number}";
+        var unit = "agentmetal-redis-" + id + ".service";
+        var runtime = "agentmetal-redis-" + digest[..16] + "-" + number;
+        return new()
+        {
+            Id = id,
+            Unit = unit,
+            UnitPath = roots.Units + "/" + unit,
+            DropInDir = roots.Units + "/" + unit + ".d",
+            ConfParent = roots.Etc + "/redis",
+            ConfDir = roots.Etc + "/redis/" + id,
+            DataParent = roots.Lib + "/redis",
+            DataDir = roots.Lib + "/redis/" + id,
+            BackupDir = roots.Lib + "/backups",
+            RuntimeDir = runtime,
+            SocketPath = roots.Run + "/" + runtime + "/redis.sock",
+        };
+    }
+}

@@ -1,0 +1,180 @@
+using System.Collections.Immutable;
+using System.Text;
+using AgentMetal.NodeAgent.Host;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Packages;
+using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>Reads one member: its files, its unit, its server through the server's own socket, and its peers over the network.</summary>
+internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, ImmutableArray<RedisPeer> peers) : IStateObserver<RedisState>
+{
+    /// <summary>Longest unit, override or configuration file that is looked at.</summary>
+    internal const int MaxFileBytes = 64 * 1024;
+
+    private const int MaxDropIns = 32;
+
+    private readonly RedisLayout _layout = scope.Layout;
+
+    public async ValueTask<RedisState> ObserveAsync(CancellationToken stop)
+    {
+        var passwords = Passwords();
+        // The peers are asked while this host is read: together they take as long as the slowest.
+        var others = peers.Select(p => RedisProbe.PeerAsync(p, passwords, stop).AsTask()).ToArray();
+        var probe = RedisProbe.OwnAsync(RespEndpoint.Unix(_layout.SocketPath), passwords, stop).AsTask();
+        var package = await readers.Packages.GetAsync(RedisLayout.Package, stop).ConfigureAwait(false);
+        var unit = await readers.Units.GetUnitAsync(_layout.Unit, stop).ConfigureAwait(false);
+        var own = await probe.ConfigureAwait(false);
+        var seen = await Task.WhenAll(others).ConfigureAwait(false);
+        var state = WithServer(OfHost(package, unit, own), own);
+        return WithPeers(state, own, seen);
+    }
+
+    /// <summary>Passwords in the files of a member, the current one first.</summary>
+    internal static IEnumerable<string?> PasswordsInFiles(IFileReader files, RedisLayout layout)
+    {
+        foreach (var path in (string[])[layout.Auth, layout.AuthPrevious])
+            if (files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)) is (true, var password))
+                yield return password;
+    }
+
+    private ImmutableArray<string?> Passwords() => [scope.Auth.Password, .. PasswordsInFiles(readers.Files, _layout)];
+
+    private RedisState OfHost(Observed<PackageState> package, Observed<UnitState> unit, OwnServer own)
+    {
+        var user = readers.Files.User(RedisLayout.User);
+        var (configFile, configText) = Text(_layout.Config, user);
+        var (unitFile, unitText) = Text(_layout.UnitPath, null);
+        var fileAppends = RedisRender.Parse(configText).GetValueOrDefault("appendonly") != "no";
+        var aofCounts = own.Answers ? own.Settings.GetValueOrDefault("appendonly") == "yes" && !own.Info!.Rewriting : fileAppends;
+        return new()
+        {
+            Package = !package.IsSeen ? FactValue.Unseen("dpkg") : package.Value.Status switch
+            {
+                PackageStatus.Installed => RedisPackage.Installed,
+                PackageStatus.Broken => RedisPackage.Broken,
+                _ => FactValue.Absent,
+            },
+            UnitFile = unitFile,
+            UnitText = unitText,
+            UnitEnabled = !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.UnitFileState.Length == 0 ? FactValue.Absent : unit.Value.UnitFileState,
+            UnitActive = !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.ActiveState,
+            UnitStale = !unit.IsSeen ? FactValue.Unseen("systemd")
+                : unit.Value.NeedDaemonReload || (unit.Value.IsAbsent && unitFile != FactValue.Absent) || (!unit.Value.IsAbsent && unitFile == FactValue.Absent) ? Yes.It : Yes.No,
+            DropIns = DropIns(unit),
+            ConfigFile = configFile,
+            ConfigText = configText,
+            AuthFile = AuthFile(user),
+            RoleFile = RoleFile(user),
+            DataDir = DataDir(user),
+            Data = RedisDataFiles.Look(readers.Files, _layout.DataDir, aofCounts),
+            Backup = readers.Files.Look(_layout.Backup(scope.Generation)) is var backup && !backup.IsSeen ? FactValue.Unseen("backup")
+                : backup.Value.Exists ? Tools.LastBackup.Present : FactValue.Absent,
+            Serving = own.Serving,
+            Detail = unit.IsSeen && unit.Value.Result is not ("" or "success") ? $"its unit ended with {unit.Value.Result}" : "",
+        };
+    }
+
+    private RedisState WithServer(RedisState state, OwnServer own) => own.Info is not { } info ? state with { Progress = null } : state with
+    {
+        Role = info.Role,
+        Link = info.Link,
+        AuthLive = own.MasterAuth == (own.Password ?? "") ? scope.Auth.DigestOf(own.Password) : "mixed:" + scope.Auth.DigestOf(own.MasterAuth),
+        Keys = info.Keys,
+        Live = own.Settings,
+        Progress = info.Progress,
+        Rewriting = info.Rewriting,
+    };
+
+    private static RedisState WithPeers(RedisState state, OwnServer own, IReadOnlyList<PeerServer> seen)
+    {
+        var primaryOffset = state.Leads ? own.Info!.Offset : seen.Where(p => p.State.Leads).Select(p => p.Info!.Offset).DefaultIfEmpty(0).Max();
+        var map = seen.ToImmutableSortedDictionary(p => p.Ordinal, p => p.State with { Link = Lagging(p.State.Link, p.Info, primaryOffset) });
+        var other = state.Leads ? seen.FirstOrDefault(p => p.State.Leads)?.Info : null;
+        return state with
+        {
+            Peers = map,
+            Link = Lagging(state.Link, own.Info, primaryOffset),
+            Fork = other is null ? FactValue.Absent : IsClean(own.Info!, other) ? Tools.RedisFork.Clean : Tools.RedisFork.Written,
+        };
+    }
+
+    private static string Lagging(string link, RedisInfo? info, long primaryOffset) =>
+        link == Link.Up && info is not null && primaryOffset - info.Offset > RedisProbe.LaggingBytes ? Link.Lagging : link;
+
+    /// <summary>It left the other's stream, and its own has not moved since: what it has, the other has.</summary>
+    private static bool IsClean(RedisInfo own, RedisInfo other) => own["master_replid2"] == other["master_replid"]
+        && own.Number("second_repl_offset") is { } left && own.Number("master_repl_offset") is { } now && now + 1 == left;
+
+    private (string Fact, string? Text) Text(string path, Observed<UserState>? group)
+    {
+        var read = readers.Files.Read(path, MaxFileBytes);
+        if (!read.IsSeen) return (FactValue.Unseen("cannot be read"), null);
+        if (!read.Value.State.Exists) return (FactValue.Absent, null);
+        if (read.Value.State.Kind != FileKind.File) return ("not-a-file", null);
+        var bytes = read.Value.Bytes.Span;
+        var text = Encoding.UTF8.GetString(bytes);
+        var faithful = Encoding.UTF8.GetByteCount(text) == bytes.Length && !text.Contains('\uFFFD', StringComparison.Ordinal);
+        return (RedisRender.Digest(bytes) + Mode(read.Value.State, group, group is null ? 0x1A4u : 0x1A0u), faithful ? text : null);
+    }
+
+    /// <summary>Nothing when owner and mode are as they should be, so that content alone makes the fact.</summary>
+    private static string Mode(FileState file, Observed<UserState>? group, uint mode)
+    {
+        var gid = group is null ? 0 : group.Value.ValueOrNull is { Exists: true } user ? user.Gid : uint.MaxValue;
+        return file.Uid == 0 && file.Gid == gid && file.Mode == mode ? "" : "!mode";
+    }
+
+    private string AuthFile(Observed<UserState> user)
+    {
+        var read = readers.Files.Read(_layout.Auth, MaxFileBytes);
+        if (!read.IsSeen) return FactValue.Unseen("cannot be read");
+        if (!read.Value.State.Exists) return FactValue.Absent;
+        var (ours, password) = RedisAuth.Parse(Encoding.UTF8.GetString(read.Value.Bytes.Span));
+        return (ours ? scope.Auth.DigestOf(password) : scope.Auth.DigestOfForeign(read.Value.Bytes.Span)) + Mode(read.Value.State, user, 0x1A0);
+    }
+
+    private string RoleFile(Observed<UserState> user)
+    {
+        var read = readers.Files.Read(_layout.Role, MaxFileBytes);
+        if (!read.IsSeen) return FactValue.Unseen("cannot be read");
+        if (!read.Value.State.Exists) return FactValue.Absent;
+        return (RedisRender.ParseRole(Encoding.UTF8.GetString(read.Value.Bytes.Span)) ?? "other") + Mode(read.Value.State, user, 0x1A0);
+    }
+
+    private string DataDir(Observed<UserState> user)
+    {
+        var look = readers.Files.Look(_layout.DataDir);
+        if (!look.IsSeen) return FactValue.Unseen("cannot be read");
+        var dir = look.Value;
+        if (!dir.Exists) return FactValue.Absent;
+        if (dir.Kind != FileKind.Directory) return "not-a-directory";
+        if (user.ValueOrNull is not { Exists: true } owner) return "wrong:no-user";
+        if (dir.Uid != owner.Uid || dir.Gid != owner.Gid || dir.Mode != 0x1E8) return $"wrong:{dir.Uid}:{dir.Gid}:{Convert.ToString(dir.Mode, 8)}";
+        return ForeignContent(owner, _layout.DataDir) ?? ForeignContent(owner, _layout.DataDir + "/appendonlydir") ?? DataDirState.Ok;
+    }
+
+    /// <summary>A file that the server cannot read or write ends it at its next start.</summary>
+    private string? ForeignContent(UserState owner, string dir)
+    {
+        var names = readers.Files.List(dir, 1000);
+        if (!names.IsSeen) return null;
+        foreach (var name in names.Value)
+            if (readers.Files.Look(dir + "/" + name) is { IsSeen: true, Value: { Kind: FileKind.File or FileKind.Directory } file }
+                && (file.Uid != owner.Uid || (file.Mode & 0x180) != 0x180)) return "wrong:content";
+        return null;
+    }
+
+    private ImmutableSortedDictionary<string, string> DropIns(Observed<UnitState> unit)
+    {
+        var found = RedisSettings.None.ToBuilder();
+        if (!unit.IsSeen) return found.ToImmutable();
+        foreach (var path in unit.Value.DropInPaths.Take(MaxDropIns))
+            if (path.StartsWith(_layout.DropInDir + "/", StringComparison.Ordinal) && readers.Files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file })
+                found[path] = Encoding.UTF8.GetString(file.Bytes.Span);
+        return found.ToImmutable();
+    }
+}

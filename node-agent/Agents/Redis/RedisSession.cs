@@ -1,0 +1,86 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>A connection that took one of the passwords we know, or the reason why none was taken.</summary>
+/// <param name="Client">Null when denied.</param>
+/// <param name="Password">The one that was taken; null when none is asked for.</param>
+/// <param name="Loading">The server reads its data and answers little else.</param>
+internal sealed record RedisSession(RespClient? Client, string? Password, bool Loading)
+{
+    /// <summary>Connects and authenticates; the deadline holds for each round trip.</summary>
+    /// <exception cref="RespException">Nobody answers.</exception>
+    public static async ValueTask<RedisSession> OpenAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, TimeSpan deadline, CancellationToken ct)
+    {
+        var client = await RespClient.ConnectAsync(endpoint, deadline, ct).ConfigureAwait(false);
+        try
+        {
+            var ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
+            if (!ping.IsError) return new(client, null, false);
+            if (ping.Code == "LOADING") return new(client, null, true);
+            if (ping.Code != "NOAUTH") throw new RespException(RespFailure.Malformed, "PING is refused: " + ping.Code);
+            foreach (var password in passwords.OfType<string>().Distinct(StringComparer.Ordinal))
+            {
+                var auth = await client.CallAsync(RespCommand.Secret("AUTH", password), deadline, ct).ConfigureAwait(false);
+                if (auth.IsError) continue;
+                ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
+                return new(client, password, ping.Code == "LOADING");
+            }
+            client.Dispose();
+            return new(null, null, false);
+        }
+        catch
+        {
+            client.Dispose();
+            throw;
+        }
+    }
+}
+
+/// <summary>The parts of INFO that the agent reads (redis.io, "INFO").</summary>
+internal sealed class RedisInfo
+{
+    private readonly Dictionary<string, string> _fields = new(StringComparer.Ordinal);
+
+    public static readonly ImmutableArray<RespCommand> Commands =
+        [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace")];
+
+    /// <summary>A field, or empty.</summary>
+    public string this[string field] => _fields.GetValueOrDefault(field, "");
+
+    public string Role => this["role"] switch
+    {
+        "master" => RedisRole.Primary,
+        "slave" => RedisRole.Follows(this["master_host"] + ":" + this["master_port"]),
+        _ => "unknown",
+    };
+
+    public string Link => this["role"] != "slave" ? AgentMetal.Runtime.Planning.FactValue.Absent
+        : this["master_link_status"] == "up" ? Redis.Link.Up
+        : this["master_sync_in_progress"] == "1" ? Redis.Link.Syncing : Redis.Link.Down;
+
+    public string Keys => _fields.Keys.Any(k => k.StartsWith("db", StringComparison.Ordinal)) ? Stored.Some : Stored.None;
+
+    public bool Rewriting => this["aof_rewrite_in_progress"] == "1" || this["aof_rewrite_scheduled"] == "1";
+
+    public long Offset => Number(this["role"] == "slave" ? "slave_repl_offset" : "master_repl_offset") ?? 0;
+
+    /// <summary>What moves while it loads, syncs or rewrites.</summary>
+    public long? Progress => this["loading"] == "1" ? Number("loading_loaded_bytes")
+        : this["master_sync_in_progress"] == "1" ? Number("master_sync_read_bytes") ?? -Number("master_sync_left_bytes")
+        : Rewriting ? Number("current_save_keys_processed") : null;
+
+    public static RedisInfo Of(IEnumerable<RespReply> replies)
+    {
+        var info = new RedisInfo();
+        foreach (var line in replies.Where(r => !r.IsError).SelectMany(r => r.Text.Split("\r\n")))
+        {
+            var colon = line.IndexOf(':', StringComparison.Ordinal);
+            if (colon > 0) info._fields[line[..colon]] = line[(colon + 1)..];
+        }
+        return info;
+    }
+
+    public long? Number(string field) => long.TryParse(this[field], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number : null;
+}

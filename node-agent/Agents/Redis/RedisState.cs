@@ -1,0 +1,261 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>How a server answers, the member's own or a peer's.</summary>
+internal static class Serving
+{
+    public const string Answering = "answering";
+
+    /// <summary>Connects, but no PING is answered in 500 ms, three times.</summary>
+    public const string Hung = "hung";
+
+    /// <summary>Nothing listens.</summary>
+    public const string Refused = "refused";
+
+    /// <summary>Reads its data from disk.</summary>
+    public const string Loading = "loading";
+
+    /// <summary>Answers, and takes no password that we know.</summary>
+    public const string Denied = "denied";
+}
+
+/// <summary>Replication link of a replica.</summary>
+internal static class Link
+{
+    public const string Up = "up";
+    public const string Down = "down";
+    public const string Syncing = "syncing";
+
+    /// <summary>Up, but more than 16 MiB of the stream behind.</summary>
+    public const string Lagging = "lagging";
+}
+
+/// <summary>What is stored, on disk or in memory.</summary>
+internal static class Stored
+{
+    /// <summary>No key; also a data set on disk that was written empty.</summary>
+    public const string None = "none";
+
+    /// <summary>Keys in memory.</summary>
+    public const string Some = "some";
+
+    /// <summary>A dump with keys, no append-only file with any.</summary>
+    public const string Rdb = "rdb";
+
+    /// <summary>An append-only file with keys.</summary>
+    public const string Aof = "aof";
+}
+
+/// <summary>What a member sees of another over the network.</summary>
+/// <param name="Address">host:port.</param>
+/// <param name="Serving">One of <see cref="Redis.Serving"/>, or unseen.</param>
+/// <param name="Role">"primary" or "follows:host:port"; meaningful while answering.</param>
+/// <param name="Link">Of a replica.</param>
+/// <param name="Keys">none or some.</param>
+internal sealed record RedisPeerState(string Address, string Serving, string Role = FactValue.Absent, string Link = FactValue.Absent, string Keys = FactValue.Absent)
+{
+    public bool Answers => Serving == Redis.Serving.Answering;
+
+    public bool Leads => Answers && Role == RedisRole.Primary;
+
+    /// <summary>Known to be there or known not to be; its role is known unless it is down.</summary>
+    public bool Seen => Serving is Redis.Serving.Answering or Redis.Serving.Refused;
+}
+
+/// <summary>
+/// The planning facts of one member. Every text is a fact's value; one that could not be read is <see cref="FactValue.Unseen"/>. What only a
+/// live server knows (role, link, settings) is absent while it is down and unseen while it does not answer.
+/// </summary>
+internal sealed record RedisState
+{
+    /// <summary>installed, broken or absent.</summary>
+    public required string Package { get; init; }
+
+    /// <summary>Digest of the unit file.</summary>
+    public required string UnitFile { get; init; }
+
+    /// <summary>systemd's words.</summary>
+    public required string UnitEnabled { get; init; }
+
+    /// <summary>systemd's words; "inactive" also when the unit does not exist.</summary>
+    public required string UnitActive { get; init; }
+
+    /// <summary>yes when systemd has not read the unit file as it is.</summary>
+    public required string UnitStale { get; init; }
+
+    /// <summary>Overrides of the unit that nobody declared: path and text.</summary>
+    public ImmutableSortedDictionary<string, string> DropIns { get; init; } = RedisSettings.None;
+
+    /// <summary>Digest of redis.conf; "!mode" is appended when owner or mode are wrong.</summary>
+    public required string ConfigFile { get; init; }
+
+    /// <summary>Keyed digest of the password in auth.conf.</summary>
+    public required string AuthFile { get; init; }
+
+    /// <summary>The role in role.conf: what a start by systemd alone would make of this member.</summary>
+    public required string RoleFile { get; init; }
+
+    /// <summary>"ok", absent, or what is wrong with it.</summary>
+    public required string DataDir { get; init; }
+
+    /// <summary>What is on disk: none, rdb or aof.</summary>
+    public required string Data { get; init; }
+
+    /// <summary>present, once the last backup of this generation was made.</summary>
+    public required string Backup { get; init; }
+
+    /// <summary>How the server answers on its own socket.</summary>
+    public required string Serving { get; init; }
+
+    public string Role { get; init; } = FactValue.Absent;
+    public string Link { get; init; } = FactValue.Absent;
+
+    /// <summary>Keyed digest of the password that the server takes and gives.</summary>
+    public string AuthLive { get; init; } = FactValue.Absent;
+
+    /// <summary>Of a primary beside another: "clean" when it took no write since it left the other, else "written".</summary>
+    public string Fork { get; init; } = FactValue.Absent;
+
+    /// <summary>Managed settings as CONFIG GET shows them.</summary>
+    public ImmutableSortedDictionary<string, string> Live { get; init; } = RedisSettings.None;
+
+    /// <summary>The other members, by ordinal.</summary>
+    public ImmutableSortedDictionary<int, RedisPeerState> Peers { get; init; } = ImmutableSortedDictionary<int, RedisPeerState>.Empty;
+
+    // Not facts: what an undo would write back, and how far a long step is.
+
+    /// <summary>Text of redis.conf; null when absent or not text.</summary>
+    public string? ConfigText { get; init; }
+
+    /// <summary>Text of the unit file; null when absent or not text.</summary>
+    public string? UnitText { get; init; }
+
+    /// <summary>Keys in memory: none or some. Clients own it: a step that promised it could never be confirmed.</summary>
+    public string Keys { get; init; } = FactValue.Absent;
+
+    /// <summary>In a predicted state: the server comes up without the data it had.</summary>
+    public bool ComesUpEmpty { get; init; }
+
+    /// <summary>Moves while the server loads, syncs or rewrites; null when it does none of these.</summary>
+    public long? Progress { get; init; }
+
+    /// <summary>The append-only file is being rewritten; until it is, it may not exist as a whole.</summary>
+    public bool Rewriting { get; init; }
+
+    /// <summary>For people: why the unit ended, what could not be reached.</summary>
+    public string Detail { get; init; } = "";
+
+    public bool Answers => Serving == Redis.Serving.Answering;
+
+    public bool Leads => Answers && Role == RedisRole.Primary;
+
+    /// <summary>The unit is stopped and nothing answers.</summary>
+    public bool IsDown => Serving == Redis.Serving.Refused && UnitActive is "inactive" or "failed";
+
+    /// <summary>What a server reads at its next start; what it forgets is in none of it.</summary>
+    public ImmutableSortedDictionary<string, string> FileSettings => RedisRender.Parse(ConfigText);
+
+    /// <summary>The other member that answers as primary; null when none or more than one does.</summary>
+    public KeyValuePair<int, RedisPeerState>? PeerPrimary
+    {
+        get
+        {
+            KeyValuePair<int, RedisPeerState>? found = null;
+            foreach (var peer in Peers)
+            {
+                if (!peer.Value.Leads) continue;
+                if (found is not null) return null;
+                found = peer;
+            }
+            return found;
+        }
+    }
+
+    /// <summary>The same with the server stopped.</summary>
+    public RedisState Down() => this with
+    {
+        Serving = Redis.Serving.Refused,
+        UnitActive = "inactive",
+        Role = FactValue.Absent,
+        Link = FactValue.Absent,
+        AuthLive = FactValue.Absent,
+        Keys = FactValue.Absent,
+        Fork = FactValue.Absent,
+        Live = RedisSettings.None,
+        Progress = null,
+        Rewriting = false,
+    };
+}
+
+/// <summary>Fact keys of a Redis member, and their values.</summary>
+internal static class RedisFacts
+{
+    public const string Package = "package", UnitFile = "file/unit", UnitEnabled = "unit/enabled", UnitActive = "unit/active", UnitStale = "unit/stale",
+        ConfigFile = "file/config", AuthFile = "file/auth", RoleFile = "file/role", DataDir = "dir/data", Data = "data", Backup = "backup",
+        Serving = "serving", Role = "role", Link = "link", AuthLive = "auth", Fork = "fork",
+        DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen";
+
+    private static readonly ImmutableArray<string> Fixed = [Package, UnitFile, UnitEnabled, UnitActive, UnitStale, ConfigFile, AuthFile, RoleFile, DataDir, Data,
+        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen];
+
+    public static string Live(string setting) => "live/" + setting;
+
+    public static string Peer(int ordinal, string what) => string.Create(CultureInfo.InvariantCulture, $"peer/{ordinal}/{what}");
+
+    /// <summary>What a started server shows and a stopped one does not.</summary>
+    public static readonly ImmutableArray<string> OfServer = [Serving, UnitActive, Role, Link, AuthLive, Fork, .. RedisSettings.All.Select(Live)];
+
+    public static IEnumerable<string> Keyed(RedisState state) =>
+        [.. Fixed, .. RedisSettings.All.Select(Live), .. state.Peers.Keys.SelectMany(n => (string[])[Peer(n, "serving"), Peer(n, "role"), Peer(n, "link"), Peer(n, "keys")])];
+
+    public static string Value(RedisState s, string key) => key switch
+    {
+        Package => s.Package,
+        UnitFile => s.UnitFile,
+        UnitEnabled => s.UnitEnabled,
+        UnitActive => s.UnitActive,
+        UnitStale => s.UnitStale,
+        DropIns => s.DropIns.IsEmpty ? FactValue.Absent : RedisRender.Digest(string.Join('\n', s.DropIns.Select(d => d.Key + "\n" + d.Value))),
+        ConfigFile => s.ConfigFile,
+        AuthFile => s.AuthFile,
+        RoleFile => s.RoleFile,
+        DataDir => s.DataDir,
+        Data => s.Data,
+        Backup => s.Backup,
+        Serving => s.Serving,
+        Role => OfLive(s.Serving, s.Role),
+        Link => OfLive(s.Serving, s.Link),
+        AuthLive => OfLive(s.Serving, s.AuthLive),
+        Fork => OfLive(s.Serving, s.Fork),
+        PeersPrimary => s.PeerPrimary is { } p ? p.Value.Address : s.Peers.Values.Any(x => x.Leads) ? "many" : FactValue.Absent,
+        PeersKeys => s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some) ? Stored.Some : Stored.None,
+        PeersSeen => s.Peers.Values.All(p => p.Seen) ? "all" : "not-all",
+        _ => key.Split('/') switch
+        {
+            ["live", var setting] => OfLive(s.Serving, s.Live.GetValueOrDefault(setting, FactValue.Absent)),
+            ["peer", var ordinal, var what] => OfPeer(s, int.Parse(ordinal, CultureInfo.InvariantCulture), what),
+            _ => throw new ArgumentOutOfRangeException(nameof(key), key, "not a fact of a Redis member"),
+        },
+    };
+
+    private static string OfPeer(RedisState s, int ordinal, string what) => !s.Peers.TryGetValue(ordinal, out var p) ? FactValue.Absent : what switch
+    {
+        "serving" => p.Serving,
+        "role" => OfLive(p.Serving, p.Role),
+        "link" => OfLive(p.Serving, p.Link),
+        "keys" => OfLive(p.Serving, p.Keys),
+        _ => throw new ArgumentOutOfRangeException(nameof(what), what, "not a fact of a peer"),
+    };
+
+    /// <summary>A server that is down has no role; one that does not answer has one that nobody can see.</summary>
+    private static string OfLive(string serving, string value) => serving switch
+    {
+        Redis.Serving.Answering => value,
+        Redis.Serving.Refused => FactValue.Absent,
+        _ when FactValue.IsUnseen(serving) => serving,
+        _ => FactValue.Unseen(serving),
+    };
+}

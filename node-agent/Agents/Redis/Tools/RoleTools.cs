@@ -1,0 +1,161 @@
+using System.Collections.Immutable;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+
+namespace AgentMetal.NodeAgent.Agents.Redis.Tools;
+
+/// <summary>Writes the role that the server has into role.conf, so that a restart by systemd keeps it.</summary>
+internal sealed class WriteRole(RedisScope scope, RedisActuator? actuator)
+    : RedisTool<RoleArgs>("write-role", RedisJson.Default.RoleArgs, scope, actuator, Kind.RoleFile)
+{
+    public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
+    {
+        if (goal is null) yield break;
+        if (state.Package != RedisPackage.Installed) yield return Move.Wait<RoleArgs>("the package brings the group that reads it");
+        else if (state.Role != RedisRole.Primary && RedisRole.Target(state.Role) is null) yield return Move.Wait<RoleArgs>($"{state.Role} is no role for a file");
+        else yield return Move.Do(new RoleArgs(state.Role), 3, difference.Text);
+    }
+
+    public override Footprint Touches(RedisState state, RoleArgs args) => new([RedisFacts.Role], [RedisFacts.RoleFile]);
+    public override RedisState Predict(RedisState state, RoleArgs args) => state with { RoleFile = args.Role };
+    public override Assessment Assess(RedisState state, RoleArgs args) => Assessment.Safe;
+    public override Undo Inverse(RedisState before, RoleArgs args) => Undo.Keep("role.conf says what is so");
+    public override Timing Timing(RoleArgs args) => Within(TimeSpan.FromSeconds(30));
+    public override string Describe(RoleArgs args) => "record the role " + args.Role;
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.WriteRole(args.Role);
+}
+
+/// <summary>Makes a running member follow another.</summary>
+internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
+    : RedisTool<RoleArgs>("follow", RedisJson.Default.RoleArgs, scope, actuator, Kind.Role)
+{
+    public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
+    {
+        if (goal is null || RedisRoles.ForLive(goal, state) is not { } choice) yield break;
+        if (choice.Role is null) yield return Move.Wait<RoleArgs>(choice.Why, choice.Retry);
+        else if (choice.Role == RedisRole.Primary) yield break;
+        else if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<RoleArgs>("the password is set first");
+        else yield return Move.Do(new RoleArgs(choice.Role), 10, choice.Why);
+    }
+
+    public override Footprint Touches(RedisState state, RoleArgs args) =>
+        new([RedisFacts.Serving, RedisFacts.PeersPrimary], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link, RedisFacts.Fork]);
+
+    public override RedisState Predict(RedisState state, RoleArgs args) => state with
+    {
+        Role = args.Role,
+        RoleFile = args.Role,
+        Link = Lead(state, args) is not null ? Link.Up : Link.Down,
+        Keys = Lead(state, args)?.Keys ?? state.Keys,
+        Fork = FactValue.Absent,
+    };
+
+    public override RedisState During(RedisState state, RoleArgs args) => Predict(state, args) with { Link = Link.Syncing };
+
+    public override Assessment Assess(RedisState state, RoleArgs args) => Loses(state, args)
+        ? new(RiskLevel.Dangerous, [state.Leads ? "two-primaries" : "replaces-data"], LosesData: true) : Moderate("role-change");
+
+    public override Undo Inverse(RedisState before, RoleArgs args)
+    {
+        if (Loses(before, args)) return Undo.Impossible("what only this member has is replaced");
+        return RedisRole.Target(before.Role) is not null && before.RoleFile == before.Role && before.Link == Link.Up && before.PeerPrimary is null
+            ? By(new(before.Role)) : Undo.Keep("what it followed before was not the primary");
+    }
+
+    public override Timing Timing(RoleArgs args) => Starting.Timing;
+
+    public override Status? Observe(RedisState observed, RoleArgs args) => observed.Role == args.Role && observed.Link == Link.Syncing
+        ? new(Phase.Running, observed.Progress, "syncs with its primary") : null;
+
+    public override string Describe(RoleArgs args) => "follow " + RedisRole.Followed(args.Role);
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, context.Stop);
+
+    private static RedisPeerState? Lead(RedisState state, RoleArgs args) =>
+        state.Peers.Values.FirstOrDefault(p => p.Leads && RedisRole.Follows(p.Address) == args.Role);
+
+    private static bool Loses(RedisState state, RoleArgs args) =>
+        (state.Leads && state.Keys == Stored.Some && state.Fork != RedisFork.Clean && Lead(state, args) is not null) || Starting.ReplacesData(state, args.Role);
+}
+
+/// <summary>Makes a replica primary where nobody is.</summary>
+internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
+    : RedisTool<RoleArgs>("promote", RedisJson.Default.RoleArgs, scope, actuator, Kind.Role)
+{
+    public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
+    {
+        if (goal is not null && RedisRoles.ForLive(goal, state) is { Role: RedisRole.Primary } choice)
+            yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
+    }
+
+    public override Footprint Touches(RedisState state, RoleArgs args) =>
+        new([RedisFacts.Serving, RedisFacts.PeersPrimary, RedisFacts.PeersSeen], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link]);
+
+    public override RedisState Predict(RedisState state, RoleArgs args) => state with
+    {
+        Role = args.Role,
+        RoleFile = args.Role,
+        Link = FactValue.Absent,
+        ComesUpEmpty = state.Keys == Stored.None,
+    };
+
+    public override RedisState During(RedisState state, RoleArgs args) => state with { RoleFile = args.Role };
+    public override Assessment Assess(RedisState state, RoleArgs args) => Moderate("role-change");
+    public override Undo Inverse(RedisState before, RoleArgs args) => Undo.Keep("nobody else was primary");
+    public override Timing Timing(RoleArgs args) => Within(TimeSpan.FromMinutes(1));
+    public override string Describe(RoleArgs args) => "become primary";
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.PromoteAsync(context.Stop);
+}
+
+/// <summary>
+/// Hands the role of the primary to a replica that is in sync: the server pauses writes until the replica has them all (FAILOVER, Redis 6.2).
+/// A replica that does not get there in time leaves everything as it was.
+/// </summary>
+internal sealed class Handover(RedisScope scope, RedisActuator? actuator)
+    : RedisTool<HandoverArgs>("handover", RedisJson.Default.HandoverArgs, scope, actuator, Kind.Handover)
+{
+    /// <summary>How long writes may be paused, milliseconds.</summary>
+    internal const int TimeoutMs = 10_000;
+
+    public override IEnumerable<Move<HandoverArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
+    {
+        if (goal is null || !state.Peers.TryGetValue(goal.PrimaryOrdinal, out var peer)) yield break;
+        var who = $"member {goal.PrimaryOrdinal}";
+        if (!peer.Seen) yield return Move.Wait<HandoverArgs>($"{who} cannot be seen ({peer.Serving})", RedisRoles.Later);
+        else if (!peer.Answers) yield return Move.Wait<HandoverArgs>($"{who} is down; its host starts it", RedisRoles.Later);
+        else if (peer.Role != RedisRole.Follows(goal.Self.Address)) yield return Move.Wait<HandoverArgs>($"{who} does not follow this member yet", RedisRoles.Soon);
+        else if (peer.Link != Link.Up) yield return Move.Wait<HandoverArgs>($"{who} is {peer.Link}", RedisRoles.Soon);
+        else if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<HandoverArgs>("the password is set first");
+        else yield return Move.Do(new HandoverArgs(goal.PrimaryOrdinal, peer.Address), 50, difference.Text);
+    }
+
+    public override Footprint Touches(RedisState state, HandoverArgs args) => new([RedisFacts.Serving, RedisFacts.Peer(args.Ordinal, "serving")],
+        [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link, RedisFacts.Peer(args.Ordinal, "role"), RedisFacts.Peer(args.Ordinal, "link"), RedisFacts.PeersPrimary])
+    { Turns = [Scope.Turn] };
+
+    public override RedisState Predict(RedisState state, HandoverArgs args) => state with
+    {
+        Role = RedisRole.Follows(args.To),
+        RoleFile = RedisRole.Follows(args.To),
+        Link = Link.Up,
+        Peers = state.Peers.SetItem(args.Ordinal, state.Peers[args.Ordinal] with { Role = RedisRole.Primary, Link = FactValue.Absent }),
+    };
+
+    /// <summary>role.conf is turned first: a primary that dies within the handover must not come back as primary beside the new one.</summary>
+    public override RedisState During(RedisState state, HandoverArgs args) => state with { RoleFile = RedisRole.Follows(args.To) };
+
+    public override Assessment Assess(RedisState state, HandoverArgs args) => Moderate("role-change");
+    public override Undo Inverse(RedisState before, HandoverArgs args) => Undo.Keep("the new primary has every write; hand back with spec.primary");
+    public override Timing Timing(HandoverArgs args) => Within(TimeSpan.FromMinutes(1));
+
+    public override Status? Observe(RedisState observed, HandoverArgs args) => observed.Role == RedisRole.Follows(args.To) && observed.Link == Link.Syncing
+        ? new(Phase.Running, observed.Progress, "syncs with the new primary") : null;
+
+    public override string Describe(HandoverArgs args) => $"hand the role of the primary to member {args.Ordinal} ({args.To})";
+    public override ValueTask ApplyAsync(HandoverArgs args, ToolContext context) => Actuator.HandOverAsync(args.To, TimeoutMs, context.Stop);
+}
+
+/// <summary>Values of the fork fact besides absent.</summary>
+internal static class RedisFork
+{
+    public const string Clean = "clean", Written = "written";
+}
