@@ -1,4 +1,6 @@
 using System.Globalization;
+using AgentMetal.NodeAgent.Host.Packages;
+using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
 
 namespace AgentMetal.NodeAgent.Tests.Host.Systemd;
@@ -24,7 +26,7 @@ public sealed class RealSystemdTests : IAsyncLifetime
 
     public ValueTask InitializeAsync()
     {
-        Assert.SkipWhen(_leader is null, "AGENTMETAL_LAB_LEADER names no lab host");
+        Assert.SkipWhen(string.IsNullOrEmpty(_leader), "AGENTMETAL_LAB_LEADER names no lab host");
         _link = new SystemdLink(new SystemdOptions { BusAddress = $"unix:path={Root}/run/dbus/system_bus_socket" }, TimeProvider.System);
         return ValueTask.CompletedTask;
     }
@@ -179,6 +181,49 @@ public sealed class RealSystemdTests : IAsyncLifetime
         Assert.Equal(UnitResult.Done, (await start).Result);
     }
 
+    [Fact]
+    public async Task Watch_BusRestarted_SaysUnseenThenResyncsAndStillSignals()
+    {
+        var name = await MakeAsync("bus", "ExecStart=/bin/sleep infinity");
+        await using var signals = Reader.WatchAsync([name], Ct).GetAsyncEnumerator(Ct);
+        await NextAsync(signals, UnitSignalKind.Resync);
+        var restart = await new LabProcesses(_leader!).RunAsync(
+            new ProcessRequest { Program = "/bin/systemctl", Arguments = ["restart", "dbus.service"], Deadline = Patience }, Ct);
+        Assert.True(restart.IsSuccess, restart.Stderr);
+        await NextAsync(signals, UnitSignalKind.Resync);
+        Assert.True((await Reader.GetUnitAsync(name, Ct)).IsSeen);
+        Assert.Equal(UnitResult.Done, (await Writer.StartAsync(name, Patience, Ct)).Result);
+        await NextAsync(signals, UnitSignalKind.Changed);
+    }
+
+    [Fact]
+    public async Task Install_RealPackageWithAService_LeavesItStoppedAndDisabled()
+    {
+        var processes = new LabProcesses(_leader!);
+        var reader = new DpkgReader(processes);
+        Assert.True((await processes.RunAsync(Apt("purge"), Ct)).IsSuccess);
+        Assert.NotEqual(PackageStatus.Installed, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        await Writer.ReloadDaemonAsync(Patience, Ct);
+        await using var signals = Reader.WatchAsync(["redis-server.service"], Ct).GetAsyncEnumerator(Ct);
+        await NextAsync(signals, UnitSignalKind.Resync);
+
+        var request = new PackageRequest { Name = "redis-server", QuietUnits = ["redis-server.service"], Deadline = TimeSpan.FromMinutes(1) };
+        var outcome = await new AptWriter(processes, reader, Writer, TimeProvider.System).InstallAsync(request, Ct);
+        Assert.True(outcome.IsDone, $"{outcome.Result} {outcome.Detail} {string.Join('\n', outcome.LastLines)}");
+        Assert.Equal(PackageStatus.Installed, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        var unit = (await Reader.GetUnitAsync("redis-server.service", Ct)).Value;
+        Assert.Equal(("loaded", "inactive", "disabled", ""), (unit.LoadState, unit.ActiveState, unit.UnitFileState, unit.InvocationId));
+
+        var missing = await new AptWriter(processes, reader, Writer, TimeProvider.System).InstallAsync(request with { Name = "no-such-package" }, Ct);
+        Assert.Equal(PackageResult.NotFound, missing.Result);
+    }
+
+    private static ProcessRequest Apt(string verb) => new()
+    {
+        Program = "/usr/bin/apt-get", Arguments = [verb, "--yes", "redis-server"], Deadline = TimeSpan.FromMinutes(1),
+        Environment = new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" },
+    };
+
     private static async Task<UnitSignal> NextAsync(IAsyncEnumerator<UnitSignal> signals, UnitSignalKind kind)
     {
         while (await signals.MoveNextAsync().AsTask().WaitAsync(Patience, Ct))
@@ -213,4 +258,12 @@ public sealed class RealSystemdTests : IAsyncLifetime
         Assert.True((await Writer.ReloadDaemonAsync(Patience, Ct)).IsDone);
         return name;
     }
+}
+
+/// <summary>Runs programs inside a lab host instead of on this machine.</summary>
+internal sealed class LabProcesses(string leader) : IProcessRunner
+{
+    public Task<ProcessOutcome> RunAsync(ProcessRequest request, CancellationToken ct) =>
+        new ProcessRunner(TimeProvider.System).RunAsync(
+            request with { Program = "/usr/bin/nsenter", Arguments = ["-t", leader, "-a", "--", request.Program, .. request.Arguments] }, ct);
 }
