@@ -12,6 +12,12 @@ internal sealed class SystemdNotifier : INotifier, IDisposable
     private readonly Socket? _socket;
     private readonly UnixDomainSocketEndPoint? _address;
 
+    /// <summary>The notifier of this process, from its own environment.</summary>
+    internal SystemdNotifier()
+        : this(Environment.GetEnvironmentVariable, Environment.ProcessId)
+    {
+    }
+
     /// <param name="environment">Looks up an environment variable: NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID.</param>
     /// <param name="pid">Our process: systemd may mean the watchdog for another one.</param>
     internal SystemdNotifier(Func<string, string?> environment, int pid)
