@@ -31,7 +31,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     /// <summary>Runs until stopped; throws <see cref="InvalidDataException"/> with the fix when it cannot begin.</summary>
     public async Task RunAsync(string socketPath, string busAddress, CancellationToken stop)
     {
-        using var notifier = new SystemdNotifier();
+        using var notifier = new SystemdNotifier(Environment.GetEnvironmentVariable, Environment.ProcessId);
         var folder = new IdentityFolder(Path.Combine(data, "identity"));
         _identity = LoadIdentity(folder);
         var opening = LocalStore.Open(Path.Combine(data, "local.db"), _identity.Peer.Uid);

@@ -25,7 +25,9 @@ internal static class CoordinatorChannel
             SslOptions = new SslClientAuthenticationOptions
             {
                 ClientCertificateContext = identity?.TlsContext(),
+#pragma warning disable CA5359 // Any certificate only while the root is asked for: nothing is sent, and the answer is held against its hash.
                 RemoteCertificateValidationCallback = root is null ? static (_, _, _, _) => true : PeerValidation.For(() => root, PeerRole.Coordinator, now),
+#pragma warning restore CA5359
             },
         };
         return GrpcChannel.ForAddress(address, new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true, MaxReceiveMessageSize = 16 * 1024 * 1024 });
