@@ -27,6 +27,7 @@ public sealed class RemovalTests
     {
         await SharedLab.RequireCapabilityAsync();
         using var owner = Process.Start("sleep", "600");
+        using var end = new Ending(owner);
         await using var living = await Lab.StartAsync(new LabOptions { HostNames = ["living"] }, Cancellation);
         await using var orphan = await Lab.StartAsync(new LabOptions { HostNames = ["orphan"], OwnerProcessId = owner.Id }, Cancellation);
 
@@ -65,6 +66,12 @@ public sealed class RemovalTests
 
         Assert.Contains("'Not_Fine'", exception.Message, StringComparison.Ordinal);
         Assert.Equal(before, Directory.GetDirectories("/sys/class/net"));
+    }
+
+    /// <summary>A failed assertion must not leave the process behind: it holds our standard streams.</summary>
+    private sealed class Ending(Process process) : IDisposable
+    {
+        public void Dispose() => process.Kill();
     }
 
     private static void AssertSeesEverySort(IReadOnlyList<string> traces)
