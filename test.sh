@@ -1,0 +1,92 @@
+#!/bin/bash
+# Runs every test on a machine with only the .NET SDK; installs what it needs itself.
+#   ./test.sh          everything, long tests as a seeded sample (40 minutes at most on 2 cores)
+#   ./test.sh --soak   the full counts of the long tests, resumable; commit, seed and counts go to artifacts/soak/results.json
+#   ./test.sh --fast   no lab and no native build: what a developer runs between two edits
+#   ./test.sh NAME...  only these test projects (Runtime.Tests, Lab.Tests, ...)
+# Ends with one line: N passed, N failed[, N skipped]. A skip names the capability that is missing.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+export LC_ALL=C.UTF-8 DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
+out=$PWD/artifacts/test
+soak= fast= only=()
+for a; do
+  case $a in
+    --soak) soak=1;;
+    --fast) fast=1;;
+    --help | -h) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0;;
+    -*) echo "error: $a is not an option; see ./test.sh --help" >&2; exit 2;;
+    *) only+=("$a");;
+  esac
+done
+export AGENTMETAL_SOAK=$soak AGENTMETAL_SEED=${AGENTMETAL_SEED:-20261123}
+mkdir -p "$out"
+rm -f "$out"/*.xml
+passed=0 failed=0 skipped=0
+say() { echo "== $*"; }
+wants() { [ ${#only[@]} -eq 0 ] || printf '%s\n' "${only[@]}" | grep -qx "$1"; }
+finish() {
+  local line="$passed passed, $failed failed"
+  [ "$skipped" -eq 0 ] || line+=", $skipped skipped"
+  echo "$line"
+  [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+  exit
+}
+gate() { # NAME COMMAND...: a check that counts as one test
+  local name=$1 start=$SECONDS; shift
+  if "$@" >"$out/$name.log" 2>&1; then
+    passed=$((passed + 1)); say "$name ok ($((SECONDS - start)) s)"
+  else
+    failed=$((failed + 1)); say "$name FAILED"; tail -n 40 "$out/$name.log"
+  fi
+}
+
+say "seed $AGENTMETAL_SEED${soak:+, soak}"
+command -v dotnet >/dev/null || { echo "error: the .NET SDK of global.json is missing" >&2; failed=1; finish; }
+
+if [ ${#only[@]} -eq 0 ]; then
+  gate format dotnet format whitespace --folder --verify-no-changes --exclude artifacts --exclude .run
+fi
+start=$SECONDS
+if dotnet build AgentMetal.Edge.sln -v q --nologo >"$out/build.log" 2>&1; then
+  passed=$((passed + 1)); say "build ok, no warnings ($((SECONDS - start)) s)"
+else
+  failed=$((failed + 1)); say "build FAILED"; grep -E "error" "$out/build.log" | sort -u | head -40; finish
+fi
+if [ -z "$fast" ] && { [ ${#only[@]} -eq 0 ] || wants Lab.Tests; }; then
+  gate rootfs tests/Lab/rootfs.sh
+  gate native-build packaging/build.sh
+fi
+
+run() { # PROJECT
+  local name=$1 exe dll start=$SECONDS counts total f s p
+  wants "$name" || return 0
+  dll=$(find "tests/$name/bin/Debug/net10.0" -maxdepth 1 -name "*.runtimeconfig.json" | head -n 1)
+  exe=${dll%.runtimeconfig.json}
+  [ -x "$exe" ] || { failed=$((failed + 1)); say "$name FAILED: it was not built"; return; }
+  timeout "$2" "$exe" -xml "$out/$name.xml" -noColor >"$out/$name.log" 2>&1 </dev/null
+  local rc=$?
+  counts=$(grep -oE '<assembly [^>]*>' "$out/$name.xml" 2>/dev/null | head -n 1)
+  number() { sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p" <<<"$counts"; }
+  p=$(number passed) f=$(number failed) s=$(number skipped)
+  local e; e=$(number errors)
+  if [ -z "$p" ]; then
+    failed=$((failed + 1)); say "$name FAILED: no result (exit $rc after $((SECONDS - start)) s)"; tail -n 40 "$out/$name.log"; return
+  fi
+  f=$((f + ${e:-0}))
+  # A runner that failed without a failed test (a crash at the end) is a failure too.
+  [ "$rc" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  say "$name $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
+  [ "$f" -eq 0 ] || grep -aE "\[FAIL\]|^\s+(Assert|Error|System|at AgentMetal|Expected|Actual)" "$out/$name.log" | head -n 60
+  [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40
+}
+
+run Tidy 120
+run Runtime.Tests 600
+run Cli.Tests 600
+run NodeAgent.Tests 900
+run Coordinator.Tests 900
+run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
+[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 1800)
+finish
