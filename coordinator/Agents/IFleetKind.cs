@@ -1,0 +1,39 @@
+using System.Collections.Immutable;
+
+namespace AgentMetal.Coordinator.Agents;
+
+/// <summary>The kind-specific part of a fleet half: what placement must know of a spec. Pure.</summary>
+internal interface IFleetKind
+{
+    /// <summary>The kind as it is written in resources ("Redis").</summary>
+    string Kind { get; }
+
+    /// <summary>Reads a spec that passed validation.</summary>
+    /// <exception cref="System.Text.Json.JsonException">It did not: a bug, because specs are validated where they enter.</exception>
+    FleetShape Read(ReadOnlyMemory<byte> spec);
+}
+
+/// <summary>What placement must know of a resource.</summary>
+internal sealed record FleetShape
+{
+    /// <summary>How many members; ordinals run from 0.</summary>
+    public required int Members { get; init; }
+
+    /// <summary>The port that each member listens on; a host can hold one member of it.</summary>
+    public required int Port { get; init; }
+
+    /// <summary>The ordinal that should be primary.</summary>
+    public required int Primary { get; init; }
+
+    /// <summary>A host must have all of these.</summary>
+    public required ImmutableSortedDictionary<string, string> Labels { get; init; }
+
+    /// <summary>No two members on one host.</summary>
+    public required bool SpreadOverHosts { get; init; }
+
+    /// <summary>Name of an existing thing to take over; empty = none.</summary>
+    public string Adopt { get; init; } = "";
+
+    /// <summary>Names of the secrets to mint with the first member: 32 random bytes each, as base64url text.</summary>
+    public ImmutableArray<string> Secrets { get; init; } = [];
+}

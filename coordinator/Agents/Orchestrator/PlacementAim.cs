@@ -1,0 +1,110 @@
+using System.Collections.Immutable;
+
+namespace AgentMetal.Coordinator.Agents.Orchestrator;
+
+/// <summary>
+/// Solves where members belong: keep what is placed, then spread what is missing over hosts that fit. Pure; called once per plan. A member is never
+/// moved by this: moving it means deleting its data on the old host, which a person asks for, not an algorithm.
+/// </summary>
+internal static class PlacementAim
+{
+    public static PlacementGoal Solve(PlacementGoal goal, PlacementState state)
+    {
+        var target = ImmutableSortedDictionary.CreateBuilder<int, Slot>();
+        var noRoom = ImmutableSortedDictionary.CreateBuilder<int, string>();
+        var misplaced = ImmutableSortedDictionary.CreateBuilder<int, string>();
+        // Hosts of this resource's members, those that are on their way out included: their port and data are still there.
+        var taken = state.Members.Values.Select(m => m.Node).ToHashSet(StringComparer.Ordinal);
+        for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
+        {
+            if (Kept(goal, state, ordinal) is not { } member) continue;
+            var port = PortAt(state, member.Node, goal.Shape.Port, ordinal) is { } holder ? member.Port : goal.Shape.Port;
+            target[ordinal] = new(member.Node, port);
+            if (WhyMisplaced(goal, state, member, port) is { } why) misplaced[ordinal] = why;
+        }
+        for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
+        {
+            if (target.ContainsKey(ordinal)) continue;
+            if (Best(goal, state, taken) is { } host)
+            {
+                target[ordinal] = new(host.Uid, goal.Shape.Port);
+                taken.Add(host.Uid);
+            }
+            else noRoom[ordinal] = WhyNoRoom(goal, state, taken);
+        }
+        return goal with { Target = target.ToImmutable(), NoRoom = noRoom.ToImmutable(), Misplaced = misplaced.ToImmutable() };
+    }
+
+    /// <summary>The host where this ordinal is, or was when its release has not been acknowledged yet: its data may still be there.</summary>
+    private static MemberView? Kept(PlacementGoal goal, PlacementState state, int ordinal)
+    {
+        MemberView? leaving = null;
+        foreach (var member in state.Members.Values)
+        {
+            if (member.Ordinal != ordinal) continue;
+            if (!member.Absent) return member;
+            if (Fits(goal, state.Hosts.GetValueOrDefault(member.Node)) is null) leaving ??= member;
+        }
+        return leaving;
+    }
+
+    private static PortHolder? PortAt(PlacementState state, string node, int port, int ordinal) =>
+        state.Hosts.TryGetValue(node, out var host) && host.Ports.TryGetValue(port, out var holder)
+        && (holder.Resource != state.ResourceUid || holder.Ordinal != ordinal) ? holder : null;
+
+    private static string? WhyMisplaced(PlacementGoal goal, PlacementState state, MemberView member, int port)
+    {
+        if (!state.Hosts.TryGetValue(member.Node, out var host)) return null;
+        if (!Matches(goal, host)) return $"{host.Name} has not the labels {LabelText(goal)}";
+        return port != goal.Shape.Port ? $"port {goal.Shape.Port} on {host.Name} is taken by {PortAt(state, member.Node, goal.Shape.Port, member.Ordinal)!.Key}" : null;
+    }
+
+    // A port is one member's on a host, so a second member of the resource does not fit beside the first, spread or not.
+    private static HostView? Best(PlacementGoal goal, PlacementState state, HashSet<string> taken) => state.Hosts.Values
+        .Where(h => !taken.Contains(h.Uid) && Fits(goal, h) is null && !h.Ports.ContainsKey(goal.Shape.Port))
+        .OrderBy(h => h.Ports.Count).ThenBy(h => h.Name, StringComparer.Ordinal).ThenBy(h => h.Uid, StringComparer.Ordinal).FirstOrDefault();
+
+    /// <summary>Null when the host can be given a member, its port apart.</summary>
+    private static string? Fits(PlacementGoal goal, HostView? host)
+    {
+        if (host is null) return "is not known";
+        if (!Matches(goal, host)) return "has not the labels";
+        if (host.Standing == Standing.Away) return "is away";
+        if (host.Standing == Standing.Quarantined) return "is quarantined";
+        if (host.Address.Length == 0) return "has told no address";
+        if (!host.Kinds.Contains(goal.Kind)) return $"runs a build without {goal.Kind}";
+        return null;
+    }
+
+    private static bool Matches(PlacementGoal goal, HostView host)
+    {
+        foreach (var (key, value) in goal.Shape.Labels)
+            if (!host.Labels.TryGetValue(key, out var has) || has != value) return false;
+        return true;
+    }
+
+    private static string WhyNoRoom(PlacementGoal goal, PlacementState state, HashSet<string> taken)
+    {
+        if (state.Hosts.IsEmpty) return "no host has joined";
+        var matching = state.Hosts.Values.Where(h => Matches(goal, h)).ToList();
+        List<string> parts = [];
+        if (!goal.Shape.Labels.IsEmpty) parts.Add($"labels {LabelText(goal)} match {matching.Count} of {state.Hosts.Count} hosts");
+        Add(h => taken.Contains(h.Uid), goal.Shape.SpreadOverHosts ? "has a member already (spread: host)" : $"has a member on port {goal.Shape.Port} already");
+        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Away, "is away");
+        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Quarantined, "is quarantined");
+        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Open && h.Address.Length == 0, "has told no address");
+        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Open && h.Address.Length > 0 && !h.Kinds.Contains(goal.Kind), $"runs a build without {goal.Kind}");
+        foreach (var host in matching.Where(h => !taken.Contains(h.Uid) && Fits(goal, h) is null && h.Ports.ContainsKey(goal.Shape.Port)).Take(3))
+            parts.Add($"port {goal.Shape.Port} on {host.Name} is taken by {host.Ports[goal.Shape.Port].Key}");
+        return string.Join("; ", parts);
+
+        void Add(Func<HostView, bool> which, string what)
+        {
+            var names = matching.Where(which).Select(h => h.Name).Order(StringComparer.Ordinal).ToList();
+            if (names.Count == 0) return;
+            parts.Add($"{string.Join(", ", names.Take(3))}{(names.Count > 3 ? $" and {names.Count - 3} more" : "")}: {what}");
+        }
+    }
+
+    private static string LabelText(PlacementGoal goal) => string.Join(',', goal.Shape.Labels.Select(l => l.Key + "=" + l.Value));
+}

@@ -1,0 +1,30 @@
+using System.Collections.Immutable;
+
+namespace AgentMetal.Coordinator.Agents.Orchestrator;
+
+/// <summary>What is wanted of one resource's members.</summary>
+internal sealed record PlacementGoal
+{
+    public required string Kind { get; init; }
+
+    public required long Generation { get; init; }
+
+    public required FleetShape Shape { get; init; }
+
+    /// <summary>Hex SHA-256 of the canonical spec: members with another one are stale.</summary>
+    public required string SpecHash { get; init; }
+
+    public required bool Protect { get; init; }
+
+    /// <summary>By ordinal, where each member belongs; set by Aim.</summary>
+    public ImmutableSortedDictionary<int, Slot> Target { get; init; } = ImmutableSortedDictionary<int, Slot>.Empty;
+
+    /// <summary>By ordinal, why there is no host for it; set by Aim.</summary>
+    public ImmutableSortedDictionary<int, string> NoRoom { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
+
+    /// <summary>By ordinal, why the member should not be where it is; it stays there all the same. Set by Aim.</summary>
+    public ImmutableSortedDictionary<int, string> Misplaced { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
+}
+
+/// <summary>A place for one member.</summary>
+internal sealed record Slot(string Node, int Port);

@@ -1,0 +1,142 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
+namespace AgentMetal.Coordinator.Agents.Orchestrator;
+
+/// <summary>Whether a host can be given members.</summary>
+internal enum Standing
+{
+    /// <summary>Attached.</summary>
+    Open,
+
+    /// <summary>Not heard from: keeps what it has, is given nothing new.</summary>
+    Away,
+
+    /// <summary>Two streams claim to be it: keeps what it has, is given nothing new.</summary>
+    Quarantined,
+}
+
+/// <summary>What placement sees of a host.</summary>
+internal sealed record HostView
+{
+    public required string Uid { get; init; }
+
+    public required string Name { get; init; }
+
+    /// <summary>The address that peers use; empty until the host attached once.</summary>
+    public required string Address { get; init; }
+
+    public required Standing Standing { get; init; }
+
+    public required ImmutableSortedDictionary<string, string> Labels { get; init; }
+
+    /// <summary>What its build can run.</summary>
+    public required ImmutableSortedSet<string> Kinds { get; init; }
+
+    /// <summary>Ports taken by members, with the resource that takes it.</summary>
+    public required ImmutableSortedDictionary<int, PortHolder> Ports { get; init; }
+}
+
+/// <summary>Who takes a port.</summary>
+/// <param name="Resource">Its uid.</param>
+/// <param name="Ordinal">Which member.</param>
+/// <param name="Key">"Redis default/sessions", for people.</param>
+internal sealed record PortHolder(string Resource, int Ordinal, string Key);
+
+/// <summary>What a member is told of another.</summary>
+internal sealed record PeerView(int Ordinal, string Node, string NodeName, string Address, int Port);
+
+/// <summary>One assignment of the resource.</summary>
+internal sealed record MemberView
+{
+    public required string Node { get; init; }
+
+    public required int Ordinal { get; init; }
+
+    public required int Port { get; init; }
+
+    public required long Generation { get; init; }
+
+    public required string SpecHash { get; init; }
+
+    public required int Primary { get; init; }
+
+    public required bool Protect { get; init; }
+
+    public required string Adopt { get; init; }
+
+    /// <summary>In the order of their ordinals.</summary>
+    public required ImmutableArray<PeerView> Peers { get; init; }
+
+    /// <summary>Desired absent.</summary>
+    public bool Absent { get; init; }
+
+    /// <summary>The whole resource goes.</summary>
+    public bool Teardown { get; init; }
+
+    /// <summary>The node said that it is gone.</summary>
+    public bool Acknowledged { get; init; }
+
+    /// <summary>The newest generation at which the node reported it converged; 0 = none that we know of.</summary>
+    public long Served { get; init; }
+
+    /// <summary>"node-uid/ordinal".</summary>
+    public string Key => Placement.KeyOf(Node, Ordinal);
+
+    /// <summary>All that the assignment says, as one fact.</summary>
+    public string AsFact() => Absent
+        ? string.Create(CultureInfo.InvariantCulture, $"absent gen={Generation}{(Teardown ? " teardown" : "")}")
+        : string.Create(CultureInfo.InvariantCulture,
+            $"present gen={Generation} spec={SpecHash} port={Port} primary={Primary}{(Protect ? " protected" : "")}{(Adopt.Length > 0 ? " adopt=" + Adopt : "")} peers={Placement.Text(Peers)}");
+}
+
+/// <summary>The hosts, and one resource's members on them.</summary>
+internal sealed record PlacementState
+{
+    public required string ResourceUid { get; init; }
+
+    /// <summary>"Redis default/sessions".</summary>
+    public required string ResourceKey { get; init; }
+
+    /// <summary>The resource's generation as the store has it.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Whether the store has the resource.</summary>
+    public required bool Exists { get; init; }
+
+    /// <summary>By uid.</summary>
+    public required ImmutableSortedDictionary<string, HostView> Hosts { get; init; }
+
+    /// <summary>By "node-uid/ordinal".</summary>
+    public required ImmutableSortedDictionary<string, MemberView> Members { get; init; }
+
+    /// <summary>The state with this member, its port taken.</summary>
+    public PlacementState Put(MemberView member)
+    {
+        var old = Members.GetValueOrDefault(member.Key);
+        var hosts = Hosts;
+        if (old is not null && old.Port != member.Port) hosts = WithoutPort(hosts, old);
+        if (hosts.TryGetValue(member.Node, out var host))
+            hosts = hosts.SetItem(member.Node, host with { Ports = host.Ports.SetItem(member.Port, new(ResourceUid, member.Ordinal, ResourceKey)) });
+        return this with { Hosts = hosts, Members = Members.SetItem(member.Key, member) };
+    }
+
+    /// <summary>The state without it, its port free.</summary>
+    public PlacementState Remove(string key) => Members.TryGetValue(key, out var old)
+        ? this with { Hosts = WithoutPort(Hosts, old), Members = Members.Remove(key) }
+        : this;
+
+    private ImmutableSortedDictionary<string, HostView> WithoutPort(ImmutableSortedDictionary<string, HostView> hosts, MemberView member) =>
+        hosts.TryGetValue(member.Node, out var host) && host.Ports.TryGetValue(member.Port, out var holder) && holder.Resource == ResourceUid && holder.Ordinal == member.Ordinal
+            ? hosts.SetItem(member.Node, host with { Ports = host.Ports.Remove(member.Port) })
+            : hosts;
+}
+
+/// <summary>The words of placement's facts.</summary>
+internal static class Placement
+{
+    public static string KeyOf(string node, int ordinal) => string.Create(CultureInfo.InvariantCulture, $"{node}/{ordinal}");
+
+    public static string Text(ImmutableArray<PeerView> peers) =>
+        string.Join(',', peers.Select(p => string.Create(CultureInfo.InvariantCulture, $"{p.Ordinal}={p.Node}:{p.NodeName}:{p.Address}:{p.Port}")));
+}

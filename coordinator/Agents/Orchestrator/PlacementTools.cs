@@ -1,0 +1,212 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+
+namespace AgentMetal.Coordinator.Agents.Orchestrator;
+
+/// <summary>The world of placement: assignments in the store. Each call is one transaction, and doing it twice changes nothing more.</summary>
+internal interface IAssignmentWriter
+{
+    /// <summary>Writes the assignment as the arguments say, with the resource's spec; mints its secrets if they are not there.</summary>
+    /// <exception cref="WorldException">The resource is at another generation, or the store is away.</exception>
+    ValueTask PutAsync(MemberArgs args, CancellationToken stop);
+
+    /// <summary>Marks it desired absent.</summary>
+    ValueTask ReleaseAsync(ReleaseArgs args, CancellationToken stop);
+
+    /// <summary>Deletes an assignment whose absence the node acknowledged.</summary>
+    ValueTask ForgetAsync(ForgetArgs args, CancellationToken stop);
+
+    /// <summary>Deletes the resource and its secrets.</summary>
+    ValueTask DropAsync(DropArgs args, CancellationToken stop);
+}
+
+internal sealed record PeerArgs(int Ordinal, string Node, string NodeName, string Address, int Port);
+
+internal sealed record MemberArgs(string Resource, string Node, string NodeName, int Ordinal, int Port, long Generation, string SpecHash, int Primary, bool Protect,
+    string Adopt, ImmutableArray<PeerArgs> Peers);
+
+/// <param name="Resource">Its uid.</param>
+/// <param name="Node">The host's uid.</param>
+/// <param name="NodeName">For people.</param>
+/// <param name="Ordinal">Which member.</param>
+/// <param name="Generation">Of the resource.</param>
+/// <param name="Teardown">The whole resource goes.</param>
+/// <param name="After">Key of the member that must serve as primary before; empty = nothing to wait for.</param>
+internal sealed record ReleaseArgs(string Resource, string Node, string NodeName, int Ordinal, long Generation, bool Teardown, string After);
+
+internal sealed record ForgetArgs(string Resource, string Node, string NodeName, int Ordinal);
+
+internal sealed record DropArgs(string Resource, string ResourceKey);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(MemberArgs))]
+[JsonSerializable(typeof(ReleaseArgs))]
+[JsonSerializable(typeof(ForgetArgs))]
+[JsonSerializable(typeof(DropArgs))]
+internal sealed partial class PlacementJson : JsonSerializerContext;
+
+/// <summary>What assign and update share: both write one assignment.</summary>
+internal abstract class PutTool(string name, IAssignmentWriter writer, string resolves)
+    : Tool<PlacementGoal, PlacementState, MemberArgs>(name, 1, PlacementJson.Default.MemberArgs, resolves)
+{
+    public override IEnumerable<Move<MemberArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference)
+    {
+        if (goal is null) yield break;
+        var wanted = PlacementAgent.Wanted(goal, state, difference.Subject);
+        yield return Move.Do(new MemberArgs(state.ResourceUid, wanted.Node, PlacementAgent.NameOf(state, wanted.Node), wanted.Ordinal, wanted.Port, wanted.Generation, wanted.SpecHash,
+            wanted.Primary, wanted.Protect, wanted.Adopt, [.. wanted.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))]), 10 + Math.Min(wanted.Ordinal, 100), difference.Text);
+    }
+
+    public override Footprint Touches(PlacementState state, MemberArgs args)
+    {
+        var key = Placement.KeyOf(args.Node, args.Ordinal);
+        var old = state.Members.GetValueOrDefault(key);
+        var writes = ImmutableArray.CreateBuilder<string>(4);
+        writes.Add("member/" + key);
+        if (old is null || old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, args.Port));
+        if (old is not null && old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, old.Port));
+        if (old is null) writes.AddRange("served/" + key, "acknowledged/" + key);
+        else if (old.Acknowledged) writes.Add("acknowledged/" + key);
+        if (state.Members.IsEmpty) writes.Add("empty");
+        // A host that goes away keeps its members, and one that is away learns of changes when it is back: only a new member needs it here.
+        return new(old is null or { Absent: true } ? ["generation", "host/" + args.Node] : ["generation"], writes.DrainToImmutable());
+    }
+
+    public override PlacementState Predict(PlacementState state, MemberArgs args) => state.Put(new()
+    {
+        Node = args.Node,
+        Ordinal = args.Ordinal,
+        Port = args.Port,
+        Generation = args.Generation,
+        SpecHash = args.SpecHash,
+        Primary = args.Primary,
+        Protect = args.Protect,
+        Adopt = args.Adopt,
+        Peers = [.. args.Peers.Select(p => new PeerView(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))],
+        Served = state.Members.GetValueOrDefault(Placement.KeyOf(args.Node, args.Ordinal))?.Served ?? 0,
+    });
+
+    public override Undo Inverse(PlacementState before, MemberArgs args) => Undo.Keep("the host keeps what it was told; the next plan corrects it");
+
+    public override ValueTask ApplyAsync(MemberArgs args, ToolContext context) => writer.PutAsync(args, context.Stop);
+}
+
+internal sealed class AssignTool(IAssignmentWriter writer) : PutTool("assign", writer, "missing")
+{
+    public override Assessment Assess(PlacementState state, MemberArgs args) => Assessment.Moderate("new-member");
+
+    public override string Describe(MemberArgs args) => $"place member {args.Ordinal} on {args.NodeName}, port {args.Port}";
+}
+
+internal sealed class UpdateTool(IAssignmentWriter writer) : PutTool("update-assignment", writer, "stale")
+{
+    // What the change does on the host, and how risky that is, is the host's plan.
+    public override Assessment Assess(PlacementState state, MemberArgs args) => Assessment.Safe;
+
+    public override string Describe(MemberArgs args) => $"tell {args.NodeName} generation {args.Generation} of member {args.Ordinal}, peers {string.Join(", ", args.Peers.Select(p => p.NodeName))}";
+}
+
+internal sealed class ReleaseTool(IAssignmentWriter writer)
+    : Tool<PlacementGoal, PlacementState, ReleaseArgs>("release", 1, PlacementJson.Default.ReleaseArgs, "extra")
+{
+    private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(5);
+
+    public override IEnumerable<Move<ReleaseArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference)
+    {
+        var member = state.Members[difference.Subject];
+        var after = "";
+        if (goal is not null)
+        {
+            if (state.Members.Values.Any(m => !m.Absent && m.Ordinal > member.Ordinal && !goal.Target.ContainsKey(m.Ordinal)))
+            {
+                yield return Move.Wait<ReleaseArgs>("the highest ordinals go first", LookAgain);
+                yield break;
+            }
+            if (!goal.Target.TryGetValue(goal.Shape.Primary, out var slot))
+            {
+                yield return Move.Wait<ReleaseArgs>($"member {goal.Shape.Primary}, the primary, has no host yet", LookAgain);
+                yield break;
+            }
+            after = Placement.KeyOf(slot.Node, goal.Shape.Primary);
+            // The member that leaves may be the primary that was: until the wanted one serves at this generation, nobody else has the data for sure.
+            if (state.Members.GetValueOrDefault(after) is not { Absent: false } primary || primary.Served < goal.Generation)
+            {
+                yield return Move.Wait<ReleaseArgs>($"member {goal.Shape.Primary} on {PlacementAgent.NameOf(state, slot.Node)} does not yet serve as primary at generation {goal.Generation}", LookAgain);
+                yield break;
+            }
+        }
+        yield return Move.Do(new ReleaseArgs(state.ResourceUid, member.Node, PlacementAgent.NameOf(state, member.Node), member.Ordinal, state.Generation, goal is null, after), 200, difference.Text);
+    }
+
+    public override Footprint Touches(PlacementState state, ReleaseArgs args)
+    {
+        var key = Placement.KeyOf(args.Node, args.Ordinal);
+        return new(args.After.Length > 0 ? ["generation", "served/" + args.After] : ["generation"], ["member/" + key]);
+    }
+
+    public override PlacementState Predict(PlacementState state, ReleaseArgs args)
+    {
+        var key = Placement.KeyOf(args.Node, args.Ordinal);
+        return state.Members.TryGetValue(key, out var member)
+            ? state.Put(member with { Absent = true, Teardown = args.Teardown, Generation = args.Generation }) : state;
+    }
+
+    public override Assessment Assess(PlacementState state, ReleaseArgs args) => Assessment.Moderate(args.Teardown ? "deletes-resource" : "releases-member");
+
+    public override Undo Inverse(PlacementState before, ReleaseArgs args) => Undo.Keep("the host asks before it deletes data; apply the resource again to keep the member");
+
+    public override string Describe(ReleaseArgs args) => $"release member {args.Ordinal} from {args.NodeName}";
+
+    public override ValueTask ApplyAsync(ReleaseArgs args, ToolContext context) => writer.ReleaseAsync(args, context.Stop);
+}
+
+internal sealed class ForgetTool(IAssignmentWriter writer)
+    : Tool<PlacementGoal, PlacementState, ForgetArgs>("forget", 1, PlacementJson.Default.ForgetArgs, "acknowledged")
+{
+    public override IEnumerable<Move<ForgetArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference)
+    {
+        var member = state.Members[difference.Subject];
+        yield return Move.Do(new ForgetArgs(state.ResourceUid, member.Node, PlacementAgent.NameOf(state, member.Node), member.Ordinal), 10, difference.Text);
+    }
+
+    public override Footprint Touches(PlacementState state, ForgetArgs args)
+    {
+        var key = Placement.KeyOf(args.Node, args.Ordinal);
+        var writes = ImmutableArray.CreateBuilder<string>(5);
+        writes.AddRange("member/" + key, "acknowledged/" + key, "served/" + key);
+        if (state.Members.TryGetValue(key, out var member)) writes.Add(PlacementAgent.PortKey(args.Node, member.Port));
+        if (state.Members.Count == 1) writes.Add("empty");
+        return new([], writes.DrainToImmutable());
+    }
+
+    public override PlacementState Predict(PlacementState state, ForgetArgs args) => state.Remove(Placement.KeyOf(args.Node, args.Ordinal));
+
+    public override Assessment Assess(PlacementState state, ForgetArgs args) => Assessment.Safe;
+
+    public override Undo Inverse(PlacementState before, ForgetArgs args) => Undo.Keep("the member is gone from the host already");
+
+    public override string Describe(ForgetArgs args) => $"forget member {args.Ordinal}, gone from {args.NodeName}";
+
+    public override ValueTask ApplyAsync(ForgetArgs args, ToolContext context) => writer.ForgetAsync(args, context.Stop);
+}
+
+internal sealed class DropTool(IAssignmentWriter writer)
+    : Tool<PlacementGoal, PlacementState, DropArgs>("drop", 1, PlacementJson.Default.DropArgs, "resource-remains")
+{
+    public override IEnumerable<Move<DropArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference) =>
+        [Move.Do(new DropArgs(state.ResourceUid, state.ResourceKey), 10, difference.Text)];
+
+    public override Footprint Touches(PlacementState state, DropArgs args) => new(["empty", "generation"], ["resource"]);
+
+    public override PlacementState Predict(PlacementState state, DropArgs args) => state with { Exists = false };
+
+    public override Assessment Assess(PlacementState state, DropArgs args) => Assessment.Safe;
+
+    public override Undo Inverse(PlacementState before, DropArgs args) => Undo.Keep("every host has said that its member is gone; apply the resource to have it again");
+
+    public override string Describe(DropArgs args) => $"remove {args.ResourceKey}";
+
+    public override ValueTask ApplyAsync(DropArgs args, ToolContext context) => writer.DropAsync(args, context.Stop);
+}

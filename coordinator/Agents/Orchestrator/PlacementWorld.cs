@@ -1,0 +1,93 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Security.Cryptography;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Coordinator.Nodes;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.Coordinator.Agents.Orchestrator;
+
+/// <summary>Reads what placement plans with: the model, the hosts, the reports. All of it is in memory, so looking is free.</summary>
+internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports reports, AgentCatalog catalog)
+{
+    /// <summary>What is wanted of a resource; null = teardown.</summary>
+    public PlacementGoal? Goal(Resource resource) => resource.Metadata.DeletedUnixMs != 0 ? null : new()
+    {
+        Kind = resource.Kind,
+        Generation = resource.Metadata.Generation,
+        Shape = catalog.ShapeOf(resource),
+        SpecHash = SpecHash(resource.Spec.Span),
+        Protect = resource.Metadata.Protect,
+    };
+
+    /// <summary>Hash of everything that makes up the goal.</summary>
+    public static string GoalHash(Resource resource) => new FieldHash("agentmetal/placement-goal/v1").Add(resource.Metadata.Uid).Add(resource.Metadata.Generation)
+        .Add(SpecHash(resource.Spec.Span)).Add(resource.Metadata.Protect ? 1 : 0).Add(resource.Metadata.DeletedUnixMs != 0 ? 1 : 0).Hex();
+
+    public static PlanRequest Request(Resource resource) => new(new(FleetJournal.Chain, resource.Metadata.Uid, resource.Metadata.Generation), GoalHash(resource));
+
+    /// <summary>The state of a resource that exists, or did.</summary>
+    public PlacementState Observe(string uid) => model.Current.Resources.TryGetValue(uid, out var row)
+        ? Observe(row.Value, exists: true)
+        : new() { ResourceUid = uid, ResourceKey = uid, Generation = 0, Exists = false, Hosts = hosts.Current, Members = Members(uid) };
+
+    /// <summary>The state as it would be seen were the resource this one.</summary>
+    public PlacementState Observe(Resource resource, bool exists) => new()
+    {
+        ResourceUid = resource.Metadata.Uid,
+        ResourceKey = Keys.Of(resource),
+        Generation = resource.Metadata.Generation,
+        Exists = exists,
+        Hosts = hosts.Current,
+        Members = Members(resource.Metadata.Uid),
+    };
+
+    public static string SpecHash(ReadOnlySpan<byte> spec) => Convert.ToHexStringLower(SHA256.HashData(spec));
+
+    private ImmutableSortedDictionary<string, MemberView> Members(string uid)
+    {
+        var members = ImmutableSortedDictionary.CreateBuilder<string, MemberView>(StringComparer.Ordinal);
+        foreach (var row in model.Current.OfResource(uid))
+        {
+            var member = Read(row.Value);
+            members[member.Key] = member;
+        }
+        return members.ToImmutable();
+    }
+
+    private MemberView Read(Assignment a)
+    {
+        var report = reports.Find(a.Key);
+        return new()
+        {
+            Node = a.Key[..a.Key.IndexOf('/', StringComparison.Ordinal)],
+            Ordinal = a.Ordinal,
+            Port = a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal)?.Port ?? 0,
+            Generation = a.Generation,
+            SpecHash = SpecHash(a.Spec.Span),
+            Primary = a.PrimaryOrdinal,
+            Protect = a.Protect,
+            Adopt = a.Adopt,
+            Peers = [.. a.Peers.Select(p => new PeerView(p.Ordinal, p.NodeUid, p.NodeName, p.Address, p.Port))],
+            Absent = a.Absent,
+            Teardown = a.Teardown,
+            Acknowledged = a.Absent && report is { Report.AbsentAcknowledged: true } && report.Report.Generation >= a.Generation,
+            Served = report?.Served ?? 0,
+        };
+    }
+}
+
+/// <summary>How resources are named to people.</summary>
+internal static class Keys
+{
+    public static string Of(Resource resource) => $"{resource.Kind} {resource.Metadata.Project}/{resource.Metadata.Name}";
+
+    public static string Of(Assignment assignment) => $"{assignment.Kind} {assignment.Project}/{assignment.Name}";
+
+    public static string Path(Resource resource) => $"{resource.Metadata.Project}/{resource.Kind}/{resource.Metadata.Name}";
+
+    /// <summary>As it is typed after a verb: "redis sessions", with the project where it is not the default one.</summary>
+    public static string Command(Resource resource) => string.Create(CultureInfo.InvariantCulture,
+        $"{resource.Kind.ToLowerInvariant()} {resource.Metadata.Name}{(resource.Metadata.Project == "default" ? "" : " -p " + resource.Metadata.Project)}");
+}

@@ -1,0 +1,106 @@
+using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Resources;
+using Google.Protobuf;
+using Resource = AgentMetal.Proto.V1.Resource;
+using FieldError = AgentMetal.Proto.V1.FieldError;
+using Metadata = AgentMetal.Proto.V1.Metadata;
+
+namespace AgentMetal.Coordinator.Api;
+
+/// <summary>A resource as it would be stored.</summary>
+/// <param name="Resource">Complete: uid, generation, defaults.</param>
+/// <param name="Before">What it replaces; null = it is new.</param>
+/// <param name="Action">created, changed or unchanged.</param>
+internal sealed record Admitted(Resource Resource, Row<Resource>? Before, string Action);
+
+/// <summary>The edge where resources enter: all of them are checked, every error is said at once, and only then is anything written. Pure.</summary>
+internal sealed class Admission(PlanReservations reservations, TimeProvider clock)
+{
+    public const int MaxResources = 20_000;
+
+    /// <summary>Larger specs would not fit a store value together with labels and annotations.</summary>
+    public const int MaxSpec = 40 * 1024;
+
+    public (IReadOnlyList<Admitted> Admitted, IReadOnlyList<FieldError> Errors) Check(FleetView view, IReadOnlyList<Resource> requested)
+    {
+        var errors = new List<FieldError>();
+        var admitted = new List<Admitted>();
+        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
+        if (requested.Count == 0) errors.Add(new() { Path = "resources", Message = "is empty", Note = "give at least one document" });
+        if (requested.Count > MaxResources) errors.Add(new() { Path = "resources", Message = $"has {requested.Count} documents; at most {MaxResources}", Note = "split it" });
+        for (var i = 0; i < requested.Count && requested.Count <= MaxResources; i++)
+        {
+            var found = new List<Runtime.Resources.FieldError>();
+            var one = Check(view, requested[i], found);
+            if (one is not null && seen.TryGetValue(Keys.Path(one.Resource), out var first)) found.Add(new("metadata.name", $"{Keys.Of(one.Resource)} is declared twice, the first time in document {first}", "keep one of them"));
+            else if (one is not null) seen[Keys.Path(one.Resource)] = i;
+            var document = i;
+            errors.AddRange(found.Select(e => new FieldError { Path = e.Path, Message = e.Message, Note = e.Note, Document = document }));
+            if (one is not null && found.Count == 0) admitted.Add(one);
+        }
+        return (admitted, errors);
+    }
+
+    private Admitted? Check(FleetView view, Resource wanted, List<Runtime.Resources.FieldError> errors)
+    {
+        if (wanted.ApiVersion != Runtime.Resources.Resource.ApiVersion)
+            errors.Add(new("apiVersion", $"\"{Clip(wanted.ApiVersion)}\" is not known here", $"write {Runtime.Resources.Resource.ApiVersion}"));
+        var meta = wanted.Metadata ?? new();
+        var project = meta.Project.Length == 0 ? Runtime.Resources.Metadata.DefaultProject : meta.Project;
+        errors.AddRange(Runtime.Resources.Resource.MetadataErrors(new()
+        {
+            Name = meta.Name,
+            Project = project,
+            Labels = meta.Labels.ToImmutableSortedDictionary(StringComparer.Ordinal),
+            Annotations = meta.Annotations.ToImmutableSortedDictionary(StringComparer.Ordinal),
+        }));
+        if (KindCatalog.Find(wanted.Kind) is not { } kind)
+        {
+            errors.Add(new("kind", $"\"{Clip(wanted.Kind)}\" is not a kind of this build", "kinds: " + string.Join(", ", KindCatalog.All.Select(k => k.Kind))));
+            return null;
+        }
+        if (wanted.Spec.Length > MaxSpec)
+        {
+            errors.Add(new("spec", $"has {wanted.Spec.Length} bytes; at most {MaxSpec}", "declare several resources"));
+            return null;
+        }
+        var (spec, specErrors) = kind.Validate(wanted.Spec.Memory);
+        errors.AddRange(specErrors);
+        if (errors.Count > 0) return null;
+
+        var before = view.Find(project, kind.Kind, meta.Name);
+        var next = new Resource { ApiVersion = Runtime.Resources.Resource.ApiVersion, Kind = kind.Kind, Spec = ByteString.CopyFrom(spec.AsSpan()), Metadata = new() { Project = project, Name = meta.Name, Protect = meta.Protect } };
+        next.Metadata.Labels.Add(meta.Labels);
+        next.Metadata.Annotations.Add(meta.Annotations);
+        return before is null ? Create(wanted, next, errors) : Change(wanted, next, before, kind, errors);
+    }
+
+    private Admitted Create(Resource wanted, Resource next, List<Runtime.Resources.FieldError> errors)
+    {
+        if (wanted.Revision != 0) errors.Add(new("revision", $"expects revision {wanted.Revision}, but {Keys.Of(next)} does not exist", "leave the revision out to create it"));
+        if (wanted.Metadata.Uid.Length > 0) errors.Add(new("metadata.uid", "is minted by the coordinator", "leave it out"));
+        (next.Metadata.Uid, next.Metadata.Generation, next.Metadata.CreatedUnixMs) = (reservations.Uid(Keys.Path(next)), 1, clock.GetUtcNow().ToUnixTimeMilliseconds());
+        return new(next, null, "created");
+    }
+
+    private static Admitted Change(Resource wanted, Resource next, Row<Resource> before, KindSchema kind, List<Runtime.Resources.FieldError> errors)
+    {
+        var old = before.Value;
+        if (old.Metadata.DeletedUnixMs != 0)
+            errors.Add(new("metadata.name", $"{Keys.Of(next)} is being deleted since {DateTimeOffset.FromUnixTimeMilliseconds(old.Metadata.DeletedUnixMs):u}", $"wait until it is gone: agentmetal get {Keys.Command(next)}"));
+        if (wanted.Revision != 0 && wanted.Revision != before.ModifiedAt)
+            errors.Add(new("revision", $"expects revision {wanted.Revision}, but {Keys.Of(next)} is at {before.ModifiedAt}: somebody changed it", "read it again and repeat the change"));
+        if (wanted.Metadata.Uid.Length > 0 && wanted.Metadata.Uid != old.Metadata.Uid)
+            errors.Add(new("metadata.uid", $"is {wanted.Metadata.Uid}, but {Keys.Of(next)} is {old.Metadata.Uid}: another resource has the name now", "leave it out"));
+        errors.AddRange(kind.ImmutableErrors(old.Spec.Memory, next.Spec.Memory));
+        var respec = !old.Spec.Equals(next.Spec);
+        (next.Metadata.Uid, next.Metadata.Generation, next.Metadata.CreatedUnixMs) = (old.Metadata.Uid, old.Metadata.Generation + (respec ? 1 : 0), old.Metadata.CreatedUnixMs);
+        var same = !respec && old.Metadata.Protect == next.Metadata.Protect && old.Metadata.Labels.Equals(next.Metadata.Labels) && old.Metadata.Annotations.Equals(next.Metadata.Annotations);
+        return new(next, before, same ? "unchanged" : "changed");
+    }
+
+    private static string Clip(string text) => text.Length <= 63 ? text : text[..63] + "…";
+}

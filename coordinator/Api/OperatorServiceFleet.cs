@@ -1,0 +1,146 @@
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Hosting;
+using AgentMetal.Coordinator.Nodes;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Trust;
+using Grpc.Core;
+
+namespace AgentMetal.Coordinator.Api;
+
+/// <summary>What people and their programs call: approvals, events, nodes, audit, tokens, secrets.</summary>
+internal sealed partial class OperatorService
+{
+    private const int MaxAudit = 10_000;
+
+    public override Task<ListHeldReply> ListHeld(ListHeldRequest request, ServerCallContext context)
+    {
+        var reply = new ListHeldReply();
+        reply.Held.AddRange(held.All.Where(h =>
+            (request.Project.Length == 0 || request.Project == "-" || h.ResourceKey.Contains($" {request.Project}/", StringComparison.Ordinal))
+            && (request.Name.Length == 0 || h.ResourceKey.EndsWith("/" + request.Name, StringComparison.Ordinal))));
+        return Task.FromResult(reply);
+    }
+
+    public override async Task<DecideReply> Decide(DecideRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        if (request.Approvals.Count is 0 or > 1_000) throw Refusals.Invalid("approvals", $"has {request.Approvals.Count} entries; 1 to 1000 are allowed");
+        var reply = new DecideReply();
+        foreach (var approval in request.Approvals)
+        {
+            var result = await approvals.DecideAsync(approval, context.CancellationToken);
+            journal.Audit(approval.Decision == "deny" ? "Denied" : "Approved", "", AuditBody.Of(("carriedFor", by), ("key", approval.KeyId), ("node", approval.NodeUid), ("resource", approval.ResourceUid),
+                ("steps", string.Join('\n', approval.StepHashes.Take(1_000))), ("reason", approval.Reason), ("result", result.Message)));
+            reply.Results.Add(result);
+        }
+        return reply;
+    }
+
+    public override Task<ListEventsReply> ListEvents(ListEventsRequest request, ServerCallContext context)
+    {
+        var reply = new ListEventsReply();
+        reply.Events.AddRange(events.List(request.AfterSeq, request.Limit, request.ResourceKey, request.Node));
+        return Task.FromResult(reply);
+    }
+
+    public override async Task WatchEvents(ListEventsRequest request, IServerStreamWriter<Event> responseStream, ServerCallContext context)
+    {
+        await foreach (var happened in events.WatchAsync(request.AfterSeq, request.ResourceKey, request.Node, context.CancellationToken))
+            await responseStream.WriteAsync(happened, context.CancellationToken);
+    }
+
+    public override Task<ListNodesReply> ListNodes(ListNodesRequest request, ServerCallContext context)
+    {
+        var reply = new ListNodesReply();
+        reply.Nodes.AddRange(model.Current.Joined.Values.Where(n => request.Name.Length == 0 || n.Name == request.Name || n.Uid == request.Name)
+            .OrderBy(n => n.Name, StringComparer.Ordinal).Select(n => Describe(n.Uid)));
+        if (request.Name.Length > 0 && reply.Nodes.Count == 0) throw Refusals.NotFound($"there is no node {request.Name}; see agentmetal nodes");
+        return Task.FromResult(reply);
+    }
+
+    public override Task<ListAuditReply> ListAudit(ListAuditRequest request, ServerCallContext context)
+    {
+        var limit = request.Limit is > 0 and <= MaxAudit ? request.Limit : 1_000;
+        var reply = new ListAuditReply();
+        reply.Chains.Add(FleetJournal.Chain);
+        reply.Chains.AddRange(audit.Chains);
+        var chain = request.Chain.Length == 0 ? FleetJournal.Chain
+            : model.Current.Joined.Values.FirstOrDefault(n => n.Name == request.Chain && n.RevokedUnixMs is null)?.Uid ?? request.Chain;
+        if (!reply.Chains.Contains(chain)) throw Refusals.NotFound($"there is no audit chain {request.Chain}; there are {reply.Chains.Count}, listed by agentmetal audit");
+        if (chain == FleetJournal.Chain) reply.Records.AddRange(journal.ReadAudit(request.AfterSeq, limit, request.ResourceKey).Select(AuditWire.Write));
+        else reply.Records.AddRange(audit.Read(chain, request.AfterSeq, limit, request.ResourceKey));
+        return Task.FromResult(reply);
+    }
+
+    public override async Task<CreateJoinTokenReply> CreateJoinToken(CreateJoinTokenRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        var life = TimeSpan.FromSeconds(request.TtlSeconds == 0 ? 3600 : Math.Clamp(request.TtlSeconds, 0, 10_000_000));
+        var verdict = await tokens.CreateAsync(request.Name, request.Labels.ToDictionary(StringComparer.Ordinal), life, context.CancellationToken);
+        if (verdict.Problem is { } problem)
+        {
+            var colon = problem.Message.IndexOf(": ", StringComparison.Ordinal);
+            throw colon > 0 ? Refusals.Invalid(problem.Message[..colon], problem.Message[(colon + 2)..]) : Refusals.Invalid("", problem.Message);
+        }
+        journal.Audit("JoinTokenCreated", "", AuditBody.Of(("by", by), ("token", verdict.Value.Id), ("name", request.Name)));
+        return new() { Token = verdict.Value.Reveal(), ExpiresUnixMs = (clock.GetUtcNow() + life).ToUnixTimeMilliseconds() };
+    }
+
+    public override Task<SecretsReply> GetSecrets(GetRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        var row = Find(request.Project, request.Kind, request.Name);
+        var values = secrets.Open(model.Current, row.Value.Metadata.Uid);
+        // Written before the values leave: what cannot be recorded is not shown.
+        journal.Audit("SecretsRead", Keys.Of(row.Value), AuditBody.Of(("by", by), ("names", string.Join(',', values.Keys))));
+        var reply = new SecretsReply();
+        foreach (var (name, value) in values) reply.Values[name] = value.ToStringUtf8();
+        return Task.FromResult(reply);
+    }
+
+    public override Task<VersionReply> Version(VersionRequest request, ServerCallContext context) => Task.FromResult(new VersionReply
+    {
+        Version = Build.Version,
+        Store = "sqlite",
+        StoreId = model.Current.At.StoreId,
+        Revision = model.Current.At.Number,
+        Nodes = model.Current.Joined.Values.Count(n => n.RevokedUnixMs is null),
+    });
+
+    private Node Describe(string uid)
+    {
+        var view = model.Current;
+        var joined = view.Joined[uid];
+        var node = view.Nodes.TryGetValue(uid, out var said) ? said.Value.Clone() : new Node { Uid = uid };
+        var live = registry.Live(uid);
+        node.Name = joined.Name;
+        foreach (var (key, value) in joined.Labels) node.Labels[key] = value;
+        node.JoinedUnixMs = joined.JoinedUnixMs;
+        node.Liveness = live.Standing == Standing.Open ? "Attached" : live.Standing.ToString();
+        node.LastSeenUnixMs = live.LastSeen?.ToUnixTimeMilliseconds() ?? 0;
+        var mine = view.OfNode(uid).Select(r => r.Value).ToList();
+        node.Members = mine.Count;
+        node.Converged = mine.Count(a => reports.Find(a.Key) is { } r && r.Report.Status.Phase == Reports.Converged && r.Report.Generation >= a.Generation);
+        node.Assignments.AddRange(mine.Select(a => a.Key));
+        var chain = audit.Head(uid);
+        node.AuditSeq = chain.Acked;
+        node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,
+            live.Standing == Standing.Quarantined ? "stop one of the two hosts that use this key" : $"on {joined.Name}: agentmetal local status"));
+        node.Conditions.Add(Condition("AuditWhole", chain.Problem is null, "ChainBroken", chain.Problem ?? "", live.Since, $"agentmetal audit --chain {joined.Name} --verify"));
+        if (joined.RevokedUnixMs is { } revoked)
+            node.Conditions.Add(Condition("Admitted", false, "Revoked", joined.RevokedReason ?? "", DateTimeOffset.FromUnixTimeMilliseconds(revoked), "agentmetal join-token create"));
+        return node;
+    }
+
+    private static Condition Condition(string type, bool good, string reason, string message, DateTimeOffset since, string next) => new()
+    {
+        Type = type,
+        Status = good ? "True" : "False",
+        Reason = good ? type : reason,
+        Message = good ? "" : message,
+        SinceUnixMs = since.ToUnixTimeMilliseconds(),
+        NextCommand = good ? "" : next,
+    };
+}

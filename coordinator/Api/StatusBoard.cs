@@ -1,0 +1,171 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Coordinator.Nodes;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Execution;
+
+namespace AgentMetal.Coordinator.Api;
+
+/// <summary>
+/// How resources stand: put together from placement, the nodes' reports and their liveness whenever it is read. Nothing of it is stored; only since when
+/// a condition is as it is, is remembered.
+/// </summary>
+internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Reports reports, HeldPlans held, Orchestrator orchestrator, TimeProvider clock)
+{
+    private sealed record Blocker(string Reason, string Message, DateTimeOffset? Since, long RetryUnixMs, string Next);
+
+    private readonly ConcurrentDictionary<(string Uid, string Type), (string Status, string Reason, DateTimeOffset Since)> _since = new();
+
+    /// <summary>The resource with its status as of now.</summary>
+    public Resource Dressed(Row<Resource> row)
+    {
+        var resource = row.Value.Clone();
+        var uid = resource.Metadata.Uid;
+        var view = model.Current;
+        var assignments = view.OfResource(uid).Select(r => r.Value).OrderBy(a => a.Ordinal).ThenBy(a => a.Key, StringComparer.Ordinal).ToList();
+        var status = resource.Status = new();
+        foreach (var a in assignments) status.Members.Add(Member(a));
+        status.ObservedGeneration = assignments.Count == 0 ? 0 : assignments.Min(a => reports.Find(a.Key)?.Report.Generation ?? 0);
+
+        var placement = Placement(resource);
+        Put(status, resource, "Placed", placement is null ? "True" : "False", placement ?? new("Placed", orchestrator.Report(uid)?.Report.Summary ?? "", null, 0, ""));
+        var blocker = Deleting(resource, assignments) ?? placement ?? assignments.Select(a => Why(resource, a)).FirstOrDefault(w => w is not null);
+        var ready = blocker is null && assignments.Count > 0;
+        Put(status, resource, "Ready", ready ? "True" : "False", blocker ?? new(ready ? "Converged" : "Pending",
+            ready ? Members(assignments) : "members are being placed", null, 0, ready ? "" : Events(resource)));
+        Serving(status, resource, assignments);
+        Waiting(status, resource, assignments);
+        return resource;
+    }
+
+    /// <summary>A resource is gone: what was remembered of it goes too.</summary>
+    public void Forget(string uid)
+    {
+        foreach (var key in _since.Keys)
+            if (key.Uid == uid) _since.TryRemove(key, out _);
+    }
+
+    private MemberStatus Member(Assignment a)
+    {
+        var node = NodeOf(a);
+        var reported = reports.Find(a.Key);
+        var status = reported?.Report.Status.Clone() ?? new() { Phase = "Unseen", Summary = "not reported yet" };
+        (status.Ordinal, status.NodeUid, status.NodeName) = (a.Ordinal, node, model.Current.NodeName(node));
+        if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self) status.Address = $"{self.Address}:{self.Port}";
+        if (reported is not null) status.ObservedGeneration = reported.Report.Generation;
+        // What was reported last is no longer known to be so.
+        if (registry.Live(node).Standing != Standing.Open) status.Phase = "Unseen";
+        return status;
+    }
+
+    private Blocker? Placement(Resource resource)
+    {
+        if (resource.Metadata.DeletedUnixMs != 0) return null;
+        if (orchestrator.Report(resource.Metadata.Uid) is not { } last || last.Generation < resource.Metadata.Generation)
+            return new("Planning", "members are being placed", null, 0, Events(resource));
+        var report = last.Report;
+        if (report.Phase == ReconcilePhase.Unseen) return new("StoreAway", report.Blocker, last.Since, Ms(last.RetryAt), Events(resource));
+        var open = report.Differences.Where(d => d.Kind is "no-room" or "missing" or "misplaced").ToList();
+        if (open.Count == 0 || report.Phase == ReconcilePhase.Converging) return open.Count == 0 ? null : new("Placing", open[0].Text, last.Since, 0, Events(resource));
+        return new("NotPlaced", string.Join("; ", open.Select(d => d.Text)), last.Since, Ms(last.RetryAt), "agentmetal nodes");
+    }
+
+    private Blocker? Deleting(Resource resource, List<Assignment> assignments)
+    {
+        if (resource.Metadata.DeletedUnixMs == 0) return null;
+        var since = DateTimeOffset.FromUnixTimeMilliseconds(resource.Metadata.DeletedUnixMs);
+        if (assignments.Select(a => held.Find(a.Key)).FirstOrDefault(h => h is not null) is { } waiting)
+            return new("AwaitingApproval", $"is being deleted; {waiting.Plan.NodeName} waits for a signature: {waiting.Plan.Steps[0].Text}", since, 0, "agentmetal approve " + waiting.Id);
+        if (assignments.Select(a => Away(a)).FirstOrDefault(b => b is not null) is { } away) return away with { Message = "is being deleted; " + away.Message };
+        return new("Deleting", assignments.Count == 0 ? "is being deleted" : "is being deleted; waits for " + string.Join(", ", assignments.Select(a => model.Current.NodeName(NodeOf(a))).Distinct()), since, 0, Events(resource));
+    }
+
+    /// <summary>Why a member is not as it should be; null = it is.</summary>
+    private Blocker? Why(Resource resource, Assignment a)
+    {
+        var name = model.Current.NodeName(NodeOf(a));
+        if (Away(a) is { } away) return away;
+        if (a.Absent) return null; // A member on its way out does not keep the resource from being ready.
+        if (reports.Find(a.Key) is not { } last || last.Report.Generation < a.Generation)
+            return new("Converging", $"{name} has not reported generation {a.Generation} of member {a.Ordinal} yet", null, 0, Events(resource));
+        if (a.Generation < resource.Metadata.Generation) return new("Converging", $"{name} has not been told generation {resource.Metadata.Generation} yet", null, 0, Events(resource));
+        var status = last.Report.Status;
+        if (status.Phase == Reports.Converged) return null;
+        var said = status.Conditions.FirstOrDefault(c => c.Type == "Ready" && c.Status != "True");
+        var next = held.Find(a.Key) is { } h ? "agentmetal approve " + h.Id : said?.NextCommand is { Length: > 0 } theirs ? theirs : Events(resource);
+        return new(status.Phase.Length > 0 ? status.Phase : "Unknown", $"{name}: {(said?.Message is { Length: > 0 } m ? m : status.Summary)}", last.Since, said?.RetryUnixMs ?? 0, next);
+    }
+
+    private Blocker? Away(Assignment a)
+    {
+        var node = NodeOf(a);
+        var live = registry.Live(node);
+        if (live.Standing == Standing.Open) return null;
+        var name = model.Current.NodeName(node);
+        var seen = live.LastSeen is { } at ? "last seen " + at.ToString("HH:mm:ss", CultureInfo.InvariantCulture) : "not seen since this coordinator started";
+        return live.Standing == Standing.Quarantined
+            ? new("NodeQuarantined", live.Why, live.Since, 0, "agentmetal nodes describe " + name)
+            : new("NodeAway", $"{name} cannot be reached; {seen}", live.Since, 0, "agentmetal nodes describe " + name);
+    }
+
+    private void Serving(Status status, Resource resource, List<Assignment> assignments)
+    {
+        var wanted = assignments.FirstOrDefault(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal);
+        if (wanted is null)
+        {
+            Put(status, resource, "Serving", "False", new("NoPrimary", "no member is placed that could be primary", null, 0, Events(resource)));
+            return;
+        }
+        var member = status.Members.First(m => m.Ordinal == wanted.Ordinal && m.NodeUid == NodeOf(wanted));
+        var said = member.Conditions.FirstOrDefault(c => c.Type == "Serving")?.Status;
+        if (Away(wanted) is { } away) Put(status, resource, "Serving", "Unknown", away);
+        else if (said == "True" || (said is null && member.Phase == Reports.Converged))
+        {
+            Put(status, resource, "Serving", "True", new("Serving", Members(assignments), null, 0, ""));
+            status.Outputs["address"] = member.Address;
+        }
+        else Put(status, resource, "Serving", said == "False" ? "False" : "Unknown", Why(resource, wanted) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
+    }
+
+    private void Waiting(Status status, Resource resource, List<Assignment> assignments)
+    {
+        var waits = assignments.Select(a => held.Find(a.Key)).Where(h => h is not null).Select(h => h!).ToList();
+        if (waits.Count > 0)
+            Put(status, resource, "Approved", "False", new("AwaitingApproval", string.Join("; ", waits.Select(h => $"{h.Plan.NodeName}: {string.Join(", ", h.Plan.Steps.Select(s => s.Text))}")),
+                DateTimeOffset.FromUnixTimeMilliseconds(waits[0].CreatedUnixMs), 0, "agentmetal approve " + waits[0].Id));
+        else Drop(resource, "Approved");
+        var waiting = status.Members.FirstOrDefault(m => m.Phase == "Waiting");
+        if (waiting is null) { Drop(resource, "Waiting"); return; }
+        var why = waiting.Conditions.FirstOrDefault(c => c.Type == "Ready");
+        Put(status, resource, "Waiting", "True", new("Waiting", $"{waiting.NodeName}: {why?.Message ?? waiting.Summary}", null, why?.RetryUnixMs ?? 0, why?.NextCommand is { Length: > 0 } next ? next : Events(resource)));
+    }
+
+    private string Members(List<Assignment> assignments) => string.Join(", ", assignments.Where(a => !a.Absent).Select(a =>
+        $"{(reports.Find(a.Key)?.Report.Status.Summary is { Length: > 0 } s ? s : "member " + a.Ordinal.ToString(CultureInfo.InvariantCulture))} on {model.Current.NodeName(NodeOf(a))}"));
+
+    private void Put(Status status, Resource resource, string type, string value, Blocker b)
+    {
+        var now = clock.GetUtcNow();
+        var since = _since.AddOrUpdate((resource.Metadata.Uid, type), _ => (value, b.Reason, b.Since ?? now), (_, old) => old.Status == value && old.Reason == b.Reason ? old : (value, b.Reason, b.Since ?? now)).Since;
+        status.Conditions.Add(new Condition
+        {
+            Type = type,
+            Status = value,
+            Reason = b.Reason,
+            Message = b.Message,
+            SinceUnixMs = since.ToUnixTimeMilliseconds(),
+            RetryUnixMs = b.RetryUnixMs,
+            NextCommand = value == "True" && type != "Waiting" ? "" : b.Next,
+        });
+    }
+
+    private void Drop(Resource resource, string type) => _since.TryRemove((resource.Metadata.Uid, type), out _);
+
+    private static string NodeOf(Assignment a) => a.Key[..a.Key.IndexOf('/', StringComparison.Ordinal)];
+
+    private static string Events(Resource resource) => $"agentmetal events --for {new Runtime.Resources.ResourceKey(resource.Kind, resource.Metadata.Project, resource.Metadata.Name).Short}";
+
+    private static long Ms(DateTimeOffset? at) => at?.ToUnixTimeMilliseconds() ?? 0;
+}

@@ -1,0 +1,261 @@
+using System.Net;
+using System.Security.Cryptography;
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.Api;
+using AgentMetal.Coordinator.Approvals;
+using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Events;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Coordinator.Identity;
+using AgentMetal.Coordinator.Nodes;
+using AgentMetal.Runtime.Store;
+using AgentMetal.Runtime.Trust;
+
+namespace AgentMetal.Coordinator.Hosting;
+
+/// <summary>A coordinator cannot start; the message names the flag or file and the fix.</summary>
+internal sealed class StartupException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>The composition root: every part is made here, by hand, and knows only what it is given.</summary>
+internal sealed class CoordinatorHost : IAsyncDisposable
+{
+    private static readonly TimeSpan NodeLife = TimeSpan.FromDays(3);
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Chores = TimeSpan.FromMinutes(5);
+
+    private readonly CoordinatorOptions _options;
+    private readonly IStore _store;
+    private readonly IdentityBundle _bundle;
+    private readonly TimeProvider _clock;
+    private readonly ILoggerFactory _logs;
+    private readonly Leadership _leadership;
+    private readonly FleetModel _model;
+    private readonly FleetWriter _writer;
+    private readonly EventLog _events;
+    private readonly FleetJournal _journal;
+    private readonly NodeRegistry _registry;
+    private readonly HostBoard _hosts;
+    private readonly Reports _reports;
+    private readonly HeldPlans _held;
+    private readonly TurnTable _turns;
+    private readonly AssignmentFeed _feed;
+    private readonly Orchestrator _orchestrator;
+    private readonly StatusBoard _board;
+    private readonly ChangeHub _hub = new();
+    private readonly ApprovalShelf _approvals;
+    private readonly JoinTokens _tokens;
+    private readonly ServerIdentity _server;
+    private readonly WebApplication _app;
+    private readonly WebApplication _metricsApp;
+    private readonly CancellationTokenSource _stopping = new();
+    private Task _running = Task.CompletedTask;
+
+    private CoordinatorHost(CoordinatorOptions options, IStore store, IdentityBundle bundle, ServerIdentity server, FleetJournal journal, TimeProvider clock, ILoggerFactory logs)
+    {
+        (_options, _store, _bundle, _server, _journal, _clock, _logs) = (options, store, bundle, server, journal, clock, logs);
+        var name = options.Name.Length > 0 ? options.Name : bundle.Names.Name;
+        _leadership = new(store, name, clock, logs.CreateLogger<Leadership>());
+        _model = new(store, logs.CreateLogger<FleetModel>(), clock);
+        _writer = new(store, _model, _leadership);
+        _events = new(Path.Combine(options.Data, "events"), clock, logs.CreateLogger<EventLog>());
+        _registry = new(_model, _events, clock);
+        _hosts = new(_model, _registry);
+        _reports = new(clock);
+        _held = new(clock);
+        _turns = new(store, _leadership, clock);
+        var catalog = new AgentCatalog();
+        var secrets = new SecretShelf(bundle.KeyEncryptionKey, logs.CreateLogger<SecretShelf>());
+        var reservations = new PlanReservations(clock);
+        _feed = new(_model, _registry, secrets);
+        var agent = new PlacementAgent(new AssignmentWriter(_writer, catalog, secrets, reservations));
+        var world = new PlacementWorld(_model, _hosts, _reports, catalog);
+        _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
+        _board = new(_model, _registry, _reports, _held, _orchestrator, clock);
+        _approvals = new(store, _model, _writer, _registry, () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null, clock);
+        _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
+        var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
+        var previews = new Previews(_registry, clock);
+        var inbox = new NodeInbox(_model, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>());
+        Wire(inbox);
+        var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
+        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, identity, clock, logs.CreateLogger<NodeLinkService>());
+        var api = new OperatorService(_model, _writer, new Admission(reservations, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
+            reservations, _board, _hub, _held, _approvals, _events, _registry, _reports, audit, journal, _tokens, secrets, clock);
+        var gate = new Gate(store, bundle, clock);
+        var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
+        _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
+        _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _held, _board, _events, journal), Unhealthy);
+    }
+
+    /// <summary>Where it listens with TLS.</summary>
+    public IPEndPoint EndPoint => CoordinatorServer.EndPointOf(_app);
+
+    /// <summary>Where metrics are.</summary>
+    public IPEndPoint MetricsEndPoint => CoordinatorServer.EndPointOf(_metricsApp);
+
+    /// <summary>Completes when the coordinator must stop by itself; faulted with the reason.</summary>
+    public Task Running => _running;
+
+    /// <summary>Starts, and returns once it listens. The store stays the caller's.</summary>
+    /// <exception cref="StartupException">It cannot start.</exception>
+    /// <exception cref="StoreAwayException">The store cannot answer.</exception>
+    public static async Task<CoordinatorHost> StartAsync(CoordinatorOptions options, IStore store, TimeProvider clock, ILoggerFactory logs, CancellationToken stop)
+    {
+        var bundle = IdentityBundle.Load(options.Identity, clock.GetUtcNow());
+        if (bundle.Problem is { } noIdentity) throw new StartupException($"--identity {options.Identity}: {noIdentity.Message}");
+        var server = ServerIdentity.Create(bundle.Value, clock.GetUtcNow(), RandomNumberGenerator.Fill);
+        if (server.Problem is { } noServer) throw new StartupException($"--identity {options.Identity}: {noServer.Message}");
+        FleetJournal journal;
+        try { journal = new(Path.Combine(options.Data, "fleet.db"), clock); }
+        catch (InvalidOperationException e) { throw new StartupException($"--data {options.Data}: {e.Message}", e); }
+        var host = new CoordinatorHost(options, store, bundle.Value, server.Value, journal, clock, logs);
+        try { await host.StartAsync(stop); }
+        catch
+        {
+            await host.DisposeAsync();
+            throw;
+        }
+        return host;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        // Streams first: a node that is told nothing keeps what it has.
+        foreach (var session in _registry.Serving) session.End();
+        using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5)))
+        {
+            await _app.StopAsync(limit.Token);
+            await _metricsApp.StopAsync(limit.Token);
+        }
+        try { await _running; }
+        catch (Exception e) when (e is OperationCanceledException or NotLeaderException or StoreReplacedException or StoreAwayException)
+        {
+            // Said by whoever awaited Running.
+        }
+        await _app.DisposeAsync();
+        await _metricsApp.DisposeAsync();
+        _orchestrator.Dispose();
+        _turns.Dispose();
+        _writer.Dispose();
+        _events.Dispose();
+        _journal.Dispose();
+        _bundle.Dispose();
+        _stopping.Dispose();
+    }
+
+    private async Task StartAsync(CancellationToken stop)
+    {
+        if (await _leadership.AcquireAsync(stop) is { } other) throw new StartupException(other);
+        await _model.LoadAsync(stop);
+        _hosts.Load();
+        _feed.Load();
+        await _turns.LoadAsync(stop);
+        var following = Task.Run(() => _model.FollowAsync(_stopping.Token), CancellationToken.None);
+        await _writer.FinishIntentsAsync(stop);
+        await ListenAsync(_app, "--listen", _options.Listen, stop);
+        await ListenAsync(_metricsApp, "--metrics", _options.Metrics, stop);
+        _events.Note("", "", "CoordinatorStarted", $"coordinator {_leadership.Proof.Holder} {Coordinator.Build.Version} started at revision {_model.Current.At.Number}");
+        _running = WatchAsync(following, Task.Run(() => _leadership.KeepAsync(_stopping.Token), CancellationToken.None),
+            Task.Run(() => _orchestrator.RunAsync(_stopping.Token), CancellationToken.None), Task.Run(() => TickAsync(_stopping.Token), CancellationToken.None));
+    }
+
+    /// <summary>The first loop that ends before it is asked to ends all of them: half a coordinator is worse than a restart.</summary>
+    private async Task WatchAsync(params Task[] loops)
+    {
+        var first = await Task.WhenAny(loops);
+        var asked = _stopping.IsCancellationRequested;
+        if (!asked) await _stopping.CancelAsync();
+        await Task.WhenAll(loops).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        await first;
+        if (!asked) throw new InvalidOperationException("a loop of the coordinator ended by itself");
+    }
+
+    private async Task TickAsync(CancellationToken stop)
+    {
+        var chores = _clock.GetUtcNow() + Chores;
+        try
+        {
+            while (true)
+            {
+                await Task.Delay(Tick, _clock, stop);
+                _registry.Tick();
+                if (_clock.GetUtcNow() < chores) continue;
+                chores = _clock.GetUtcNow() + Chores;
+                if (_server.RenewIfDue(_clock.GetUtcNow()).Problem is { } problem) _events.Warn("", "", "ServerCertificate", problem.Message);
+                try
+                {
+                    await _tokens.PruneAsync(stop);
+                    await _approvals.PruneAsync(stop);
+                }
+                catch (Exception e) when (e is StoreAwayException or NotLeaderException)
+                {
+                    // Pruning can wait for the next round.
+                }
+            }
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // Asked to.
+        }
+    }
+
+    /// <summary>Who is told what: the one place where changes are turned into work.</summary>
+    private void Wire(NodeInbox inbox)
+    {
+        _model.Changed = (view, delta) =>
+        {
+            foreach (var node in delta.Nodes) _hosts.Refresh(node);
+            _feed.Push(view, delta);
+            foreach (var key in delta.Assignments)
+            {
+                if (view.Assignments.ContainsKey(key)) continue;
+                _reports.Forget(key);
+                _held.Forget(key);
+            }
+            foreach (var uid in delta.Resources)
+            {
+                if (!view.Resources.ContainsKey(uid)) _board.Forget(uid);
+                _orchestrator.Wake(uid);
+                _hub.Touch(uid);
+            }
+            foreach (var node in delta.Hosts) WakeMembers(view, node);
+            if (delta.Hosts.Count > 0) _orchestrator.WakeUnplaced();
+        };
+        _registry.StandingChanged = node =>
+        {
+            _hosts.Refresh(node);
+            WakeMembers(_model.Current, node);
+            _orchestrator.WakeUnplaced();
+        };
+        inbox.ResourceChanged = uid =>
+        {
+            if (_orchestrator.Report(uid) is not { Report.Phase: Runtime.Execution.ReconcilePhase.Converged }) _orchestrator.Wake(uid);
+            _hub.Touch(uid);
+        };
+        _orchestrator.Reconciled = _hub.Touch;
+    }
+
+    private void WakeMembers(FleetView view, string node)
+    {
+        foreach (var row in view.OfNode(node))
+        {
+            _orchestrator.Wake(row.Value.ResourceUid);
+            _hub.Touch(row.Value.ResourceUid);
+        }
+    }
+
+    private string? Unhealthy()
+    {
+        if (_running.IsCompleted) return "stopping";
+        try { return _leadership.Proof.Until < _clock.GetUtcNow() ? "the CoordinatorLease could not be renewed" : null; }
+        catch (NotLeaderException e) { return e.Message; }
+    }
+
+    private static async Task ListenAsync(WebApplication app, string flag, IPEndPoint at, CancellationToken stop)
+    {
+        try { await app.StartAsync(stop); }
+        catch (IOException e) { throw new StartupException($"{flag}: cannot listen on {at}: {e.Message}; stop what listens there or give another {flag} ADDRESS:PORT", e); }
+        catch (System.Net.Sockets.SocketException e) { throw new StartupException($"{flag}: cannot listen on {at}: {e.Message}; give an address of this machine", e); }
+    }
+}

@@ -1,0 +1,57 @@
+using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.Fleet;
+
+namespace AgentMetal.Coordinator.Nodes;
+
+/// <summary>The hosts as placement sees them, kept as things change: one pass over one resource must not cost a look at every assignment.</summary>
+internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
+{
+    private readonly Lock _lock = new();
+    private ImmutableSortedDictionary<string, HostView> _hosts = ImmutableSortedDictionary.Create<string, HostView>(StringComparer.Ordinal);
+
+    public ImmutableSortedDictionary<string, HostView> Current { get { lock (_lock) return _hosts; } }
+
+    public void Load()
+    {
+        foreach (var uid in model.Current.Joined.Keys) Refresh(uid);
+    }
+
+    /// <summary>Something about this node changed.</summary>
+    public void Refresh(string uid)
+    {
+        lock (_lock)
+        {
+            var view = model.Current;
+            _hosts = Build(view, uid) is { } host ? _hosts.SetItem(uid, host) : _hosts.Remove(uid);
+        }
+    }
+
+    private HostView? Build(FleetView view, string uid)
+    {
+        if (!view.Joined.TryGetValue(uid, out var joined)) return null;
+        var said = view.Nodes.GetValueOrDefault(uid)?.Value;
+        var labels = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        // What the join token granted stands above what a host says of itself.
+        if (said is not null)
+            foreach (var (key, value) in said.Labels) labels[key] = value;
+        foreach (var (key, value) in joined.Labels) labels[key] = value;
+        var ports = ImmutableSortedDictionary.CreateBuilder<int, PortHolder>();
+        foreach (var row in view.OfNode(uid))
+        {
+            var a = row.Value;
+            if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self)
+                ports[self.Port] = new(a.ResourceUid, a.Ordinal, $"{a.Kind} {a.Project}/{a.Name}");
+        }
+        return new()
+        {
+            Uid = uid,
+            Name = joined.Name,
+            Address = said?.Addresses.FirstOrDefault() ?? "",
+            Standing = joined.RevokedUnixMs is null ? registry.Live(uid).Standing : Standing.Quarantined,
+            Labels = labels.ToImmutable(),
+            Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
+            Ports = ports.ToImmutable(),
+        };
+    }
+}

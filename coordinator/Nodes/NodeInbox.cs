@@ -1,0 +1,114 @@
+using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Events;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Proto.V1;
+
+namespace AgentMetal.Coordinator.Nodes;
+
+/// <summary>
+/// Takes what a node says. A node is hostile until proved otherwise: what it says about assignments that are not its own is dropped, texts are cut, and
+/// its events cannot drown those of others.
+/// </summary>
+internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldPlans held, Previews previews, TurnTable turns, AuditSegments audit, EventLog events,
+    TimeProvider clock, ILogger<NodeInbox> log)
+{
+    /// <summary>Events of one node: this many at once, and a twentieth of it each second.</summary>
+    public const int EventBurst = 1_000;
+
+    private const int MaxPerMessage = 10_000;
+
+    private readonly System.Runtime.CompilerServices.ConditionalWeakTable<NodeSession, Allowance> _allowances = [];
+
+    /// <summary>Called with the resource's uid when a report changed what is known of it.</summary>
+    public Action<string>? ResourceChanged { get; set; }
+
+    public async Task TakeAsync(NodeSession session, NodeMessage message, CancellationToken stop)
+    {
+        if (message.Heartbeat is { } heartbeat) session.Heartbeat = heartbeat;
+        foreach (var report in message.Reports.Take(MaxPerMessage)) Take(session, report);
+        foreach (var happened in message.Events.Take(MaxPerMessage)) Take(session, happened);
+        foreach (var plan in message.Held.Take(MaxPerMessage)) Take(session, plan);
+        foreach (var reply in message.Previews.Take(MaxPerMessage)) previews.Answer(session.Uid, reply);
+        foreach (var key in message.ReleasedTurns.Take(100)) await turns.ReleaseAsync(session.Uid, key, stop);
+        foreach (var request in message.Turns.Take(100)) session.Put(await turns.AskAsync(session.Uid, request, model.Current.NodeName, stop));
+        if (message.Audit.Count > 0) TakeAudit(session, message.Audit);
+    }
+
+    /// <summary>What is wrong with a chain, once.</summary>
+    public void Tell(NodeSession session, AuditReceipt receipt)
+    {
+        if (receipt is { New: true, Problem: { } problem })
+            events.Warn(session.Name, "", "AuditChainBroken", $"the audit chain of {session.Name} does not hold: {problem}. Nothing more is taken from it; look at the host, then move its directory away");
+    }
+
+    private void Take(NodeSession session, MemberReport report)
+    {
+        if (Own(session, report.Assignment) is not { } assignment) return;
+        report.Status ??= new();
+        report.Status.NodeUid = session.Uid;
+        report.Status.NodeName = session.Name;
+        report.Status.Ordinal = assignment.Ordinal;
+        report.Status.ReportedUnixMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
+        // An old acknowledgement must not delete what is wanted again.
+        if (report.AbsentAcknowledged && (!assignment.Absent || report.Generation < assignment.Generation)) report.AbsentAcknowledged = false;
+        reports.Put(report);
+        ResourceChanged?.Invoke(assignment.ResourceUid);
+    }
+
+    private void Take(NodeSession session, Event happened)
+    {
+        if (!_allowances.GetOrCreateValue(session).Spend(clock.GetUtcNow())) return;
+        var own = happened.ResourceKey.Length == 0 || model.Current.OfNode(session.Uid).Any(r => KeyOf(r.Value) == happened.ResourceKey);
+        var at = DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(happened.AtUnixMs, 0, clock.GetUtcNow().ToUnixTimeMilliseconds()));
+        events.Add(session.Name, own ? happened.ResourceKey : "", happened.Type, happened.Reason, happened.Message, at);
+    }
+
+    private void Take(NodeSession session, HeldPlan plan)
+    {
+        if (Own(session, plan.Assignment) is not { } assignment) return;
+        if (plan.Plan is { } summary && (summary.Steps.Any(s => s.NodeUid != session.Uid || s.ResourceUid != assignment.ResourceUid) || summary.Steps.Count > 1_000))
+        {
+            events.Warn(session.Name, KeyOf(assignment), "HeldPlanRefused", $"{session.Name} sent a plan whose steps are not its own");
+            return;
+        }
+        if (held.Put(session, plan, KeyOf(assignment)) && plan.Plan?.Steps.Count > 0)
+            events.Warn(session.Name, KeyOf(assignment), "ApprovalNeeded", $"#{assignment.Ordinal} waits for a signature; look and decide: agentmetal approve {(plan.Plan.Hash.Length >= 8 ? plan.Plan.Hash[..8] : "")}");
+        ResourceChanged?.Invoke(assignment.ResourceUid);
+    }
+
+    private void TakeAudit(NodeSession session, IReadOnlyList<AuditRecord> records)
+    {
+        try
+        {
+            var receipt = audit.Append(session.Uid, records);
+            Tell(session, receipt);
+            if (receipt.Problem is null) session.Acked(receipt.Acked);
+        }
+        // Nothing is acknowledged, so the host keeps it and sends it again.
+        catch (IOException e) { LogAudit(log, session.Name, e.Message); }
+    }
+
+    private Assignment? Own(NodeSession session, string key) =>
+        key.StartsWith(session.Uid + "/", StringComparison.Ordinal) && model.Current.Assignments.TryGetValue(key, out var row) ? row.Value : null;
+
+    private static string KeyOf(Assignment a) => $"{a.Kind} {a.Project}/{a.Name}";
+
+    /// <summary>Written to by one stream's reader only.</summary>
+    private sealed class Allowance
+    {
+        private double _left = EventBurst;
+        private DateTimeOffset _at;
+
+        public bool Spend(DateTimeOffset now)
+        {
+            if (_at != default) _left = Math.Min(EventBurst, _left + ((now - _at).TotalSeconds * EventBurst / 20));
+            _at = now;
+            if (_left < 1) return false;
+            _left--;
+            return true;
+        }
+    }
+
+    [LoggerMessage(EventId = 2311, Level = LogLevel.Error, Message = "Audit records of {Node} cannot be written: {Why}. The host keeps them")]
+    private static partial void LogAudit(ILogger log, string node, string why);
+}
