@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 
 namespace AgentMetal.Runtime.Resources;
 
@@ -16,11 +17,14 @@ public static class CanonicalJson
     /// <summary>Largest integer magnitude that every JSON reader keeps exactly (RFC 7493).</summary>
     public const long MaxInteger = (1L << 53) - 1;
 
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     /// <summary>Reads JSON of our subset: no floats, no duplicate keys, bounded depth and size.</summary>
     /// <returns>The value, or why it is refused.</returns>
     public static (object? Value, FieldError? Error) Parse(ReadOnlyMemory<byte> utf8, string path = "")
     {
         if (utf8.Length > MaxBytes) return (null, new(path, $"is {utf8.Length} bytes; at most {MaxBytes}"));
+        if (!Utf8.IsValid(utf8.Span)) return (null, new(path, "is not UTF-8 text"));
         try
         {
             using var document = JsonDocument.Parse(utf8, new() { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
@@ -32,14 +36,21 @@ public static class CanonicalJson
         {
             return (null, new(path, "is not JSON that can be taken: " + e.Message));
         }
+        catch (InvalidOperationException)
+        {
+            // The bytes are UTF-8 by now: what is left is an escape such as \ud800 without its other half, which no UTF-8 can carry.
+            return (null, new(path, "holds half a surrogate pair"));
+        }
     }
 
     /// <summary>RFC 8785 bytes of a value that <see cref="Parse"/> or a validator made.</summary>
+    /// <exception cref="ArgumentException">It holds what has no canonical form: half a surrogate pair, a number beyond 2^53-1, more than <see cref="MaxDepth"/> levels, another type.</exception>
     public static byte[] Write(object? value)
     {
         var text = new StringBuilder(256);
-        Write(text, value);
-        return Encoding.UTF8.GetBytes(text.ToString());
+        Write(text, value, 0);
+        // Strict: replacing half a surrogate pair would give two values the same bytes, and the same hash.
+        return Strict.GetBytes(text.ToString());
     }
 
     private static object? Read(JsonElement e, string path, ref FieldError? error)
@@ -51,7 +62,7 @@ public static class CanonicalJson
             case JsonValueKind.False: return false;
             case JsonValueKind.String: return e.GetString();
             case JsonValueKind.Number:
-                if (e.TryGetInt64(out var n) && Math.Abs(n) <= MaxInteger && !e.GetRawText().AsSpan().ContainsAny('.', 'e', 'E')) return n;
+                if (e.TryGetInt64(out var n) && n is >= -MaxInteger and <= MaxInteger && !e.GetRawText().AsSpan().ContainsAny('.', 'e', 'E')) return n;
                 error ??= new(path, $"{e.GetRawText()} is not an integer between -(2^53-1) and 2^53-1", "write quantities as text: \"512Mi\"");
                 return null;
             case JsonValueKind.Array:
@@ -66,13 +77,14 @@ public static class CanonicalJson
         }
     }
 
-    private static void Write(StringBuilder text, object? value)
+    private static void Write(StringBuilder text, object? value, int depth)
     {
+        if (depth > MaxDepth) throw new ArgumentException($"deeper than {MaxDepth} levels", nameof(value));
         switch (value)
         {
             case null: text.Append("null"); break;
             case bool b: text.Append(b ? "true" : "false"); break;
-            case long n: text.Append(n.ToString(CultureInfo.InvariantCulture)); break;
+            case long n when n is >= -MaxInteger and <= MaxInteger: text.Append(n.ToString(CultureInfo.InvariantCulture)); break;
             case int n: text.Append(n.ToString(CultureInfo.InvariantCulture)); break;
             case string s: WriteString(text, s); break;
             case IReadOnlyDictionary<string, object?> map:
@@ -85,7 +97,7 @@ public static class CanonicalJson
                     first = false;
                     WriteString(text, key);
                     text.Append(':');
-                    Write(text, item);
+                    Write(text, item, depth + 1);
                 }
                 text.Append('}');
                 break;
@@ -96,11 +108,11 @@ public static class CanonicalJson
                 {
                     if (!head) text.Append(',');
                     head = false;
-                    Write(text, item);
+                    Write(text, item, depth + 1);
                 }
                 text.Append(']');
                 break;
-            default: throw new ArgumentException($"{value.GetType().Name} is not a canonical JSON value", nameof(value));
+            default: throw new ArgumentException($"{value.GetType().Name} {value} is not a canonical JSON value", nameof(value));
         }
     }
 

@@ -6,6 +6,9 @@ namespace AgentMetal.Runtime.Resources;
 /// <param name="Note">What to do about it; empty when the message says it.</param>
 public sealed record FieldError(string Path, string Message, string Note = "")
 {
+    /// <summary>The name of the field is wrong rather than its value: where to point.</summary>
+    public bool AtName { get; init; }
+
     /// <inheritdoc />
     public override string ToString() => $"{Path}: {Message}{(Note.Length > 0 ? " (" + Note + ")" : "")}";
 }

@@ -15,7 +15,7 @@ public static class SchemaValidator
         var given = value as IReadOnlyDictionary<string, object?> ?? new SortedDictionary<string, object?>(StringComparer.Ordinal);
         foreach (var name in given.Keys)
             if (!fields.Any(f => f.Name == name))
-                Add(errors, Join(path, name), "is not a field of " + (path.Length == 0 ? "this kind" : path), Suggest(name, fields.Select(f => f.Name)));
+                Add(errors, Join(path, name), "is not a field of " + (path.Length == 0 ? "this kind" : path), Suggest(name, fields.Select(f => f.Name)), atName: true);
         foreach (var field in fields)
         {
             var at = Join(path, field.Name);
@@ -44,7 +44,7 @@ public static class SchemaValidator
             case FieldType.Choice:
                 var word = value is bool b ? (b ? "yes" : "no") : value as string; // YAML 1.1 writers turn "no" into false.
                 if (word is not null && field.Choices.Contains(word)) return word;
-                return Wrong(errors, path, $"{Kind(value)} is not one of: {string.Join(", ", field.Choices)}", word is null ? "" : Suggest(word, field.Choices));
+                return Wrong(errors, path, $"{Kind(value)} is not one of: {string.Join(", ", field.Choices)}", word is null ? "" : Closest(word, field.Choices));
             case FieldType.Bytes:
                 var bytes = value is long l ? l : value is string s ? Quantity.Parse(s) : null;
                 if (bytes is null) return Wrong(errors, path, $"{Kind(value)} is not an amount of bytes", "write 512Ki, 256Mi, 2Gi or a whole number of bytes");
@@ -83,7 +83,7 @@ public static class SchemaValidator
         foreach (var (key, item) in map)
         {
             var at = Join(path, key);
-            if (Names.LabelKeyError(key) is { } wrongKey) Add(errors, at, wrongKey);
+            if (Names.LabelKeyError(key) is { } wrongKey) Add(errors, at, wrongKey, atName: true);
             else if (item is not string text) Add(errors, at, $"must be text, not {Kind(item)}", "put it in quotes");
             else if (Names.LabelValueError(text) is { } wrongValue) Add(errors, at, wrongValue);
             else result[key] = text;
@@ -95,8 +95,14 @@ public static class SchemaValidator
     public static string Suggest(string word, IEnumerable<string> known)
     {
         var all = known.ToList();
-        var best = all.Select(k => (Word: k, Distance: Distance(word, k))).Where(x => x.Distance <= Math.Max(1, word.Length / 3)).OrderBy(x => x.Distance).FirstOrDefault();
-        return best.Word is not null ? $"did you mean {best.Word}?" : all.Count <= 12 ? "known: " + string.Join(", ", all) : "";
+        var closest = Closest(word, all);
+        return closest.Length > 0 ? closest : all.Count <= 12 ? "known: " + string.Join(", ", all) : "";
+    }
+
+    private static string Closest(string word, IEnumerable<string> known)
+    {
+        var best = known.Select(k => (Word: k, Distance: Distance(word, k))).Where(x => x.Distance <= Math.Max(1, word.Length / 3)).OrderBy(x => x.Distance).FirstOrDefault();
+        return best.Word is null ? "" : $"did you mean {best.Word}?";
     }
 
     private static int Distance(string a, string b)
@@ -122,9 +128,9 @@ public static class SchemaValidator
         return null;
     }
 
-    private static void Add(List<FieldError> errors, string path, string message, string note = "")
+    private static void Add(List<FieldError> errors, string path, string message, string note = "", bool atName = false)
     {
-        if (errors.Count < MaxErrors) errors.Add(new(Clip(path), message, note));
+        if (errors.Count < MaxErrors) errors.Add(new(Clip(path), message, note) { AtName = atName });
         else if (errors.Count == MaxErrors) errors.Add(new("", $"more than {MaxErrors} errors; the rest is not listed"));
     }
 
