@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using AgentMetal.Cli.Rendering;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Cli.CommandLine;
 
@@ -13,10 +14,19 @@ internal static class Root
         var root = new RootCommand("A fleet of bare-metal servers: declare, plan, approve, look.")
         {
             Get.GetCommand.Build(shell),
+            Describe.DescribeCommand.Build(shell),
+            Delete.DeleteCommand.Build(shell),
+            Approve.ApproveCommand.Build(shell, ApprovalDecision.Approve),
+            Approve.ApproveCommand.Build(shell, ApprovalDecision.Deny),
+            Events.EventsCommand.Build(shell),
             Nodes.NodesCommand.Build(shell),
+            Audit.AuditCommand.Build(shell),
+            Local.LocalCommand.Build(shell),
             Init.InitCommand.Build(shell),
             JoinToken.JoinTokenCommand.Build(shell),
             Version.VersionCommand.Build(shell),
+            Completion.CompletionCommand.Build(screen),
+            Completion.CompletionCommand.BuildHidden(screen),
             HelpCommand.Build(screen),
         };
         shell.AddTo(root);

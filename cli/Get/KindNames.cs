@@ -12,6 +12,14 @@ internal static class KindNames
         return (Normal(kind), name);
     }
 
+    /// <summary>The same where one resource must be named.</summary>
+    internal static (string Kind, string Name) One(string kind, string? name)
+    {
+        var (of, called) = Split(kind, name);
+        return called is { Length: > 0 } && of != "all" ? (of, called)
+            : throw new CommandLine.CommandFailedException(new(CommandLine.ExitCode.BadInput, "NAME is missing: name one resource", "for example: redis sessions, or redis/sessions"));
+    }
+
     internal static string Normal(string kind) => kind.ToLowerInvariant() switch
     {
         "redis" => "Redis",

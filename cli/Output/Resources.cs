@@ -19,8 +19,9 @@ internal static class Resources
     internal static bool IsReady(Resource r) =>
         Find(r, "Ready")?.Status == "True" && r.Status.ObservedGeneration >= r.Metadata.Generation && r.Metadata.DeletedUnixMs == 0;
 
-    internal static bool AwaitsApproval(Resource r) =>
-        Find(r, "Approved")?.Status == "False" || r.Status?.Members.Any(m => m.Phase == "AwaitingApproval") == true;
+    /// <summary>Of this generation: what an older one waited for is nobody's question any more.</summary>
+    internal static bool AwaitsApproval(Resource r) => r.Status is not null && r.Status.ObservedGeneration >= r.Metadata.Generation
+        && (Find(r, "Approved")?.Status == "False" || r.Status.Members.Any(m => m.Phase == "AwaitingApproval" && m.ObservedGeneration >= r.Metadata.Generation));
 
     /// <summary>One line: what blocks it, or where it runs.</summary>
     internal static string Blocker(Resource r)

@@ -1,0 +1,59 @@
+using System.Security.Cryptography;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Local;
+using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
+
+namespace AgentMetal.Cli.Approve;
+
+/// <summary>What an operator decided, and for how long it stands.</summary>
+internal sealed record DecisionRequest(ApprovalDecision Decision, string Reason, TimeSpan Life, bool Yes)
+{
+    internal string Verb => Decision == ApprovalDecision.Approve ? "approve" : "deny";
+}
+
+/// <summary>Asks, and signs what was reviewed.</summary>
+internal static class Signing
+{
+    /// <summary>Asks the person at the terminal: a Dangerous approval takes the resource's name, everything else y.</summary>
+    internal static void Confirm(Session session, IReadOnlyList<ReviewedPlan> plans, DecisionRequest request)
+    {
+        if (request.Yes) return;
+        var screen = session.Screen;
+        var name = plans[0].Held.Plan.ResourceKey.Split('/')[^1];
+        var typed = request.Decision == ApprovalDecision.Approve && plans.Any(p => p.IsDangerous);
+        if (!screen.CanAsk)
+        {
+            throw new CommandFailedException(new(ExitCode.BadInput, "nobody can be asked: this is not a terminal",
+                $"read it here, then: agentmetal {request.Verb} {plans[0].Held.Id} --yes"));
+        }
+        screen.Error.Write(typed ? $"Type the resource's name ({Plain.Clean(name)}) to approve, anything else to stop: " : $"{request.Verb} this? [y/N] ");
+        screen.Error.Flush();
+        var answer = screen.In.ReadLine()?.Trim() ?? "";
+        if (typed ? answer != name : answer is not ("y" or "Y" or "yes"))
+            throw new CommandFailedException(new(ExitCode.Failed, "stopped; nothing was signed", $"agentmetal {request.Verb} {plans[0].Held.Id}"));
+    }
+
+    /// <summary>One signature per host and resource, over the hashes that were computed here.</summary>
+    internal static SignedApproval Sign(ECDsa key, ReviewedPlan plan, DecisionRequest request, DateTimeOffset now)
+    {
+        var expires = now + (request.Life < SignedApproval.LongestLife ? request.Life : SignedApproval.LongestLife);
+        return SignedApproval.Sign(key, request.Decision, plan.Asking, plan.Held.Plan.ResourceUid, plan.Node.Uid, expires, request.Reason);
+    }
+
+    internal static Approval ToWire(SignedApproval a)
+    {
+        var approval = new Approval
+        {
+            ResourceUid = a.ResourceUid, NodeUid = a.NodeUid, Decision = SignedApproval.Word(a.Decision), ExpiresUnixMs = a.ExpiresUnixMs, Reason = a.Reason, KeyId = a.KeyId,
+            Signature = ByteString.CopyFrom(a.Signature),
+        };
+        approval.StepHashes.AddRange(a.StepHashes);
+        return approval;
+    }
+
+    internal static LocalApproval ToLocal(SignedApproval a) =>
+        new([.. a.StepHashes], a.ResourceUid, a.NodeUid, SignedApproval.Word(a.Decision), a.ExpiresUnixMs, a.Reason, a.KeyId, a.Signature);
+}

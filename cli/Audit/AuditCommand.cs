@@ -1,0 +1,127 @@
+using System.CommandLine;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Output;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Audit;
+using WireRecord = AgentMetal.Proto.V1.AuditRecord;
+
+namespace AgentMetal.Cli.Audit;
+
+/// <summary>The hash-chained records; --verify computes every link here, so that nobody who holds the records is believed.</summary>
+internal static class AuditCommand
+{
+    private const int Page = 500;
+
+    internal static Command Build(Shell shell)
+    {
+        var chain = new Option<string?>("--chain") { Description = "A node's uid, or coordinator", HelpName = "CHAIN" };
+        var verify = new Option<bool>("--verify") { Description = "Verify whole chains, link by link, on this machine" };
+        var about = new Option<string?>("--for") { Description = "Only of this resource", HelpName = "KIND/NAME" };
+        var limit = new Option<int>("--limit") { Description = "The newest so many", DefaultValueFactory = _ => 50 };
+        var command = new Command("audit", "What was decided, by whom, and what came of it") { chain, verify, about, limit };
+        shell.Handle(command, (session, parsed, stop) => parsed.GetValue(verify)
+            ? Verify(session, parsed.GetValue(chain), stop)
+            : Show(session, parsed.GetValue(chain), parsed.GetValue(about), Math.Clamp(parsed.GetValue(limit), 1, 10_000), stop));
+        return command;
+    }
+
+    private static async Task<ExitCode> Show(Session session, string? chain, string? about, int limit, CancellationToken stop)
+    {
+        var key = about is null ? "" : Cli.Events.EventsCommand.KeyOf(session, about);
+        var newest = new List<WireRecord>();
+        foreach (var name in await Chains(session, chain, stop))
+        {
+            var records = new List<WireRecord>();
+            await foreach (var record in Records(session, name, key, stop))
+            {
+                records.Add(record);
+                if (records.Count > limit) records.RemoveAt(0);
+            }
+            newest.AddRange(records);
+        }
+        var shown = newest.OrderBy(r => r.AtUnixMs).ThenBy(r => r.Chain, StringComparer.Ordinal).ThenBy(r => r.Seq).TakeLast(limit).ToArray();
+        if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditDocument>([.. shown.Select(DocumentsOf.Audit)]), DocumentJson.Default.ListDocumentAuditDocument);
+        else if (shown.Length == 0) session.Screen.Note("No records.");
+        else
+        {
+            var table = new Table(new("AT"), new("CHAIN"), new("SEQ"), new("KIND"), new("RESOURCE"), new("RECORD", Overflow.Cut, 20));
+            foreach (var r in shown)
+                table.Add(Piece.Quiet(When.Clock(r.AtUnixMs, session.Screen.Clock)), r.Chain.Length > 12 ? r.Chain[..12] : r.Chain, $"{r.Seq}", r.Kind, r.ResourceKey, r.Body);
+            table.Write(session.Screen);
+            session.Screen.Note("Prove it: agentmetal audit --verify");
+        }
+        return ExitCode.Ok;
+    }
+
+    private static async Task<ExitCode> Verify(Session session, string? only, CancellationToken stop)
+    {
+        var nodes = (await session.Client.ListNodesAsync(new ListNodesRequest(), session.Call(stop))).Nodes;
+        var verdicts = new List<AuditVerdictDocument>();
+        foreach (var name in await Chains(session, only, stop))
+        {
+            var check = new ChainCheck(name);
+            await foreach (var record in Records(session, name, "", stop))
+                if (!check.Add(record)) break;
+            // A cut-off tail has no broken link: only the host itself says how far its chain goes.
+            var claimed = nodes.FirstOrDefault(n => n.Uid == name)?.AuditSeq ?? 0;
+            var problem = check.Problem ?? (claimed > check.Last ? $"the host has {claimed} records, the coordinator shows {check.Last}; the rest is on its way or was cut off" : null);
+            verdicts.Add(new AuditVerdictDocument(name, check.Last, check.Problem is null, problem));
+        }
+        if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditVerdictDocument>(verdicts), DocumentJson.Default.ListDocumentAuditVerdictDocument);
+        else Print(session, verdicts, nodes);
+        return verdicts.All(v => v.Intact) ? ExitCode.Ok : ExitCode.Failed;
+    }
+
+    private static void Print(Session session, List<AuditVerdictDocument> verdicts, IEnumerable<Node> nodes)
+    {
+        var table = new Table(new("CHAIN"), new("OF"), new("RECORDS"), new("INTACT"), new("FINDING", Overflow.Wrap, 20));
+        foreach (var v in verdicts)
+            table.Add(v.Chain, nodes.FirstOrDefault(n => n.Uid == v.Chain)?.Name ?? "", $"{v.Records}", v.Intact ? Piece.Good("yes") : Piece.Bad("NO"), v.Problem ?? "");
+        table.Write(session.Screen);
+        if (verdicts.Any(v => !v.Intact))
+            session.Screen.Note(Piece.Bad("error: "), "a chain is broken: records were changed, removed or forged. The hosts hold their own copies: on a host, agentmetal local status");
+    }
+
+    private static async Task<IReadOnlyList<string>> Chains(Session session, string? only, CancellationToken stop)
+    {
+        if (only is not null) return [only];
+        return (await session.Client.ListAuditAsync(new ListAuditRequest { Limit = 1 }, session.Call(stop))).Chains;
+    }
+
+    private static async IAsyncEnumerable<WireRecord> Records(Session session, string chain, string key, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken stop)
+    {
+        long after = 0;
+        while (true)
+        {
+            var page = await session.Client.ListAuditAsync(new ListAuditRequest { Chain = chain, AfterSeq = after, Limit = Page, ResourceKey = key }, session.Call(stop));
+            foreach (var record in page.Records) yield return record;
+            // A page that does not go on would be asked for for ever.
+            if (page.Records.Count == 0 || page.Records[^1].Seq <= after) yield break;
+            after = page.Records[^1].Seq;
+        }
+    }
+}
+
+/// <summary>Follows one chain, record by record.</summary>
+internal sealed class ChainCheck(string chain)
+{
+    private string _hash = AuditChain.Genesis;
+
+    /// <summary>The last good record; 0 before the first.</summary>
+    internal long Last { get; private set; }
+
+    /// <summary>What is wrong; null while nothing is.</summary>
+    internal string? Problem { get; private set; }
+
+    /// <summary>False when the chain is broken here; nothing after it means anything.</summary>
+    internal bool Add(WireRecord r)
+    {
+        if (Problem is not null) return false;
+        Problem = r.Chain != chain ? $"record {r.Seq} belongs to chain {r.Chain}"
+            : AuditChain.Verify([new Runtime.Audit.AuditRecord(r.Chain, r.Seq, DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(r.AtUnixMs, 0, 253_402_300_799_000)), r.Kind, r.ResourceKey, r.Body, r.Previous, r.Hash)], Last, _hash);
+        if (Problem is not null) return false;
+        (Last, _hash) = (r.Seq, r.Hash);
+        return true;
+    }
+}

@@ -1,0 +1,49 @@
+using System.CommandLine;
+using AgentMetal.Cli.Apply;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Completion;
+using AgentMetal.Cli.Get;
+using AgentMetal.Cli.Output;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Proto.V1;
+
+namespace AgentMetal.Cli.Delete;
+
+/// <summary>Asks for a deletion. Hosts hold what would lose data until it is approved.</summary>
+internal static class DeleteCommand
+{
+    internal static Command Build(Shell shell)
+    {
+        var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
+        kind.CompletionSources.Add(KindNames.Known);
+        var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
+        name.CompletionSources.Add(Suggestions.Resources(shell, c => KindNames.Normal(c.ParseResult.GetValue(kind) ?? "all")));
+        var yes = new Option<bool>("--yes", "-y") { Description = "Do not ask" };
+        var wait = new Option<bool>("--wait") { Description = "Wait until every host has let go of it" };
+        var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait };
+        shell.Handle(command, async (session, parsed, stop) =>
+        {
+            var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
+            var resource = await session.Client.GetAsync(new GetRequest { Project = session.Project, Kind = of, Name = called }, session.Call(stop));
+            if (!parsed.GetValue(yes)) Confirm(session, resource);
+            var deleted = await session.Client.DeleteAsync(new DeleteRequest { Project = session.Project, Kind = of, Name = called }, session.Call(stop));
+            if (session.ForPrograms) Printer.Document(session, DocumentsOf.Resource(deleted), DocumentJson.Default.ResourceDocument);
+            else session.Screen.Line($"{Resources.Key(deleted)}  ", Piece.Warn("deletion asked for"));
+            if (parsed.GetValue(wait)) return await new Progress(session).FollowAsync([new(deleted, Gone: true)], session.Timeout ?? TimeSpan.FromMinutes(5), stop);
+            session.Screen.Note($"Hosts hold what would lose data: agentmetal approve {Resources.Short(deleted)}. See it go: agentmetal describe {of.ToLowerInvariant()} {called}");
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static void Confirm(Session session, Resource resource)
+    {
+        var screen = session.Screen;
+        if (!screen.CanAsk)
+            throw new CommandFailedException(new(ExitCode.BadInput, "nobody can be asked: this is not a terminal", "say so yourself: --yes"));
+        screen.Error.Write($"Delete {Plain.Clean(Resources.Key(resource))}, {Plain.Clean(Resources.Where(resource))}? [y/N] ");
+        screen.Error.Flush();
+        if (screen.In.ReadLine()?.Trim() is not ("y" or "Y" or "yes"))
+            throw new CommandFailedException(new(ExitCode.Failed, "stopped; nothing was changed", "agentmetal get all"));
+    }
+}

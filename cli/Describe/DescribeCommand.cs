@@ -1,0 +1,50 @@
+using System.CommandLine;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Completion;
+using AgentMetal.Cli.Get;
+using AgentMetal.Cli.Output;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Proto.V1;
+
+namespace AgentMetal.Cli.Describe;
+
+/// <summary>Why is it not Ready?</summary>
+internal static class DescribeCommand
+{
+    internal static Command Build(Shell shell)
+    {
+        var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
+        kind.CompletionSources.Add(KindNames.Known);
+        var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
+        name.CompletionSources.Add(Suggestions.Resources(shell, c => KindNames.Normal(c.ParseResult.GetValue(kind) ?? "all")));
+        var secrets = new Option<bool>("--show-secrets") { Description = "Show generated passwords; this is audited" };
+        var command = new Command("describe", "One resource: is it ready, why not, what next") { kind, name, secrets };
+        shell.Handle(command, async (session, parsed, stop) =>
+        {
+            var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
+            var key = new GetRequest { Project = session.Project, Kind = of, Name = called };
+            var resource = await session.Client.GetAsync(key, session.Call(stop));
+            if (parsed.GetValue(secrets)) return await Secrets(session, key, stop);
+            if (session.ForPrograms)
+            {
+                Printer.Document(session, DocumentsOf.Resource(resource), DocumentJson.Default.ResourceDocument);
+                return ExitCode.Ok;
+            }
+            var held = await session.Client.ListHeldAsync(new ListHeldRequest { Project = session.Project, Name = called }, session.Call(stop));
+            var events = await session.Client.ListEventsAsync(new ListEventsRequest { ResourceKey = Resources.Key(resource), Limit = 10 }, session.Call(stop));
+            new DescribeView(session.Screen).Write(resource, [.. held.Held.Where(h => h.ResourceKey == Resources.Key(resource))], events.Events);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static async Task<ExitCode> Secrets(Session session, GetRequest key, CancellationToken stop)
+    {
+        var reply = await session.Client.GetSecretsAsync(key, session.Call(stop));
+        if (session.ForPrograms) Printer.Document(session, new Dictionary<string, string>(reply.Values), DocumentJson.Default.DictionaryStringString);
+        else if (session.Format == OutputFormat.Raw && reply.Values.Count == 1) session.Screen.Out.WriteLine(reply.Values.Values.Single());
+        else if (reply.Values.Count == 0) session.Screen.Note("It has no secrets.");
+        else foreach (var (name, value) in reply.Values.OrderBy(v => v.Key, StringComparer.Ordinal)) session.Screen.Line(Piece.Quiet(name + "  "), value);
+        return ExitCode.Ok;
+    }
+}

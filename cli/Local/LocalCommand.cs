@@ -1,0 +1,47 @@
+using System.CommandLine;
+using AgentMetal.Cli.Approve;
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Output;
+using AgentMetal.Cli.Rendering;
+using AgentMetal.Runtime.Local;
+
+namespace AgentMetal.Cli.Local;
+
+/// <summary>On a host, as root, whether there is a coordinator or not.</summary>
+internal static class LocalCommand
+{
+    internal static Command Build(Shell shell)
+    {
+        var socket = new Option<string>("--socket") { Description = "The agentmetald's socket", HelpName = "PATH", DefaultValueFactory = _ => LocalSocket.DefaultPath, Recursive = true };
+        var status = new Command("status", "This host, its coordinator link, its members");
+        shell.Handle(status, async (session, parsed, stop) =>
+            Print(session, await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("status"), stop), view => view.Status));
+        var resource = new Argument<string>("RESOURCE") { Description = "Such as redis/sessions" };
+        var why = new Command("why", "Why a member here is not as wanted") { resource };
+        shell.Handle(why, async (session, parsed, stop) =>
+            Print(session, await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("why", parsed.GetRequiredValue(resource)), stop), view => view.Why));
+        var file = new Argument<string>("FILE") { Description = "An approval that was carried here" };
+        var approve = new Command("approve", "Hand an approval to this host; it verifies it as any") { file };
+        shell.Handle(approve, async (session, parsed, stop) =>
+        {
+            foreach (var approval in CarriedFiles.ReadApprovals(parsed.GetRequiredValue(file)))
+            {
+                await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("approve", Approval: approval), stop);
+                session.Screen.Note($"Handed over: {approval.Decision} {approval.StepHashes.Length} steps of resource {approval.ResourceUid}.");
+            }
+            session.Screen.Note("Next: agentmetal local status");
+            return ExitCode.Ok;
+        });
+        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, approve };
+    }
+
+    private static Task<LocalAnswer> AskAsync(Session session, string socket, LocalRequest request, CancellationToken stop) =>
+        LocalClient.AskAsync(socket, request, session.Timeout ?? TimeSpan.FromSeconds(10), stop);
+
+    private static ExitCode Print(Session session, LocalAnswer answer, Func<LocalView, Action<LocalAnswer>> how)
+    {
+        if (session.ForPrograms) Printer.Document(session, answer, LocalJson.Default.LocalAnswer);
+        else how(new LocalView(session.Screen))(answer);
+        return ExitCode.Ok;
+    }
+}

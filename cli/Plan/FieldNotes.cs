@@ -1,0 +1,7 @@
+namespace AgentMetal.Cli.Plan;
+
+/// <summary>What a change of a field costs, where the kind's schema says so.</summary>
+internal static class FieldNotes
+{
+    internal static string Of(string kind, string path) => "";
+}
