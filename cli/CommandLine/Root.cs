@@ -13,6 +13,8 @@ internal static class Root
         var shell = new Shell(screen);
         var root = new RootCommand("A fleet of bare-metal servers: declare, plan, approve, look.")
         {
+            Apply.ApplyCommand.Build(shell),
+            Plan.PlanCommand.Build(shell),
             Get.GetCommand.Build(shell),
             Describe.DescribeCommand.Build(shell),
             Delete.DeleteCommand.Build(shell),
@@ -25,6 +27,7 @@ internal static class Root
             Init.InitCommand.Build(shell),
             JoinToken.JoinTokenCommand.Build(shell),
             Version.VersionCommand.Build(shell),
+            Schema.SchemaCommand.Build(shell),
             Completion.CompletionCommand.Build(screen),
             Completion.CompletionCommand.BuildHidden(screen),
             HelpCommand.Build(screen),

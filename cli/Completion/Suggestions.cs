@@ -15,7 +15,7 @@ internal static class Suggestions
 
     /// <param name="kind">Reads the kind that stands before the name on the line; empty = all.</param>
     internal static Func<CompletionContext, IEnumerable<CompletionItem>> Resources(Shell shell, Func<CompletionContext, string> kind) => context =>
-        Ask(shell, context, session => session.Client.List(new ListRequest { Project = session.Project, Kind = kind(context) is { Length: > 0 } k ? k : "all" }, Quick())
+        Ask(shell, context, session => session.Client.List(new ListRequest { Project = session.Project, Kind = Get.KindNames.Normal(kind(context) is { Length: > 0 } k ? k : "all") }, Quick())
             .Resources.Select(r => r.Metadata.Name));
 
     internal static Func<CompletionContext, IEnumerable<CompletionItem>> Held(Shell shell) => context =>

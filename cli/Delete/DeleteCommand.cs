@@ -17,7 +17,7 @@ internal static class DeleteCommand
         var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
         kind.CompletionSources.Add(KindNames.Known);
         var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
-        name.CompletionSources.Add(Suggestions.Resources(shell, c => KindNames.Normal(c.ParseResult.GetValue(kind) ?? "all")));
+        name.CompletionSources.Add(Suggestions.Resources(shell, c => c.ParseResult.GetValue(kind) ?? ""));
         var yes = new Option<bool>("--yes", "-y") { Description = "Do not ask" };
         var wait = new Option<bool>("--wait") { Description = "Wait until every host has let go of it" };
         var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait };

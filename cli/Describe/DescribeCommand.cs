@@ -16,7 +16,7 @@ internal static class DescribeCommand
         var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
         kind.CompletionSources.Add(KindNames.Known);
         var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
-        name.CompletionSources.Add(Suggestions.Resources(shell, c => KindNames.Normal(c.ParseResult.GetValue(kind) ?? "all")));
+        name.CompletionSources.Add(Suggestions.Resources(shell, c => c.ParseResult.GetValue(kind) ?? ""));
         var secrets = new Option<bool>("--show-secrets") { Description = "Show generated passwords; this is audited" };
         var command = new Command("describe", "One resource: is it ready, why not, what next") { kind, name, secrets };
         shell.Handle(command, async (session, parsed, stop) =>

@@ -1,9 +1,12 @@
+using AgentMetal.Cli.CommandLine;
+using AgentMetal.Runtime.Resources;
+
 namespace AgentMetal.Cli.Get;
 
 /// <summary>How people write kinds.</summary>
 internal static class KindNames
 {
-    internal static string[] Known { get; } = ["redis"];
+    internal static string[] Known { get; } = [.. KindCatalog.All.Select(k => k.Kind.ToLowerInvariant())];
 
     /// <summary>"redis sessions" and "redis/sessions" mean the same.</summary>
     internal static (string Kind, string? Name) Split(string kind, string? name)
@@ -17,13 +20,14 @@ internal static class KindNames
     {
         var (of, called) = Split(kind, name);
         return called is { Length: > 0 } && of != "all" ? (of, called)
-            : throw new CommandLine.CommandFailedException(new(CommandLine.ExitCode.BadInput, "NAME is missing: name one resource", "for example: redis sessions, or redis/sessions"));
+            : throw new CommandFailedException(new(ExitCode.BadInput, "NAME is missing: name one resource", "for example: redis sessions, or redis/sessions"));
     }
 
-    internal static string Normal(string kind) => kind.ToLowerInvariant() switch
+    /// <summary>The kind's own name; a kind that this build does not know is bad input.</summary>
+    internal static string Normal(string kind)
     {
-        "redis" => "Redis",
-        "all" => "all",
-        _ => kind,
-    };
+        if (kind.Equals("all", StringComparison.OrdinalIgnoreCase)) return "all";
+        return KindCatalog.Find(kind)?.Kind
+            ?? throw new CommandFailedException(new(ExitCode.BadInput, $"\"{kind}\" is not a kind; there are: {string.Join(", ", Known)}", "see them: agentmetal schema"));
+    }
 }
