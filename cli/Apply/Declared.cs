@@ -4,6 +4,7 @@ using AgentMetal.Proto.V1;
 using Google.Protobuf;
 using Grpc.Core;
 using FieldError = AgentMetal.Runtime.Resources.FieldError;
+using Metadata = AgentMetal.Proto.V1.Metadata;
 
 namespace AgentMetal.Cli.Apply;
 

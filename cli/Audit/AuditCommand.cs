@@ -15,7 +15,7 @@ internal static class AuditCommand
 
     internal static Command Build(Shell shell)
     {
-        var chain = new Option<string?>("--chain") { Description = "A node's uid, or coordinator", HelpName = "CHAIN" };
+        var chain = new Option<string?>("--chain") { Description = "A host's name or uid, or coordinator", HelpName = "CHAIN" };
         var verify = new Option<bool>("--verify") { Description = "Verify whole chains, link by link, on this machine" };
         var about = new Option<string?>("--for") { Description = "Only of this resource", HelpName = "KIND/NAME" };
         var limit = new Option<int>("--limit") { Description = "The newest so many", DefaultValueFactory = _ => 50 };
@@ -58,15 +58,17 @@ internal static class AuditCommand
     {
         var nodes = (await session.Client.ListNodesAsync(new ListNodesRequest(), session.Call(stop))).Nodes;
         var verdicts = new List<AuditVerdictDocument>();
+        // A chain is called by its host's uid, also where a person says the host's name.
+        only = nodes.FirstOrDefault(n => n.Name == only)?.Uid ?? only;
         foreach (var name in await Chains(session, only, stop))
         {
             var check = new ChainCheck(name);
             await foreach (var record in Records(session, name, "", stop))
                 if (!check.Add(record)) break;
-            // A cut-off tail has no broken link: only the host itself says how far its chain goes.
+            // A cut-off tail has no broken link; but the host was told up to where its records are kept.
             var claimed = nodes.FirstOrDefault(n => n.Uid == name)?.AuditSeq ?? 0;
-            var problem = check.Problem ?? (claimed > check.Last ? $"the host has {claimed} records, the coordinator shows {check.Last}; the rest is on its way or was cut off" : null);
-            verdicts.Add(new AuditVerdictDocument(name, check.Last, check.Problem is null, problem));
+            var problem = check.Problem ?? (claimed > check.Last ? $"the coordinator took {claimed} records from the host and shows {check.Last}: the end is missing" : null);
+            verdicts.Add(new AuditVerdictDocument(name, check.Last, problem is null, problem));
         }
         if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditVerdictDocument>(verdicts), DocumentJson.Default.ListDocumentAuditVerdictDocument);
         else Print(session, verdicts, nodes);

@@ -37,8 +37,9 @@ internal sealed class DescribeView(Screen screen)
             table.Add("Deleting", "", $"since {When.ClockAndAge(r.Metadata.DeletedUnixMs, screen.Clock)}; it goes when every host has acknowledged");
         table.Write(screen);
         var next = Ordered(r).Select(c => c.NextCommand).Concat(r.Status?.Members.SelectMany(m => m.Conditions).Where(c => c.Status != "True").Select(c => c.NextCommand) ?? [])
-            .Concat(held.Count > 0 ? [$"agentmetal approve {Resources.Short(r)}"] : []).Where(n => n.Length > 0).Distinct(StringComparer.Ordinal).ToArray();
-        if (next.Length > 0) screen.Line(Piece.Strong("Next"), "       " + string.Join("   ·   ", next));
+            .Where(n => n.Length > 0).Distinct(StringComparer.Ordinal).ToList();
+        if (held.Count > 0 && !next.Any(n => n.StartsWith("agentmetal approve", StringComparison.Ordinal))) next.Add($"agentmetal approve {Resources.Short(r)}");
+        if (next.Count > 0) screen.Line(Piece.Strong("Next"), "       " + string.Join("   ·   ", next));
     }
 
     private string Sentence(Condition c)

@@ -127,7 +127,8 @@ internal sealed class OperatorHome(string path)
     /// <summary>HOST:PORT, with brackets around an IPv6 address; null when it is none.</summary>
     internal static string? NormalAddress(string text)
     {
-        if (System.Net.IPAddress.TryParse(text, out var address))
+        // "[fd00::1]:99" parses as an address too, and would lose its port.
+        if (!text.StartsWith('[') && System.Net.IPAddress.TryParse(text, out var address))
             return address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? $"[{address}]:{DefaultPort}" : $"{address}:{DefaultPort}";
         return Uri.TryCreate("https://" + text, UriKind.Absolute, out var uri) && uri.Host.Length > 0 && uri.UserInfo.Length == 0 && uri.PathAndQuery == "/" && uri.Fragment.Length == 0
             ? $"{uri.Host}:{(text.EndsWith($":{uri.Port}", StringComparison.Ordinal) ? uri.Port : DefaultPort)}"

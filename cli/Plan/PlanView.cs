@@ -63,7 +63,9 @@ internal sealed class PlanView(Screen screen, Approvers? approvers)
     private void Changes(ResourcePlan r)
     {
         var table = new Table(new(""), new("", Overflow.Wrap, 12), new("", Overflow.Wrap, 16), new("", Overflow.Cut, 8)) { Bare = true, Indent = 2 };
-        foreach (var change in r.Changes)
+        // What a new resource leaves alone is counted, not listed: it would hide what the person wrote.
+        var defaults = r.Action != "created" ? [] : r.Changes.Where(c => FieldNotes.IsDefault(r.Resource.Kind, c.Path, c.After)).ToHashSet();
+        foreach (var change in r.Changes.Where(c => !defaults.Contains(c)))
         {
             var path = change.Path.StartsWith("spec.", StringComparison.Ordinal) ? change.Path[5..] : change.Path;
             var note = FieldNotes.Of(r.Resource.Kind, change.Path);
@@ -78,6 +80,7 @@ internal sealed class PlanView(Screen screen, Approvers? approvers)
             foreach (var member in r.Members)
                 foreach (var drift in member.Differences) table.Add(Piece.Warn("!"), member.NodeName, drift.Text.Length > 0 ? drift.Text : drift.Key, "drift");
         if (table.Count > 0) table.Write(screen);
+        if (defaults.Count > 0) screen.Line(Piece.Quiet($"     {defaults.Count} more fields have their defaults: agentmetal schema {r.Resource.Kind.ToLowerInvariant()}"));
     }
 
     private void Steps(ResourcePlan r)

@@ -4,6 +4,8 @@ using AgentMetal.Proto.V1;
 using Google.Protobuf;
 using Grpc.Core;
 using Xunit;
+using Metadata = Grpc.Core.Metadata;
+using Status = Grpc.Core.Status;
 
 namespace AgentMetal.Cli.Tests.Apply;
 

@@ -62,11 +62,13 @@ public sealed class ChainCheckTests
     }
 
     [Fact]
-    public async Task Verify_TailCutOff_SaysHowManyTheHostHas()
+    public async Task Verify_TailCutOff_Exits1AndSaysHowManyWereTaken()
     {
         await using var fleet = await FakeCoordinator.StartAsync();
         fleet.Script.Audit.AddRange(Chain("n1", 3));
         fleet.Script.Nodes.Add(new Proto.V1.Node { Uid = "n1", Name = "edge-1", AuditSeq = 5 });
-        Assert.Contains("the host has 5 records, the coordinator shows 3", (await fleet.RunAsync(["audit", "--verify"])).Out, StringComparison.Ordinal);
+        var (code, text, _) = await fleet.RunAsync(["audit", "--verify", "--chain", "edge-1"]);
+        Assert.Equal(1, code);
+        Assert.Contains("took 5 records from the host and shows 3", text, StringComparison.Ordinal);
     }
 }

@@ -3,6 +3,7 @@ using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Proto.V1;
 using Grpc.Core;
 using Xunit;
+using Status = Grpc.Core.Status;
 
 namespace AgentMetal.Cli.Tests.Link;
 

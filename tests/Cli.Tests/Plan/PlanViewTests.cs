@@ -19,7 +19,7 @@ public sealed class PlanViewTests
     [Fact]
     public void Write_ScaleOut_At120_IsTheSketch() => Assert.Equal(
         """
-        Redis default/sessions  generation 3 -> 4                                              plan 7f3a9c21  expires in 15 min
+        Redis default/sessions  generation 3 -> 4                                               plan 7f3a9c21  expires in 15 min
           ~  memory.max              256Mi -> 512Mi     live
           ~  persistence.appendonly  false -> true      live
           ~  replicas                1 -> 2             live
@@ -82,6 +82,22 @@ public sealed class PlanViewTests
         var plan = Samples.Bigger();
         plan.Resources[0].Members.Add(new PlanSummary { NodeName = "edge-9", Error = "no answer within 10 s" });
         Assert.Contains("! edge-9 cannot plan: no answer within 10 s", Draw(plan), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Write_NewResource_ListsWhatWasWrittenAndCountsDefaults()
+    {
+        var plan = Samples.Bigger();
+        var resource = plan.Resources[0];
+        resource.Action = "created";
+        resource.Changes.Clear();
+        resource.Changes.Add(new FieldChange { Path = "spec.replicas", After = "2" });
+        resource.Changes.Add(new FieldChange { Path = "spec.port", After = "6379" });
+        resource.Changes.Add(new FieldChange { Path = "spec.persistence.appendfsync", After = "everysec" });
+        var text = Draw(plan);
+        Assert.Contains("+  replicas  2", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("6379", text, StringComparison.Ordinal);
+        Assert.Contains("2 more fields have their defaults", text, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Text;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Rendering;
 
@@ -6,12 +7,12 @@ namespace AgentMetal.Cli.Tests.Support;
 /// <summary>A screen that can be read afterwards.</summary>
 internal sealed class Paper
 {
-    private readonly StringWriter _out = new() { NewLine = "\n" };
-    private readonly StringWriter _error = new() { NewLine = "\n" };
+    private readonly StringBuilder _out = new();
+    private readonly StringBuilder _error = new();
 
     internal Paper(int width = Screen.Unbounded, bool color = false, string input = "", bool canAsk = false, TimeProvider? clock = null) => Screen = new Screen
     {
-        Out = _out, Error = _error, In = new StringReader(input), Width = width, Color = color, CanAsk = canAsk, Clock = clock ?? new FixedClock(FixedClock.Noon),
+        Out = new StringWriter(_out) { NewLine = "\n" }, Error = new StringWriter(_error) { NewLine = "\n" }, In = new StringReader(input), Width = width, Color = color, CanAsk = canAsk, Clock = clock ?? new FixedClock(FixedClock.Noon),
     };
 
     internal Screen Screen { get; }
