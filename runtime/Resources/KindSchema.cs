@@ -35,7 +35,9 @@ public sealed class KindSchema
     /// <summary>Errors of a change that touches what cannot be changed.</summary>
     public IEnumerable<FieldError> ImmutableErrors(ReadOnlyMemory<byte> before, ReadOnlyMemory<byte> after) =>
         FieldChange.Between(before, after).Where(c => Find(c.Path) is { Immutable: true })
-            .Select(c => new FieldError("spec." + c.Path, $"cannot be changed from {c.Before} to {c.After}", "delete the resource and apply it under a new name"));
+            .Select(c => new FieldError("spec." + c.Path, $"cannot be changed from {Shown(c.Before)} to {Shown(c.After)}", "delete the resource and apply it under a new name"));
+
+    private static string Shown(string value) => value.Length == 0 ? "nothing" : value;
 
     /// <summary>The field at "persistence.appendfsync", with or without a leading "spec."; null = there is none.</summary>
     public Field? Find(string path)

@@ -176,13 +176,14 @@ public static class RedisKind
     private static SortedDictionary<string, object?> Rule(long seconds, long changes) => new(StringComparer.Ordinal) { ["changes"] = changes, ["seconds"] = seconds };
 
     private static string? UnitError(string unit) =>
-        unit.Length == 0 || (unit.EndsWith(".service", StringComparison.Ordinal) && unit.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' or '@' or ':'))
+        unit.Length == 0 || (unit.Length > ".service".Length && unit.EndsWith(".service", StringComparison.Ordinal) && unit.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' or '@' or ':'))
             ? null : $"\"{unit}\" is not the name of a systemd service, such as redis-server.service";
 
     private static IEnumerable<FieldError> Rules(ReadOnlyMemory<byte> canonical)
     {
         var s = RedisSpec.Parse(canonical);
         if (s.Primary > s.Replicas) yield return new("spec.primary", $"{s.Primary} is not a member: with {s.Replicas} replicas the ordinals are 0..{s.Replicas}", "raise spec.replicas or lower spec.primary");
+        if (s.MaxMemory is > 0 and < 1L << 20) yield return new("spec.memory.max", $"{Quantity.Format(s.MaxMemory)} is less than an empty server uses: every write would be refused", "at least 1Mi, or 0 for no limit");
         if (s.MemoryLimit > 0 && s.MaxMemory == 0) yield return new("spec.memory.max", "is not set although spec.limits.memory is: the unit would be killed when it is full", $"set it below {Quantity.Format(s.MemoryLimit)}");
         else if (s.MemoryLimit > 0 && s.MaxMemory >= s.MemoryLimit) yield return new("spec.memory.max", $"{Quantity.Format(s.MaxMemory)} is not below spec.limits.memory {Quantity.Format(s.MemoryLimit)}", "leave room for copies while saving, a quarter or more");
         if (s.MemoryLimit is > 0 and < 16L << 20) yield return new("spec.limits.memory", $"{Quantity.Format(s.MemoryLimit)} is less than a server needs", "at least 16Mi");
