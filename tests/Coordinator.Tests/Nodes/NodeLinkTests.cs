@@ -193,7 +193,7 @@ public sealed class NodeLinkTests
         var events = await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop);
         Assert.Equal(2, events.Events.Count(e => e.Reason == "CoordinatorStarted"));
         var audit = await kit.Operator.ListAuditAsync(new(), cancellationToken: Stop);
-        Assert.Null(Runtime.Audit.AuditChain.Verify(audit.Records.Select(AuditLog.AuditWire.Read)));
+        Assert.Null(Runtime.Audit.AuditChain.Verify(audit.Records.Select(AgentMetal.Coordinator.AuditLog.AuditWire.Read)));
         Assert.Contains(audit.Records, r => r.Kind == "SecretsRead");
         Assert.DoesNotContain(audit.Records, r => r.Body.Contains(password, StringComparison.Ordinal));
     }

@@ -1,0 +1,165 @@
+using AgentMetal.Coordinator.Tests.Kit;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
+using Grpc.Core;
+using Xunit;
+using static AgentMetal.Coordinator.Tests.Kit.CoordinatorKit;
+using Approval = AgentMetal.Proto.V1.Approval;
+
+namespace AgentMetal.Coordinator.Tests.Nodes;
+
+public sealed class TrustTests
+{
+    private static readonly string Hash = new('a', 64);
+
+    [Fact]
+    public async Task Attach_TwoHostsWithOneKey_QuarantinesBoth()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        await using var first = await node.AttachAsync(h => h.BootId = "boot-1");
+        await using var second = node.Open(h => h.BootId = "boot-2");
+        // The older one speaks although a newer boot has called: both live, so the key was copied. Said until the newer one's call has been seen.
+        while (!first.Ended && first.Goodbye is null)
+        {
+            try { await first.SendAsync(new() { Heartbeat = new() }); }
+            catch (Exception e) when (e is RpcException or InvalidOperationException) { break; }
+            await Task.Yield();
+        }
+        await first.UntilAsync(s => s.Ended);
+        await second.UntilAsync(s => s.Ended);
+        Assert.Null(second.Welcome);
+        await using var third = await node.AttachAsync(h => h.BootId = "boot-2");
+        Assert.Contains("two hosts use the key of edge-1", third.Goodbye!.Reason, StringComparison.Ordinal);
+        var listed = Assert.Single((await kit.Operator.ListNodesAsync(new(), cancellationToken: Stop)).Nodes);
+        Assert.Equal("Quarantined", listed.Liveness);
+        Assert.Contains((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e is { Reason: "NodeQuarantined", Type: "Warning" });
+    }
+
+    [Fact]
+    public async Task Attach_AgainFromTheSameBoot_TheNewerWins()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        await using var first = await node.AttachAsync();
+        await using var second = await node.AttachAsync();
+        await first.UntilAsync(s => s.Ended || s.Goodbye is not null);
+        await kit.ApplyAsync(Redis());
+        await second.UntilAsync(s => s.Assignments.Count == 1);
+        Assert.DoesNotContain((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e.Reason == "NodeAway");
+    }
+
+    [Fact]
+    public async Task Decide_IsForwardedOrKeptForTheNode()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        using var key = kit.OperatorKey;
+        var good = Wire(SignedApproval.Sign(key, ApprovalDecision.Approve, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.AddHours(1), "because"));
+        var bad = good.Clone();
+        bad.Reason = "another";
+        var stranger = Wire(SignedApproval.Sign(P256.Generate(), ApprovalDecision.Approve, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.AddHours(1), ""));
+        var request = new DecideRequest();
+        request.Approvals.AddRange([good, bad, stranger]);
+        var results = (await kit.Operator.DecideAsync(request, cancellationToken: Stop)).Results;
+        Assert.Equal((false, "will be delivered when edge-1 is back"), (results[0].Delivered, results[0].Message));
+        Assert.All(results.Skip(1), r => Assert.StartsWith("refused: ", r.Message, StringComparison.Ordinal));
+
+        await kit.RestartAsync();
+        await using var stream = await node.AttachAsync();
+        await stream.UntilAsync(s => s.Approvals.Count == 1);
+        Assert.Equal(good, stream.Approvals[0]);
+        var denied = new DecideRequest();
+        denied.Approvals.Add(Wire(SignedApproval.Sign(key, ApprovalDecision.Deny, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.AddHours(1), "no")));
+        Assert.True((await kit.Operator.DecideAsync(denied, cancellationToken: Stop)).Results[0].Delivered);
+        await stream.UntilAsync(s => s.Approvals.Count == 2);
+    }
+
+    [Fact]
+    public async Task HeldPlan_IsListedAsTheNodeSignedIt_AndOneOfOthersIsRefused()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        await using var stream = await node.AttachAsync(obedient: false);
+        await kit.ApplyAsync(Redis());
+        await stream.UntilAsync(s => s.Assignments.Count == 1);
+        var a = stream.Assignments[0];
+        var plan = new HeldPlan { Assignment = a.Key, NodeSignature = ByteString.CopyFromUtf8("signed"), ExpiresUnixMs = DateTimeOffset.UtcNow.AddHours(1).ToUnixTimeMilliseconds(), Plan = new() { Hash = new string('b', 64), NodeName = "edge-1" } };
+        plan.Plan.Steps.Add(new Step { NodeUid = "another", ResourceUid = a.ResourceUid, Text = "remove data" });
+        await Send(stream, plan);
+        plan.Plan.Steps[0].NodeUid = node.Uid;
+        await Send(stream, plan);
+        await stream.ReportAsync(a, "AwaitingApproval", message: "waits");
+        var waiting = await kit.UntilAsync("sessions", r => Is(r, "Approved", "False"));
+        Assert.Equal("agentmetal approve bbbbbbbb", Condition(waiting, "Approved").NextCommand);
+        var held = Assert.Single((await kit.Operator.ListHeldAsync(new(), cancellationToken: Stop)).Held);
+        Assert.Equal(("bbbbbbbb", "Redis default/sessions", plan.Plan), (held.Id, held.ResourceKey, held.Plan));
+        Assert.Equal(node.Certificate.RawData, held.NodeCertificate.ToByteArray());
+        Assert.Single((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e.Reason == "HeldPlanRefused");
+        plan.Plan.Steps.Clear();
+        await Send(stream, plan);
+        await kit.UntilAsync("sessions", r => !Is(r, "Approved", "False"));
+        Assert.Empty((await kit.Operator.ListHeldAsync(new(), cancellationToken: Stop)).Held);
+
+        static Task Send(FakeStream stream, HeldPlan plan)
+        {
+            var message = new NodeMessage();
+            message.Held.Add(plan.Clone());
+            return stream.SendAsync(message);
+        }
+    }
+
+    [Fact]
+    public async Task Turn_HasOneHolder_AlsoAfterARestart()
+    {
+        await using var kit = await StartAsync();
+        var (one, two) = (await kit.JoinAsync("edge-1"), await kit.JoinAsync("edge-2"));
+        await using (var stream = await one.AttachAsync())
+        {
+            await Ask(stream, "t1");
+            await stream.UntilAsync(s => s.Turns.ContainsKey("t1"));
+            Assert.True(stream.Turns["t1"] is { Granted: true, HoldMs: 60_000 });
+        }
+        await kit.RestartAsync();
+        await using var other = await two.AttachAsync();
+        await Ask(other, "t2");
+        await other.UntilAsync(s => s.Turns.ContainsKey("t2"));
+        Assert.True(other.Turns["t2"] is { Granted: false, Holder: "edge-1" });
+        await using var back = await one.AttachAsync();
+        await Release(other);
+        await Ask(back, "t3");
+        await back.UntilAsync(s => s.Turns.ContainsKey("t3"));
+        Assert.True(back.Turns["t3"].Granted);
+        Assert.True(back.Turns["t3"].Term > 1);
+        await Release(back);
+        await Ask(other, "t4");
+        await other.UntilAsync(s => s.Turns.ContainsKey("t4"));
+        Assert.True(other.Turns["t4"].Granted);
+
+        static Task Ask(FakeStream stream, string id)
+        {
+            var message = new NodeMessage();
+            message.Turns.Add(new TurnRequest { Id = id, Key = "redis/uid/disruption", HoldMs = 60_000 });
+            return stream.SendAsync(message);
+        }
+
+        static Task Release(FakeStream stream)
+        {
+            var message = new NodeMessage();
+            message.ReleasedTurns.Add("redis/uid/disruption");
+            return stream.SendAsync(message);
+        }
+    }
+
+    private static Approval Wire(SignedApproval a)
+    {
+        var wire = new Approval
+        {
+            ResourceUid = a.ResourceUid, NodeUid = a.NodeUid, Decision = SignedApproval.Word(a.Decision), ExpiresUnixMs = a.ExpiresUnixMs, Reason = a.Reason, KeyId = a.KeyId,
+            Signature = ByteString.CopyFrom(a.Signature),
+        };
+        wire.StepHashes.AddRange(a.StepHashes);
+        return wire;
+    }
+}
