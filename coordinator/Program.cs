@@ -50,19 +50,19 @@ using var logs = LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Informatio
 using var stop = new CancellationTokenSource();
 using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
 using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
-var manager = new ServiceManager();
+var notifier = new ServiceNotifier();
 try
 {
     await using var host = await CoordinatorHost.StartAsync(options, store, TimeProvider.System, logs, stop.Token);
-    manager.Ready($"listening on {host.EndPoint}, metrics on {host.MetricsEndPoint}");
+    notifier.Ready($"listening on {host.EndPoint}, metrics on {host.MetricsEndPoint}");
     Console.WriteLine($"listening on {host.EndPoint} (TLS), metrics on http://{host.MetricsEndPoint}/metrics");
     var asked = Task.Delay(Timeout.InfiniteTimeSpan, stop.Token);
     while (!asked.IsCompleted && !host.Running.IsCompleted)
     {
-        manager.Alive();
-        await Task.WhenAny(asked, host.Running, Task.Delay(manager.WatchdogEvery ?? Timeout.InfiniteTimeSpan));
+        notifier.Alive();
+        await Task.WhenAny(asked, host.Running, Task.Delay(notifier.WatchdogEvery ?? Timeout.InfiniteTimeSpan));
     }
-    manager.Stopping();
+    notifier.Stopping();
     if (!asked.IsCompleted) await host.Running;
     return 0;
 }

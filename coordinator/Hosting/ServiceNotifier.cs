@@ -5,7 +5,7 @@ using System.Text;
 namespace AgentMetal.Coordinator.Hosting;
 
 /// <summary>Tells systemd how the service stands (sd_notify(3)): one datagram to $NOTIFY_SOCKET. Without it, nothing is told.</summary>
-internal sealed class ServiceManager
+internal sealed class ServiceNotifier
 {
     private readonly string? _socket = Environment.GetEnvironmentVariable("NOTIFY_SOCKET");
 
