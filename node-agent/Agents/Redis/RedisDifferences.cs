@@ -86,7 +86,8 @@ internal static class RedisDifferences
     private static IEnumerable<Difference> OfRole(RedisGoal goal, RedisState s)
     {
         if (RedisRoles.ForLive(goal, s) is { } other)
-            yield return new(Kind.Role, "", $"it is {s.Role}; {other.Why}") { ClearsAfter = other.Role is null ? other.Retry : null };
+            // Two kinds: a member that has made its move and waits for others must not hold its own move back.
+            yield return new(other.Role is null ? Kind.Primary : Kind.Role, "", $"it is {s.Role}; {other.Why}") { ClearsAfter = other.Role is null ? other.Retry : null };
         else if (s.Role == RedisRole.Primary && !goal.IsPrimary)
             yield return new(Kind.Handover, "", $"it is primary, and member {goal.PrimaryOrdinal} is to be");
         else if (s.Role != RedisRole.Primary && s.Link != Link.Up)

@@ -28,6 +28,10 @@ internal sealed record RedisLayout
     public required string Unit { get; init; }
     public required string UnitPath { get; init; }
     public required string DropInDir { get; init; }
+
+    /// <summary>The link that WantedBy= makes: there = enabled, whether or not the unit file is.</summary>
+    public required string EnabledLink { get; init; }
+
     public required string ConfDir { get; init; }
     public required string ConfParent { get; init; }
     public required string DataDir { get; init; }
@@ -64,6 +68,7 @@ internal sealed record RedisLayout
             Id = id,
             Unit = unit,
             UnitPath = roots.Units + "/" + unit,
+            EnabledLink = roots.Units + "/multi-user.target.wants/" + unit,
             DropInDir = roots.Units + "/" + unit + ".d",
             ConfParent = roots.Etc + "/redis",
             ConfDir = roots.Etc + "/redis/" + id,

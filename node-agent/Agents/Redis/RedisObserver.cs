@@ -60,7 +60,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
             },
             UnitFile = unitFile,
             UnitText = unitText,
-            UnitEnabled = !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.UnitFileState.Length == 0 ? FactValue.Absent : unit.Value.UnitFileState,
+            UnitEnabled = readers.Files.Look(_layout.EnabledLink) is var link && !link.IsSeen ? FactValue.Unseen("cannot be read") : link.Value.Exists ? "enabled" : "disabled",
             UnitActive = !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.ActiveState,
             UnitStale = !unit.IsSeen ? FactValue.Unseen("systemd")
                 : unit.Value.NeedDaemonReload || (unit.Value.IsAbsent && unitFile != FactValue.Absent) || (!unit.Value.IsAbsent && unitFile == FactValue.Absent) ? Yes.It : Yes.No,

@@ -77,7 +77,7 @@ internal sealed record RedisState
     /// <summary>Digest of the unit file.</summary>
     public required string UnitFile { get; init; }
 
-    /// <summary>systemd's words.</summary>
+    /// <summary>enabled or disabled.</summary>
     public required string UnitEnabled { get; init; }
 
     /// <summary>systemd's words; "inactive" also when the unit does not exist.</summary>

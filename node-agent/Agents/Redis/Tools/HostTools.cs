@@ -115,9 +115,7 @@ internal sealed class Enable(RedisScope scope, RedisActuator? actuator)
     public override Footprint Touches(RedisState state, EnableArgs args) => new([RedisFacts.UnitFile], [RedisFacts.UnitEnabled]);
     public override RedisState Predict(RedisState state, EnableArgs args) => state with { UnitEnabled = args.On ? "enabled" : "disabled" };
     public override Assessment Assess(RedisState state, EnableArgs args) => Moderate("boot");
-    public override Undo Inverse(RedisState before, EnableArgs args) => before.UnitEnabled is "enabled" or "disabled" ? By(new(before.UnitEnabled == "enabled"))
-        : Undo.Keep($"{before.UnitEnabled} is not a state to go back to");
-
+    public override Undo Inverse(RedisState before, EnableArgs args) => By(new(before.UnitEnabled == "enabled"));
     public override Timing Timing(EnableArgs args) => Within(TimeSpan.FromMinutes(1));
     public override string Describe(EnableArgs args) => (args.On ? "enable " : "disable ") + Scope.Layout.Unit;
     public override ValueTask ApplyAsync(EnableArgs args, ToolContext context) => Actuator.EnableAsync(args.On, context.Stop);

@@ -31,11 +31,9 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
 {
     public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is null || RedisRoles.ForLive(goal, state) is not { } choice) yield break;
-        if (choice.Role is null) yield return Move.Wait<RoleArgs>(choice.Why, choice.Retry);
-        else if (choice.Role == RedisRole.Primary) yield break;
-        else if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<RoleArgs>("the password is set first");
-        else yield return Move.Do(new RoleArgs(choice.Role), 10, choice.Why);
+        if (goal is null || RedisRoles.ForLive(goal, state) is not { Role: { } role } choice || role == RedisRole.Primary) yield break;
+        if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<RoleArgs>("the password is set first");
+        else yield return Move.Do(new RoleArgs(role), 10, choice.Why);
     }
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>

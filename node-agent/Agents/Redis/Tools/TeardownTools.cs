@@ -1,3 +1,4 @@
+using System.Text.Json;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -61,13 +62,18 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
         state.Answers && state.Role != RedisRole.Primary && state.Link != Link.Up && state.Keys == Stored.Some ? Assessment.Dangerous("replica-behind")
         : Scope.Teardown || !OtherCopy.WouldBeLost(Scope, state) ? Moderate("stop") : Assessment.Dangerous("last-member");
 
-    public override Undo Inverse(RedisState before, PathArgs args) => before.Answers && before.RoleFile == before.Role && before.Live.SequenceEqual(before.FileSettings) && before.AuthLive == before.AuthFile
-        ? Undo.By(new("start", System.Text.Json.JsonSerializer.Serialize(new RoleArgs(before.Role), RedisJson.Default.RoleArgs)))
+    public override Undo Inverse(RedisState before, PathArgs args) => RanAsItsFilesSay(before)
+        ? Undo.By(new("start", JsonSerializer.Serialize(new RoleArgs(before.Role), RedisJson.Default.RoleArgs)))
         : Undo.Keep("it did not run as its files say");
 
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(5));
     public override string Describe(PathArgs args) => "stop " + args.Path;
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.StopAsync(context.Stop);
+
+    /// <summary>Only then does a start bring back exactly what ran.</summary>
+    private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.RoleFile == s.Role && s.AuthLive == s.AuthFile
+        && s.Live.SequenceEqual(s.FileSettings)
+        && (s.Role == RedisRole.Primary || (s.Link == Link.Up && s.Peers.Values.Any(p => p.Leads && s.Role == RedisRole.Follows(p.Address))));
 }
 
 /// <summary>Removes the data directory.</summary>
@@ -116,14 +122,13 @@ internal sealed class RemoveFiles(RedisScope scope, RedisActuator? actuator)
         else yield return Move.Do(new PathArgs(Scope.Layout.ConfDir), 40, "the member is to go");
     }
 
-    public override Footprint Touches(RedisState state, PathArgs args) => new([RedisFacts.DataDir, RedisFacts.Serving],
-        [RedisFacts.UnitFile, RedisFacts.UnitEnabled, RedisFacts.UnitActive, RedisFacts.UnitStale, RedisFacts.DropIns, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.RoleFile]);
+    public override Footprint Touches(RedisState state, PathArgs args) => new([RedisFacts.DataDir, RedisFacts.Serving, RedisFacts.UnitEnabled],
+        [RedisFacts.UnitFile, RedisFacts.UnitActive, RedisFacts.UnitStale, RedisFacts.DropIns, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.RoleFile]);
 
     public override RedisState Predict(RedisState state, PathArgs args) => state with
     {
         UnitFile = FactValue.Absent,
         UnitText = null,
-        UnitEnabled = FactValue.Absent,
         UnitActive = "inactive",
         UnitStale = Yes.No,
         DropIns = RedisSettings.None,

@@ -1,0 +1,244 @@
+using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Tools;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
+
+/// <summary>Against real servers: what a tool predicts is what is then observed, and nothing acknowledged is lost.</summary>
+public sealed class RealRedisTests
+{
+    public RealRedisTests() => Assert.SkipWhen(RedisFleet.Missing is not null, RedisFleet.Missing ?? "");
+
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Alone_CreateChangeRepairDelete_PredictionEqualsObservation()
+    {
+        await using var fleet = new RedisFleet(1);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("PONG", (await fleet.CommandAsync(0, "PING")).Text);
+        await fleet.CommandAsync(0, "SET", "a", "1");
+
+        fleet.Spec = """{"memory":{"max":"64Mi","policy":"allkeys-lru"},"timeout":30,"databases":32,"persistence":{"appendonly":false}}""";
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Contains("0 reconfigure", fleet.Ran);
+        fleet.Spec = """{"databases":32,"persistence":{"appendonly":true}}""";
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        fleet.MovePort(0);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        var previous = fleet.Password;
+        fleet.Password = "second \"password\" \\ with # marks";
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        Assert.DoesNotContain(previous, File.ReadAllText(fleet.Layout(0).Auth), StringComparison.Ordinal);
+
+        foreach (var harm in Harms(fleet))
+        {
+            await harm();
+            Assert.NotEqual(Outcome.Converged, (await fleet.PlanAsync(fleet.Input(0))).Outcome);
+            await fleet.ConvergeAsync(fleet.Input(0));
+            Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        }
+
+        fleet.Generation = 2;
+        await fleet.ConvergeAsync(fleet.Input(0, absent: true, teardown: true));
+        Assert.False(Directory.Exists(fleet.Layout(0).DataDir) || File.Exists(fleet.Layout(0).UnitPath) || Directory.Exists(fleet.Layout(0).ConfDir));
+        Assert.False(RedisDataFiles.IsEmptyDump(File.ReadAllBytes(fleet.Layout(0).Backup(2))));
+        Assert.Empty(fleet.Mismatches);
+        var applied = fleet.Ran.Select(r => r[2..]).ToHashSet(StringComparer.Ordinal);
+        string[] expected = ["install-package", "create-data-dir", "fix-data-dir", "write-config", "write-auth", "write-unit", "remove-drop-in", "enable", "config-set",
+            "write-role", "start", "restart", "reconfigure", "last-backup", "stop", "remove-data", "remove-files"];
+        Assert.Empty(expected.Except(applied));
+    }
+
+    private static IEnumerable<Func<Task>> Harms(RedisFleet fleet)
+    {
+        var layout = fleet.Layout(0);
+        yield return () => Do(() => File.Delete(layout.UnitPath));
+        yield return () => Do(() => File.Delete(layout.Config));
+        yield return () => Do(() => File.Delete(layout.Auth));
+        yield return () => Do(() => File.Delete(layout.Role));
+        yield return () => Do(() => File.AppendAllText(layout.Config, "timeout 7\n"));
+        yield return () => Do(() => FakeUnits.Run("/bin/chmod", "666", layout.Config));
+        yield return () => Do(() => FakeUnits.Run("/bin/chown", "-R", "root:root", layout.DataDir));
+        yield return () => Do(() => File.WriteAllText(Directory.CreateDirectory(layout.DropInDir).FullName + "/o.conf", "[Service]\nMemoryMax=1\n"));
+        yield return async () => await fleet.CommandAsync(0, "CONFIG", "SET", "maxclients", "77");
+        yield return async () => await fleet.CommandAsync(0, "CONFIG", "SET", "requirepass", "by-hand");
+        yield return () => Do(() => fleet.Signal(0, "STOP"));
+        yield return () => Do(() => fleet.Signal(0, "KILL"));
+        yield return async () =>
+        {
+            await fleet.Units.StopAsync(layout.Unit, TimeSpan.FromSeconds(5), Ct);
+            foreach (var path in (string[])[layout.Config, layout.UnitPath, layout.Role, layout.Auth]) File.Delete(path);
+        };
+
+        static async Task Do(Action harm)
+        {
+            harm();
+            await Task.Delay(50, Ct);
+        }
+    }
+
+    [Fact]
+    public async Task Fleet_SwitchoverUnderWrites_LosesNoAcknowledgedWrite()
+    {
+        await using var fleet = new RedisFleet(3);
+        await fleet.ConvergeAllAsync();
+        using var stop = new CancellationTokenSource();
+        var writer = WriteAsync(fleet, stop.Token);
+        await Task.Delay(500, Ct);
+        fleet.Primary = 1;
+        fleet.Generation = 2;
+        await fleet.ConvergeAllAsync();
+        await Task.Delay(500, Ct);
+        stop.Cancel();
+        var acknowledged = await writer;
+
+        Assert.True(acknowledged > 50, $"only {acknowledged} writes: nothing is shown");
+        Assert.Equal(acknowledged.ToString(), (await fleet.CommandAsync(1, "SCARD", "written")).Text);
+        Assert.Equal(1, fleet.Ran.Count(r => r == "0 handover"));
+        Assert.DoesNotContain(fleet.Ran, r => r.EndsWith(" promote", StringComparison.Ordinal));
+        for (var i = 0; i < 3; i++) Assert.Equal(i == 1 ? RedisRole.Primary : RedisRole.Follows("127.0.0.1:" + fleet.Input(1).Peers[1].Port), (await fleet.ObserveAsync(i)).RoleFile);
+        Assert.Empty(fleet.Mismatches);
+
+        // A server that dies now and is started by systemd alone keeps its new role.
+        fleet.Signal(0, "KILL");
+        await Task.Delay(100, Ct);
+        await fleet.Units.StartAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(5), Ct);
+        Assert.NotEqual(RedisRole.Primary, (await fleet.ObserveAsync(0)).Role);
+    }
+
+    /// <summary>A client that writes to whoever takes writes; returns how many were acknowledged.</summary>
+    private static async Task<int> WriteAsync(RedisFleet fleet, CancellationToken stop)
+    {
+        var (next, acknowledged) = (0, 0);
+        while (!stop.IsCancellationRequested)
+        {
+            for (var i = 0; i < 2; i++)
+            {
+                try
+                {
+                    // The same number is tried again until it is acknowledged once, so the set's size counts acknowledged writes.
+                    if ((await fleet.CommandAsync(i, "SADD", "written", next.ToString())).IsError) continue;
+                    (next, acknowledged) = (next + 1, acknowledged + 1);
+                    break;
+                }
+                catch (RespException)
+                {
+                    // A pause or a lost connection: not acknowledged.
+                }
+            }
+            await Task.Delay(2, Ct);
+        }
+        return acknowledged;
+    }
+
+    [Fact]
+    public async Task Handover_ReplicaThatCannotCatchUp_LeavesThePrimaryPrimary()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        fleet.Signal(1, "STOP");
+        await fleet.CommandAsync(0, "SET", "b", "1");
+        var input = fleet.Input(0);
+        var scope = new RedisScope { Title = "t", ResourceUid = "uid-1", Generation = 1, Layout = fleet.Layout(0), Auth = new("n0", "uid-1", fleet.Password) };
+        var actuator = new RedisActuator(scope, new(fleet.Units, new AgentMetal.NodeAgent.Host.Files.FileReader(), new InstalledPackages()),
+            new(fleet.Units, new AgentMetal.NodeAgent.Host.Files.FileWriter(), new InstalledPackages(), null!), TimeProvider.System);
+        var thrown = await Assert.ThrowsAsync<WorldException>(async () => await actuator.HandOverAsync("127.0.0.1:" + input.Peers[1].Port, 1000, Ct));
+        Assert.Contains("still primary", thrown.Message, StringComparison.Ordinal);
+        fleet.Signal(1, "CONT");
+        var state = await fleet.ObserveAsync(0);
+        Assert.Equal((RedisRole.Primary, RedisRole.Primary), (state.Role, state.RoleFile));
+        Assert.Equal("OK", (await fleet.CommandAsync(0, "SET", "c", "1")).Text);
+        await fleet.ConvergeAllAsync();
+    }
+
+    [Fact]
+    public async Task Fleet_ReplicaLostAndData_ResyncsFromPrimary()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        fleet.Signal(1, "KILL");
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(100, Ct);
+        Directory.Delete(fleet.Layout(1).DataDir, recursive: true);
+        await fleet.ConvergeAllAsync();
+        Assert.Equal("1", (await fleet.CommandAsync(1, "GET", "a")).Text);
+        Assert.Equal(Link.Up, (await fleet.ObserveAsync(1)).Link);
+    }
+
+    [Fact]
+    public async Task Fleet_PrimaryWithoutPersistenceDies_ReplicasAreNotWiped()
+    {
+        await using var fleet = new RedisFleet(3) { Spec = """{"persistence":{"appendonly":false,"save":[]}}""" };
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(300, Ct);
+        fleet.Signal(0, "KILL");
+        await Task.Delay(100, Ct);
+        var plan = await fleet.PlanAsync(fleet.Input(0));
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("spec.primary: 1", StringComparison.Ordinal)));
+
+        // What the plan told the person to do.
+        fleet.Primary = 1;
+        await fleet.ConvergeAllAsync();
+        for (var i = 0; i < 3; i++) Assert.Equal("1", (await fleet.CommandAsync(i, "GET", "a")).Text);
+        Assert.Equal(RedisRole.Primary, (await fleet.ObserveAsync(1)).Role);
+        Assert.Contains("1 promote", fleet.Ran);
+    }
+
+    [Fact]
+    public async Task Fleet_ReplicaPromotedByHand_FollowsAgain()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await fleet.CommandAsync(1, "REPLICAOF", "NO", "ONE");
+        var clean = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
+        Assert.Equal(("follow", RiskLevel.Moderate), (clean.Tool, clean.Risk.Level));
+        await fleet.CommandAsync(1, "SET", "b", "only here");
+        var written = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
+        Assert.Equal(("follow", RiskLevel.Dangerous, true), (written.Tool, written.Risk.Level, written.Risk.LosesData));
+        await fleet.ConvergeAllAsync();
+        Assert.Equal(RespKind.Null, (await fleet.CommandAsync(1, "GET", "b")).Kind);
+    }
+
+    [Fact]
+    public async Task Fleet_ScaleIn_ReplicaGoesWithoutApproval()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(300, Ct);
+        var input = fleet.Input(1, absent: true);
+        Assert.All((await fleet.PlanAsync(input)).Steps, s => Assert.True(s.Risk.Level < RiskLevel.Dangerous, s.Key));
+        await fleet.ConvergeAsync(input);
+        Assert.True(fleet.Member.IsGone(await fleet.Member.ObserverFor(input).ObserveAsync(Ct)));
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+    }
+
+    [Fact]
+    public async Task Probe_LiveChange_ChangesTheFingerprintAndHoldsNoSecret()
+    {
+        await using var fleet = new RedisFleet(1);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        var probe = fleet.Member.WatchFor(fleet.Input(0)).ProbeAsync!;
+        var first = await probe(Ct);
+        Assert.Equal(first, await probe(Ct));
+        Assert.DoesNotContain(fleet.Password, first, StringComparison.Ordinal);
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        Assert.Equal(first, await probe(Ct));
+        await fleet.CommandAsync(0, "CONFIG", "SET", "timeout", "9");
+        Assert.NotEqual(first, await probe(Ct));
+        fleet.Signal(0, "STOP");
+        Assert.Equal(Serving.Hung, await probe(Ct));
+        fleet.Signal(0, "KILL");
+        await Task.Delay(100, Ct);
+        Assert.Equal(Serving.Refused, await probe(Ct));
+    }
+}

@@ -1,0 +1,176 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources.Kinds;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
+
+/// <summary>Real redis-servers on loopback, each member converged by an agent of its own; files are real, systemd is not.</summary>
+internal sealed class RedisFleet : IAsyncDisposable
+{
+    /// <summary>Facts that others own: clients write keys, peers follow and sync by themselves, the server writes its files when it likes.</summary>
+    private static bool IsOthers(string key) => key.StartsWith("peer", StringComparison.Ordinal) || key == RedisFacts.Data;
+
+    private readonly string _root = Directory.CreateTempSubdirectory("agentmetal-redis-").FullName;
+    private readonly int[] _ports;
+    private readonly RedisRoots _roots;
+    private readonly InstalledPackages _packages = new();
+
+    public RedisFleet(int members)
+    {
+        FakeUnits.Run("/bin/chmod", "755", _root);
+        _roots = new() { Units = _root + "/units", Etc = _root + "/etc", Lib = _root + "/lib", Run = _root + "/run" };
+        foreach (var dir in (string[])[_roots.Units, _roots.Etc, _roots.Lib, _roots.Run]) Directory.CreateDirectory(dir);
+        Units = new(_roots);
+        _ports = FreePorts(members);
+    }
+
+    /// <summary>Null when this machine can run these tests.</summary>
+    public static string? Missing => !File.Exists("/usr/bin/redis-server") ? "redis-server is not installed" : Environment.UserName != "root" ? "not root: files cannot be given to the user redis" : null;
+
+    public FakeUnits Units { get; }
+    public string Spec { get; set; } = "{}";
+    public int Primary { get; set; }
+    public long Generation { get; set; } = 1;
+    public string Password { get; set; } = "first-password";
+    public int Count => _ports.Length;
+    public List<string> Ran { get; } = [];
+
+    /// <summary>Whether every step's prediction is compared with what is observed after it.</summary>
+    public List<string> Mismatches { get; } = [];
+
+    public MemberInput Input(int ordinal, bool absent = false, bool teardown = false)
+    {
+        var spec = Count == 1 ? Spec : $"{{\"replicas\":{Count - 1}{(Spec == "{}" ? "" : ",")}{Spec[1..]}";
+        var (canonical, errors) = RedisKind.Schema.Validate(Encoding.UTF8.GetBytes(spec));
+        Assert.Empty(errors);
+        return new()
+        {
+            Key = $"n{ordinal}/Redis/uid-1/{ordinal}",
+            ResourceKey = "Redis default/sessions",
+            Project = "default",
+            Name = "sessions",
+            ResourceUid = "uid-1",
+            Ordinal = ordinal,
+            Generation = Generation,
+            Spec = canonical.ToArray(),
+            Absent = absent,
+            Teardown = teardown,
+            Peers = [.. _ports.Select((port, i) => new PeerAddress(i, "n" + i, "edge-" + i, "127.0.0.1", port))],
+            PrimaryOrdinal = Primary,
+            Secrets = new Dictionary<string, ReadOnlyMemory<byte>> { ["password"] = Encoding.UTF8.GetBytes(Password) },
+            NodeUid = "n" + ordinal,
+        };
+    }
+
+    public void MovePort(int ordinal) => _ports[ordinal] = FreePorts(1)[0];
+
+    public RedisLayout Layout(int ordinal) => RedisLayout.Of("default", "sessions", ordinal, _roots);
+
+    public RedisMember Member => new(new(Units, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
+
+    public async Task<RedisState> ObserveAsync(int ordinal) => await Member.ObserverFor(Input(ordinal)).ObserveAsync(TestContext.Current.CancellationToken);
+
+    public async Task<Plan<RedisGoal, RedisState>> PlanAsync(MemberInput input)
+    {
+        var state = await Member.ObserverFor(input).ObserveAsync(TestContext.Current.CancellationToken);
+        return new Planner<RedisGoal, RedisState>(Member.AgentFor(input)).Plan(RedisSamples.Request(input), Member.ReadGoal(input).Goal, state, Attempts.None(RedisSamples.Now), [], []);
+    }
+
+    /// <summary>Plans and runs until nothing differs; Dangerous steps run too, as if they had been signed.</summary>
+    public async Task ConvergeAsync(MemberInput input)
+    {
+        for (var i = 0; i < 40; i++)
+        {
+            var plan = await PlanAsync(input);
+            if (plan.Outcome == Outcome.Converged) return;
+            if (plan.Steps.IsEmpty && plan.Outcome is not (Outcome.Waiting or Outcome.Partial)) Assert.Fail($"{plan.Outcome}: {string.Join("; ", plan.Blocked.Select(b => b.Difference + " " + string.Join(", ", b.Reasons)))}");
+            foreach (var step in plan.Steps)
+                if (!await RunAsync(input, step)) break;
+            if (plan.Steps.IsEmpty) await Task.Delay(250, TestContext.Current.CancellationToken);
+        }
+        var last = await PlanAsync(input);
+        Assert.Fail($"member {input.Ordinal} did not converge: " + string.Join("; ", last.Differences.Select(d => d.Text)));
+    }
+
+    /// <summary>All members in turn, until a whole round finds nothing to do.</summary>
+    public async Task ConvergeAllAsync()
+    {
+        for (var round = 0; round < 60; round++)
+        {
+            var quiet = true;
+            for (var i = 0; i < Count; i++)
+            {
+                var plan = await PlanAsync(Input(i));
+                quiet &= plan.Outcome == Outcome.Converged;
+                foreach (var step in plan.Steps)
+                    if (!await RunAsync(Input(i), step)) break;
+            }
+            if (quiet) return;
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+        var plans = await Task.WhenAll(Enumerable.Range(0, Count).Select(n => PlanAsync(Input(n))));
+        Assert.Fail(string.Join("\n", plans.Select((p, n) => $"{n}: {p.Outcome}, {string.Join("; ", p.Differences.Select(d => d.Text))}, steps {string.Join("; ", p.Steps.Select(s => s.Key))}, blocked {string.Join("; ", p.Blocked.SelectMany(b => b.Reasons))}")));
+    }
+
+    /// <summary>One step as the executor runs it: basis, apply, look until the expected facts hold; then every other fact is compared too.</summary>
+    private async Task<bool> RunAsync(MemberInput input, Step step)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var agent = Member.AgentFor(input);
+        var call = agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args);
+        var observer = Member.ObserverFor(input);
+        var before = await observer.ObserveAsync(ct);
+        if (step.Basis.Any(f => agent.Fact(before, f.Key) != f.Value)) return false; // Moved: plan again.
+        Ran.Add(input.Ordinal + " " + step.Tool);
+        var predicted = call.Predict(before);
+        await call.ApplyAsync(new ToolContext(step.Key, new Dictionary<string, string>(), ct));
+        var since = Stopwatch.StartNew();
+        while (true)
+        {
+            var after = await observer.ObserveAsync(ct);
+            var wrong = call.Touches(before).Writes.Where(k => agent.Fact(after, k) != agent.Fact(predicted, k)).ToList();
+            if (wrong.Count == 0 && call.Observe(after)?.Phase != Phase.Running)
+            {
+                Mismatches.AddRange(agent.FactKeys(after).Where(k => !IsOthers(k) && agent.Fact(after, k) != agent.Fact(predicted, k))
+                    .Select(k => $"{step.Tool}: {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
+                return true;
+            }
+            Assert.True(since.Elapsed < TimeSpan.FromSeconds(30), $"member {input.Ordinal} {step.Key}: " + string.Join("; ", wrong.Select(k => $"{k} is {agent.Fact(after, k)}, expected {agent.Fact(predicted, k)}")));
+            await Task.Delay(50, ct);
+        }
+    }
+
+    /// <summary>A command by a client, over TCP with the password.</summary>
+    public async Task<RespReply> CommandAsync(int ordinal, params string[] words)
+    {
+        var session = await RedisSession.OpenAsync(new("127.0.0.1", _ports[ordinal]), [Password], TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
+        using var client = session.Client!;
+        return await client.CallAsync(RespCommand.Of([.. words]), TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
+    }
+
+    public void Signal(int ordinal, string signal) => FakeUnits.Run("/bin/kill", "-" + signal, Units.Pid(Layout(ordinal).Unit).ToString());
+
+    public ValueTask DisposeAsync()
+    {
+        Units.Dispose();
+        Directory.Delete(_root, recursive: true);
+        return default;
+    }
+
+    private static int[] FreePorts(int count)
+    {
+        var listeners = Enumerable.Range(0, count).Select(_ => new TcpListener(IPAddress.Loopback, 0)).ToArray();
+        foreach (var listener in listeners) listener.Start();
+        var ports = listeners.Select(l => ((IPEndPoint)l.LocalEndpoint).Port).ToArray();
+        foreach (var listener in listeners) listener.Dispose();
+        return ports;
+    }
+}

@@ -1,0 +1,258 @@
+using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+using static AgentMetal.NodeAgent.Tests.Agents.Redis.RedisSamples;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
+
+/// <summary>What a plan holds in the situations that have a name.</summary>
+public sealed class RedisPlanningTests
+{
+    private static readonly string[] Create = ["install-package", "create-data-dir", "write-auth", "write-config", "write-unit", "enable", "start"];
+
+    [Fact]
+    public void Plan_BareHostAlone_CreatesAndStartsAsPrimary()
+    {
+        var plan = Plan(Input(members: 1), Nothing(Input(members: 1)));
+        Assert.Equal(Outcome.Ready, plan.Outcome);
+        Assert.Equal(Create.Order(), plan.Steps.Select(s => s.Tool).Order());
+        Assert.Equal("start", plan.Steps[^1].Tool);
+        Assert.Equal("{\"Role\":\"primary\"}", plan.Steps[^1].Args);
+        Assert.All(plan.Steps, s => Assert.True(s.Risk.Level < RiskLevel.Dangerous, s.Key));
+    }
+
+    [Fact]
+    public void Plan_BareHostOfReplica_FollowsWantedPrimary()
+    {
+        var plan = Plan(Input(1), Nothing(Input(1)));
+        Assert.Equal("{\"Role\":\"follows:10.0.0.1:6379\"}", plan.Steps[^1].Args);
+    }
+
+    [Fact]
+    public void Plan_Converged_ProposesNothing()
+    {
+        foreach (var ordinal in (int[])[0, 1, 2])
+            Assert.Equal(Outcome.Converged, Plan(Input(ordinal), Converged(Input(ordinal), Goal(Input(ordinal)))).Outcome);
+    }
+
+    [Fact]
+    public void Plan_EmptyPrimaryBesideUnseenPeer_Waits()
+    {
+        var state = Nothing(Input());
+        state = state with { Peers = state.Peers.SetItem(1, state.Peers[1] with { Serving = FactValue.Unseen("unreachable") }) };
+        var plan = Plan(Input(), state);
+        Assert.DoesNotContain(plan.Steps, s => s.Tool == "start");
+        Assert.Contains(plan.Blocked, b => b.Difference == "down:" && b.Reasons.Any(r => r.Contains("may hold the data", StringComparison.Ordinal)) && b.RetryAfter is not null);
+    }
+
+    [Theory]
+    [InlineData("""{"replicas":2,"persistence":{"appendonly":false,"save":[]}}""", Stored.Rdb)] // An old dump is not its data.
+    [InlineData("""{"replicas":2}""", Stored.None)] // Somebody deleted the data directory.
+    public void Plan_DeadPrimaryWithoutItsData_IsNotStartedAsPrimary(string spec, string data)
+    {
+        var input = Input(spec: spec);
+        var goal = Goal(input);
+        var state = Converged(input, goal).Down() with { Data = data };
+        var plan = Plan(input, state);
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("spec.primary: 1", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Plan_DeadPrimaryWithData_IsStartedThoughPeersAreUnseen()
+    {
+        var state = Isolated(Converged(Input(), Goal(Input())).Down());
+        var plan = Plan(Input(), state);
+        Assert.Equal(["start"], plan.Steps.Select(s => s.Tool));
+        Assert.Equal("{\"Role\":\"primary\"}", plan.Steps[0].Args);
+        Assert.Empty(plan.Steps[0].Turns);
+    }
+
+    [Fact]
+    public void Plan_OldPrimaryBesideNewOne_FollowsIt()
+    {
+        var goal = Goal(Input());
+        var state = Converged(Input(), goal).Down();
+        state = state with { Peers = Converged(Input(), goal, primary: 1).Peers };
+        Assert.Equal("{\"Role\":\"follows:10.0.0.2:6379\"}", Plan(Input(), state).Steps[0].Args);
+    }
+
+    [Fact]
+    public void Plan_HungMember_IsKilledAndRestarted()
+    {
+        var plan = Plan(Input(1), Converged(Input(1), Goal(Input(1))).Down() with { Serving = Serving.Hung, UnitActive = "active" });
+        Assert.Equal(["restart"], plan.Steps.Select(s => s.Tool));
+        Assert.Equal(RiskLevel.Moderate, plan.Steps[0].Risk.Level);
+        Assert.Empty(plan.Steps[0].Turns);
+    }
+
+    [Fact]
+    public void Plan_LiveSetting_IsSetLiveAndWritten()
+    {
+        var input = Input(spec: """{"replicas":2,"memory":{"max":"256Mi"}}""");
+        var plan = Plan(input, Converged(Input(), Goal(Input())));
+        Assert.Equal(["write-config", "config-set"], plan.Steps.Select(s => s.Tool));
+        Assert.Equal("set maxmemory=268435456", plan.Steps[1].Text);
+    }
+
+    [Fact]
+    public void Plan_RestartSettingOfReplica_IsModerateAndTakesTurn()
+    {
+        var input = Input(1, spec: """{"replicas":2,"databases":32}""");
+        var plan = Plan(input, Converged(Input(1), Goal(Input(1))));
+        var step = Assert.Single(plan.Steps);
+        Assert.Equal(("reconfigure", RiskLevel.Moderate, "redis/uid-1/disruption"), (step.Tool, step.Risk.Level, step.Turns.Single()));
+        Assert.Equal(UndoKind.Call, step.Undo.Kind);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Plan_RestartSettingOfPrimary_NeedsApproval(int members)
+    {
+        var before = members == 1 ? "{}" : """{"replicas":2}""";
+        var input = Input(members: members, spec: before.Replace("{", "{\"databases\":32" + (members == 1 ? "" : ","), StringComparison.Ordinal));
+        var plan = Plan(input, Converged(Input(members: members, spec: before), Goal(Input(members: members, spec: before))));
+        var step = Assert.Single(plan.Steps);
+        Assert.Equal(RiskLevel.Dangerous, step.Risk.Level);
+        Assert.Contains(members == 1 ? "keep-serving" : "keep-primary", step.Risk.Reasons);
+    }
+
+    [Fact]
+    public void Plan_AppendOnlySwitchedOn_IsLiveBeforeTheFileSaysSo()
+    {
+        var before = Input(spec: """{"replicas":2,"persistence":{"appendonly":false}}""");
+        var plan = Plan(Input(), Converged(before, Goal(before)));
+        Assert.Equal(["config-set", "write-config"], plan.Steps.Select(s => s.Tool));
+    }
+
+    [Fact]
+    public void Plan_AppendOnlySwitchedOnWhileDown_StartsFromTheDump()
+    {
+        var before = Input(spec: """{"replicas":2,"persistence":{"appendonly":false}}""");
+        var plan = Plan(Input(), Converged(before, Goal(before)).Down());
+        Assert.Equal(["start", "config-set", "write-config"], plan.Steps.Select(s => s.Tool));
+    }
+
+    [Fact]
+    public void Plan_Switchover_IsHandedOverByThePrimaryAlone()
+    {
+        var input = Input(primary: 1);
+        var plan = Plan(input, Converged(input, Goal(input)));
+        var step = Assert.Single(plan.Steps);
+        Assert.Equal(("handover", RiskLevel.Moderate), (step.Tool, step.Risk.Level));
+        Assert.Equal(["redis/uid-1/disruption"], step.Turns);
+        foreach (var ordinal in (int[])[1, 2])
+        {
+            var other = Plan(Input(ordinal, primary: 1), Converged(Input(ordinal, primary: 1), Goal(Input(ordinal, primary: 1))));
+            Assert.Equal(Outcome.Waiting, other.Outcome);
+            Assert.Empty(other.Steps);
+        }
+    }
+
+    [Theory]
+    [InlineData(Link.Syncing)]
+    [InlineData(Link.Lagging)]
+    [InlineData(Link.Down)]
+    public void Plan_SwitchoverToReplicaBehind_Waits(string link)
+    {
+        var input = Input(primary: 1);
+        var state = Converged(input, Goal(input));
+        var plan = Plan(input, state with { Peers = state.Peers.SetItem(1, state.Peers[1] with { Link = link }) });
+        Assert.Equal(Outcome.Waiting, plan.Outcome);
+        Assert.Empty(plan.Steps);
+    }
+
+    [Fact]
+    public void Plan_PrimaryUnseen_ReplicaWaits()
+    {
+        var plan = Plan(Input(1), Isolated(Converged(Input(1), Goal(Input(1)))));
+        Assert.Equal(Outcome.Waiting, plan.Outcome);
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.RetryAfter == TimeSpan.FromSeconds(10));
+    }
+
+    [Theory]
+    [InlineData("clean", RiskLevel.Moderate)]
+    [InlineData("written", RiskLevel.Dangerous)]
+    public void Plan_TwoPrimaries_TheUnwantedFollows(string fork, RiskLevel risk)
+    {
+        var state = Converged(Input(1), Goal(Input(1))) with { Role = RedisRole.Primary, Link = FactValue.Absent, Fork = fork };
+        var step = Assert.Single(Plan(Input(1), state).Steps);
+        Assert.Equal(("follow", risk), (step.Tool, step.Risk.Level));
+        Assert.Equal(risk == RiskLevel.Dangerous, step.Risk.LosesData);
+    }
+
+    [Fact]
+    public void Plan_DeadPrimaryReplacedByPerson_ReplicaIsPromotedOnceEveryoneFollowsIt()
+    {
+        var input = Input(1, primary: 1);
+        var goal = Goal(input);
+        var state = Converged(input, goal) with { Link = Link.Down };
+        var follows = RedisRole.Follows(goal.Self.Address);
+        var peers = state.Peers.SetItem(0, new(state.Peers[0].Address, Serving.Answering, follows, Link.Down, Stored.None));
+        Assert.Empty(Plan(input, state with { Peers = peers }).Steps); // Member 2 still follows member 0.
+        peers = peers.SetItem(2, peers[2] with { Role = follows, Link = Link.Down });
+        Assert.Equal(["promote"], Plan(input, state with { Peers = peers }).Steps.Select(s => s.Tool));
+    }
+
+    [Fact]
+    public void Plan_Teardown_BacksUpThenWaitsForApprovalAsOneGroup()
+    {
+        var input = Input(members: 1, absent: true, teardown: true);
+        var plan = Plan(input, Converged(input, Goal(Input(members: 1))));
+        Assert.Equal(["enable", "last-backup", "stop", "remove-data", "remove-files"], plan.Steps.Select(s => s.Tool));
+        Assert.Single(plan.Steps.Select(s => s.Group).Distinct());
+        var data = plan.Steps.Single(s => s.Tool == "remove-data");
+        Assert.Equal(RiskLevel.Dangerous, data.Risk.Level);
+        Assert.True(data.Risk.LosesData);
+        Assert.Equal(UndoKind.Impossible, data.Undo.Kind);
+    }
+
+    [Fact]
+    public void Plan_TeardownOfProtected_DoesNotBegin()
+    {
+        var input = Input(members: 1, absent: true, teardown: true) with { Protect = true };
+        Assert.Empty(Plan(input, Converged(input, Goal(Input(members: 1)))).Steps);
+    }
+
+    [Fact]
+    public void Plan_ReplicaGoesBesideItsPrimary_IsModerate()
+    {
+        var input = Input(2, absent: true);
+        var plan = Plan(input, Converged(input, Goal(Input(2))));
+        Assert.Equal(["enable", "stop", "remove-data", "remove-files"], plan.Steps.Select(s => s.Tool));
+        Assert.All(plan.Steps, s => Assert.True(s.Risk.Level <= RiskLevel.Moderate, s.Key));
+    }
+
+    [Fact]
+    public void Plan_ReplicaGoesWithoutSeeingItsPrimary_NeedsApproval()
+    {
+        var input = Input(2, absent: true);
+        var plan = Plan(input, Isolated(Converged(input, Goal(Input(2)))));
+        Assert.Contains(plan.Steps, s => s.Tool == "remove-data" && s.Risk is { Level: RiskLevel.Dangerous, LosesData: true });
+    }
+
+    [Fact]
+    public void Plan_PrimaryGoesWhileOthersFollow_Waits()
+    {
+        var input = Input(absent: true);
+        var plan = Plan(input, Converged(input, Goal(Input())));
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("spec.primary", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Goal_WithoutPersistenceButWithReplicas_NeverStartsByItself()
+    {
+        var goal = Goal(Input(1, spec: """{"replicas":2,"persistence":{"appendonly":false,"save":[]}}"""));
+        Assert.False(goal.StartsItself);
+        Assert.Contains("\nRestart=no\n", goal.UnitText, StringComparison.Ordinal);
+        Assert.Contains("\nRestart=on-failure\n", Goal(Input(1)).UnitText, StringComparison.Ordinal);
+    }
+
+    internal static RedisState Isolated(RedisState state) =>
+        state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, FactValue.Unseen("unreachable"))) };
+}
