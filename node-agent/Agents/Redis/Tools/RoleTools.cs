@@ -53,12 +53,8 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
     public override Assessment Assess(RedisState state, RoleArgs args) => Loses(state, args)
         ? new(RiskLevel.Dangerous, [state.Leads ? "two-primaries" : "replaces-data"], LosesData: true) : Moderate("role-change");
 
-    public override Undo Inverse(RedisState before, RoleArgs args)
-    {
-        if (Loses(before, args)) return Undo.Impossible("what only this member has is replaced");
-        return RedisRole.Target(before.Role) is not null && before.RoleFile == before.Role && before.Link == Link.Up && before.PeerPrimary is null
-            ? By(new(before.Role)) : Undo.Keep("what it followed before was not the primary");
-    }
+    public override Undo Inverse(RedisState before, RoleArgs args) => Loses(before, args) ? Undo.Impossible("what only this member has is replaced")
+        : Undo.Keep("what it followed before was not the primary");
 
     public override Timing Timing(RoleArgs args) => Starting.Timing;
 

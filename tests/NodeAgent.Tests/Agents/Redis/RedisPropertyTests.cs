@@ -11,7 +11,7 @@ namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
 /// <summary>What holds in every state: the conformance list, with unseen, lagging and hung members among the samples.</summary>
 public sealed class RedisPropertyTests
 {
-    private const int Samples = 3000;
+    private const int Samples = 1500;
 
     /// <summary>Steps run in the model; what clears by itself clears between plans. Then nothing differs, or the plan says why.</summary>
     [Fact]

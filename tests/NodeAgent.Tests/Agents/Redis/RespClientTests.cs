@@ -89,7 +89,7 @@ public sealed class RespClientTests
             await peer.ReceiveAsync(buffer, Ct);
             // One byte at a time, so that every place to be cut in is tried.
             foreach (var b in Encoding.UTF8.GetBytes(wire)[..Math.Min(wire.Length, 200)]) await peer.SendAsync(new[] { b }, Ct);
-            if (wire.Length > 200) await peer.SendAsync(Encoding.UTF8.GetBytes(wire)[200..], Ct);
+            if (wire.Length > 200) await peer.SendAsync(Encoding.UTF8.GetBytes(wire).AsMemory(200), Ct);
             await Task.Delay(deadline is null ? 0 : 1000, Ct);
             await peer.ReceiveAsync(buffer, Ct);
         }, Ct);
