@@ -41,17 +41,17 @@ dotnet_root=$(dirname "$(readlink -f "$(command -v dotnet)")")
 boot() { # NAME --bind ...
   "$lab" list 2>/dev/null | grep -qw "$1.*up" || "$lab" up "$@" >/dev/null
 }
-boot control --bind "$PWD/artifacts/coordinator:/usr/lib/agentmetal/coordinator" --bind "$PWD/packaging/systemd:/usr/share/agentmetal" --bind "$dotnet_root:/usr/share/dotnet"
+boot coordinator --bind "$PWD/artifacts/coordinator:/usr/lib/agentmetal/coordinator" --bind "$PWD/packaging/systemd:/usr/share/agentmetal" --bind "$dotnet_root:/usr/share/dotnet"
 for h in "${hosts[@]}"; do boot "$h" --bind "$PWD/artifacts/edge:/usr/lib/agentmetal/edge" --bind "$PWD/packaging/systemd:/usr/share/agentmetal"; done
-address=$("$lab" address control)
-echo "control + ${hosts[*]} … up ($(since "$start"))"
+address=$("$lab" address coordinator)
+echo "coordinator + ${hosts[*]} … up ($(since "$start"))"
 
 step trust
 if [ ! -d .run/home ]; then
   "$agentmetal" init --coordinator control --address "$address" --bundle .run/bundle >.run/init.log || { cat .run/init.log >&2; exit 1; }
 fi
-if ! "$lab" exec control -- systemctl is-active -q agentmetal-coordinator; then
-  tar -C .run/bundle -cf - . | "$lab" exec control -- sh -ec '
+if ! "$lab" exec coordinator -- systemctl is-active -q agentmetal-coordinator; then
+  tar -C .run/bundle -cf - . | "$lab" exec coordinator -- sh -ec '
     cp /usr/share/agentmetal/agentmetal-coordinator.service /etc/systemd/system/
     systemd-sysusers /usr/share/agentmetal/agentmetal-coordinator.sysusers.conf
     mkdir -p /var/lib/agentmetal-coordinator/identity
@@ -61,7 +61,7 @@ if ! "$lab" exec control -- systemctl is-active -q agentmetal-coordinator; then
     ln -sf /usr/share/dotnet/dotnet /usr/bin/dotnet
     echo DOTNET_ROOT=/usr/share/dotnet >/etc/default/agentmetal-coordinator
     systemctl daemon-reload
-    systemctl enable -q --now agentmetal-coordinator' || fail "the coordinator did not start: $lab exec control -- journalctl -u agentmetal-coordinator"
+    systemctl enable -q --now agentmetal-coordinator' || fail "the coordinator did not start: $lab exec coordinator -- journalctl -u agentmetal-coordinator"
 fi
 joined=0
 for h in "${hosts[@]}"; do

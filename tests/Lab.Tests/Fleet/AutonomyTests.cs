@@ -1,0 +1,105 @@
+using AgentMetal.Testing;
+
+namespace AgentMetal.LabTests.Fleets;
+
+/// <summary>What must hold with the coordinator stopped: the host repairs by itself, and a rebooted host converges from what it knows.</summary>
+public sealed class AutonomyTests(SharedFleet shared)
+{
+    private const int Port = 6401;
+
+    private static string Yaml(string name, int port, int replicas) => $$"""
+        apiVersion: agentmetal.io/v1
+        kind: Redis
+        metadata: { name: {{name}} }
+        spec: { replicas: {{replicas}}, port: {{port}}, memory: { max: 32Mi, policy: allkeys-lru } }
+        """;
+
+    [Fact]
+    public async Task Member_HungKilledDeletedOrClosed_IsRepairedWithoutACoordinator()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(Yaml("alone", Port, 1), stop)).OrThrow();
+        var (host, unit) = (await fleet.MembersAsync("alone", stop))[0];
+        var id = unit["agentmetal-redis-".Length..^".service".Length];
+        await Fleet.RedisAsync(host, Port, "SET kept yes", stop);
+        await fleet.KillCoordinatorAsync();
+        try
+        {
+            foreach (var (what, harm) in new (string, string)[]
+            {
+                ("killed", $"systemctl kill -s KILL {unit}"),
+                ("hung", $"systemctl kill -s STOP --kill-whom=main {unit}"),
+                ("its unit file deleted and stopped", $"rm /etc/systemd/system/{unit}; systemctl daemon-reload; systemctl stop {unit} || true; systemctl kill -s KILL {unit} || true"),
+                ("its configuration deleted and killed", $"rm -rf /etc/agentmetal/redis/*alone*; systemctl kill -s KILL {unit}"),
+                ("its data closed to it", $"chown -R root:root /var/lib/agentmetal/redis/*alone*; chmod 0 /var/lib/agentmetal/redis/*alone*; systemctl kill -s KILL {unit}"),
+                ("a setting changed by hand", "true"),
+            })
+            {
+                if (what.StartsWith("a setting", StringComparison.Ordinal)) await Fleet.RedisAsync(host, Port, "CONFIG SET maxmemory 12345678", stop);
+                await host.ShellAsync(harm, stop);
+                await Fleet.EventuallyAsync($"{what}: serving again as declared (unit {id})", TimeSpan.FromSeconds(90), async () =>
+                    await Try(() => Fleet.RedisAsync(host, Port, "CONFIG GET maxmemory", stop)) is { } answer && answer.Contains("33554432", StringComparison.Ordinal)
+                    && await Try(() => host.ShellAsync($"systemctl is-active {unit} && test -s /etc/systemd/system/{unit}", stop)) is not null, stop);
+            }
+        }
+        finally { await fleet.StartCoordinatorAsync(stop); }
+        await fleet.WaitAttachedAsync(3, stop);
+    }
+
+    [Fact]
+    public async Task Host_RebootedWithoutACoordinator_Converges()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(Yaml("reborn", Port + 1, 0), stop)).OrThrow();
+        var (host, unit) = (await fleet.MembersAsync("reborn", stop))[0];
+        await Fleet.RedisAsync(host, Port + 1, "SET kept yes", stop);
+        await fleet.KillCoordinatorAsync();
+        try
+        {
+            // The unit is disabled and its configuration gone: systemd alone would not bring it back.
+            await host.ShellAsync($"systemctl disable -q {unit}; rm -rf /etc/agentmetal/redis/*reborn*", stop);
+            await host.RebootAsync(stop);
+            await Fleet.EventuallyAsync("the member serves its data after the reboot", TimeSpan.FromSeconds(60), async () =>
+                await Try(() => Fleet.RedisAsync(host, Port + 1, "GET kept", stop)) == "yes", stop);
+        }
+        finally { await fleet.StartCoordinatorAsync(stop); }
+        await fleet.WaitAttachedAsync(3, stop);
+    }
+
+    [Fact]
+    public async Task Converged_IsSilent()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(Yaml("quiet", Port + 2, 0), stop)).OrThrow();
+        var (host, _) = (await fleet.MembersAsync("quiet", stop))[0];
+        await Task.Delay(TimeSpan.FromSeconds(15), stop); // Until the last pass and its report are over.
+        var seconds = Environment.GetEnvironmentVariable("AGENTMETAL_SOAK") == "1" ? 60 : 25;
+        var pid = (await host.ShellAsync("systemctl show -p MainPID --value agentmetald", stop)).Trim();
+        await host.ShellAsync($"busctl status agentmetald >/dev/null 2>&1 || true; rm -f /tmp/bus.log; (timeout {seconds} dbus-monitor --system \"type='method_call'\" >/tmp/bus.log 2>/dev/null </dev/null &) ; sleep 1", stop);
+        var before = await StateAsync(host, stop);
+        var calls = await CommandsAsync(host, stop);
+        await Task.Delay(TimeSpan.FromSeconds(seconds), stop);
+        Assert.Equal(before, await StateAsync(host, stop));
+        var probes = await CommandsAsync(host, stop) - calls - 1; // One is this test's own INFO.
+        Assert.InRange(probes, 0, (seconds / 10 + 2) * 4); // A probe is one round trip of at most four commands.
+        // Method calls of the daemon: its unique name is the one whose pid is the daemon's; the monitor itself says Hello and AddMatch.
+        var monitored = await host.ShellAsync("grep -c 'sender=.*destination=org.freedesktop.systemd1' /tmp/bus.log || true", stop);
+        Assert.Equal("0", monitored.Trim());
+        Assert.NotEqual("", pid);
+    }
+
+    private static Task<string> StateAsync(LabHost host, CancellationToken stop) =>
+        host.ShellAsync("stat -c '%n %s %Y' /var/lib/agentmetal/local.db /var/lib/agentmetal/local.db-wal 2>/dev/null || true", stop);
+
+    private static async Task<long> CommandsAsync(LabHost host, CancellationToken stop) =>
+        long.Parse((await Fleet.RedisAsync(host, Port + 2, "INFO stats", stop)).Split('\n').First(l => l.StartsWith("total_commands_processed:", StringComparison.Ordinal)).Split(':')[1]);
+
+    private static async Task<string?> Try(Func<Task<string>> read)
+    {
+        try { return await read(); }
+        catch (LabException) { return null; }
+    }
+}

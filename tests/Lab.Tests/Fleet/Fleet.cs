@@ -1,0 +1,173 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using AgentMetal.LabTests.Fleets;
+using AgentMetal.Testing;
+
+[assembly: AssemblyFixture(typeof(SharedFleet))]
+
+namespace AgentMetal.LabTests.Fleets;
+
+/// <summary>
+/// Three hosts with the native agentmetald as a systemd unit in each, a real coordinator on this machine, and the native CLI: what is shipped,
+/// from packaging/build.sh. Tests see it only through commands, D-Bus, files and the servers' own protocols.
+/// </summary>
+public sealed class Fleet : IAsyncDisposable
+{
+    private readonly string directory;
+    private readonly string artifacts;
+    private Process? coordinator;
+
+    private Fleet(Lab lab, string directory, string artifacts) => (Lab, this.directory, this.artifacts) = (lab, directory, artifacts);
+
+    public Lab Lab { get; }
+
+    public string Home => Path.Combine(directory, "home");
+
+    public string CoordinatorData => Path.Combine(directory, "data");
+
+    private string Cli => Path.Combine(artifacts, "cli", "agentmetal");
+
+    public static async Task<Fleet> StartAsync(CancellationToken stop)
+    {
+        var root = RepositoryRoot();
+        var artifacts = Path.Combine(root, "artifacts");
+        (await CommandRunner.RunAsync([Path.Combine(root, "packaging/build.sh")], TimeSpan.FromMinutes(20), cancellationToken: stop)).OrThrow();
+        var lab = await Lab.StartAsync(new LabOptions
+        {
+            Binds = [new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal")],
+        }, stop);
+        var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts);
+        try
+        {
+            (await fleet.CliAsync(stop, "init", "--coordinator", "control", "--address", lab.GatewayAddress, "--bundle", Path.Combine(fleet.directory, "bundle"))).OrThrow();
+            await fleet.StartCoordinatorAsync(stop);
+            foreach (var host in lab.Hosts) await fleet.JoinAsync(host, stop);
+            await fleet.WaitAttachedAsync(lab.Hosts.Count, stop);
+            return fleet;
+        }
+        catch
+        {
+            await fleet.DisposeAsync();
+            throw;
+        }
+    }
+
+    public async Task StartCoordinatorAsync(CancellationToken stop)
+    {
+        var start = new ProcessStartInfo(Path.Combine(artifacts, "coordinator", "agentmetal-coordinator"))
+        {
+            ArgumentList = { "--data", CoordinatorData, "--identity", Path.Combine(directory, "bundle"), "--listen", Lab.GatewayAddress + ":7443", "--metrics", "127.0.0.1:0" },
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
+        coordinator = Process.Start(start)!;
+        var log = File.Create(Path.Combine(directory, $"coordinator-{coordinator.Id}.log"));
+        _ = coordinator.StandardError.BaseStream.CopyToAsync(log, CancellationToken.None);
+        _ = coordinator.StandardOutput.BaseStream.CopyToAsync(Stream.Null, CancellationToken.None);
+        await EventuallyAsync("the coordinator answers", TimeSpan.FromSeconds(60), async () => (await CliAsync(stop, "nodes", "list", "-o", "json")).Succeeded, stop);
+    }
+
+    /// <summary>kill -9, as a power cut of its machine would.</summary>
+    public async Task KillCoordinatorAsync()
+    {
+        if (coordinator is null) return;
+        coordinator.Kill();
+        await coordinator.WaitForExitAsync();
+        coordinator = null;
+    }
+
+    public Task<CommandResult> CliAsync(CancellationToken stop, params string[] arguments) => CliAsync(null, stop, arguments);
+
+    public Task<CommandResult> CliAsync(string? stdin, CancellationToken stop, params string[] arguments) =>
+        CommandRunner.RunAsync(["env", "AGENTMETAL_HOME=" + Home, "NO_COLOR=1", Cli, .. arguments], TimeSpan.FromMinutes(3), Encoding.UTF8.GetBytes(stdin ?? ""), cancellationToken: stop);
+
+    public async Task<CommandResult> ApplyAsync(string yaml, CancellationToken stop, params string[] more) => await CliAsync(yaml, stop, ["apply", "-f", "-", .. more]);
+
+    /// <summary>The resource as JSON.</summary>
+    public async Task<JsonElement> GetAsync(string name, CancellationToken stop)
+    {
+        var got = (await CliAsync(stop, "get", "redis", name, "-o", "json")).OrThrow();
+        return JsonDocument.Parse(got.Stdout).RootElement.Clone();
+    }
+
+    public async Task WaitAttachedAsync(int count, CancellationToken stop) =>
+        await EventuallyAsync($"{count} hosts attached", TimeSpan.FromSeconds(60), async () =>
+            (await CliAsync(stop, "nodes", "list", "-o", "json")).Stdout.Split("\"Attached\"").Length - 1 >= count, stop);
+
+    /// <summary>What a host says of itself, without a coordinator.</summary>
+    public async Task<string> LocalAsync(LabHost host, CancellationToken stop, params string[] arguments) =>
+        (await host.RunAsync(["/usr/share/agentmetal-cli/agentmetal", "local", .. arguments], cancellationToken: stop)).Stdout;
+
+    /// <summary>The units of members on a host, by name.</summary>
+    public static async Task<string[]> MemberUnitsAsync(LabHost host, string resource, CancellationToken stop) =>
+        (await host.ShellAsync($"systemctl list-units --all --plain --no-legend 'agentmetal-redis-*-{resource}-*' | cut -d' ' -f1", stop)).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    public async Task<(LabHost Host, string Unit)[]> MembersAsync(string resource, CancellationToken stop)
+    {
+        List<(LabHost, string)> all = [];
+        foreach (var host in Lab.Hosts)
+            foreach (var unit in await MemberUnitsAsync(host, resource, stop)) all.Add((host, unit));
+        return [.. all];
+    }
+
+    /// <summary>redis-cli on the host, with the member's own password.</summary>
+    public static async Task<string> RedisAsync(LabHost host, int port, string command, CancellationToken stop) =>
+        (await host.ShellAsync($"REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /etc/agentmetal/redis/*/auth.conf 2>/dev/null | tr -d '\"' | head -n 1) redis-cli --no-auth-warning -p {port} {command}", stop)).Trim();
+
+    public static async Task EventuallyAsync(string what, TimeSpan within, Func<Task<bool>> holds, CancellationToken stop)
+    {
+        var until = Stopwatch.StartNew();
+        while (true)
+        {
+            if (await holds()) return;
+            if (until.Elapsed > within) Assert.Fail($"not within {within.TotalSeconds:0} s: {what}");
+            await Task.Delay(200, stop);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await KillCoordinatorAsync();
+        await Lab.DisposeAsync();
+        Directory.Delete(directory, recursive: true);
+    }
+
+    private async Task JoinAsync(LabHost host, CancellationToken stop)
+    {
+        var token = (await CliAsync(stop, "join-token", "create", "--name", host.Name, "--label", "site=lab", "-o", "raw")).OrThrow().Stdout.Trim();
+        await host.ShellAsync("ln -sf /usr/lib/agentmetal/agentmetald /usr/bin/agentmetald && cp /usr/share/agentmetal/agentmetald.service /etc/systemd/system/ && systemctl daemon-reload", stop);
+        var joined = await host.RunAsync(["agentmetald", "join", "--coordinator", Lab.GatewayAddress + ":7443", "--token-file", "-", "--name", host.Name, "--label", "site=lab"], stdin: Encoding.UTF8.GetBytes(token + "\n"), cancellationToken: stop);
+        joined.OrThrow();
+        await host.ShellAsync("systemctl enable -q --now agentmetald", stop);
+    }
+
+    private static string RepositoryRoot([System.Runtime.CompilerServices.CallerFilePath] string here = "")
+    {
+        for (var at = Path.GetDirectoryName(here); at is not null; at = Path.GetDirectoryName(at))
+            if (File.Exists(Path.Combine(at, "AgentMetal.Edge.sln"))) return at;
+        throw new InvalidOperationException("AgentMetal.Edge.sln is in no parent of " + here);
+    }
+}
+
+/// <summary>The fleet that every test of this assembly shares; made when the first asks for it.</summary>
+public sealed class SharedFleet : IAsyncDisposable
+{
+    private Fleet? fleet;
+
+    /// <summary>Healed, every host running, the coordinator up.</summary>
+    public async Task<Fleet> GetAsync()
+    {
+        await SharedLab.RequireCapabilityAsync();
+        var stop = TestContext.Current.CancellationToken;
+        if (fleet is null) return fleet = await Fleet.StartAsync(stop);
+        await fleet.Lab.HealAsync(stop);
+        foreach (var host in fleet.Lab.Hosts) await host.StartAsync(stop);
+        return fleet;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (fleet is not null) await fleet.DisposeAsync();
+    }
+}
