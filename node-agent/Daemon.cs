@@ -10,6 +10,7 @@ using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
 using Microsoft.Extensions.Logging;
 
 namespace AgentMetal.NodeAgent;
@@ -132,6 +133,8 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         },
         Link = () => link.View,
         Members = () => controller.Members,
+        Held = view => view.Held.IsEmpty ? null
+            : Wire.ToCarried(Wire.ToHeld(view, config.Name, _identity.Key, Now(), TimeSpan.FromHours(24)), _identity.CertificateDer).ToByteArray(),
         Approve = async (approval, stop) =>
         {
             await store.AddApprovalAsync(approval, stop);

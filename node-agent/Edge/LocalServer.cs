@@ -16,6 +16,9 @@ internal sealed record LocalSources
     public required Func<LinkView> Link { get; init; }
     public required Func<ImmutableArray<MemberView>> Members { get; init; }
 
+    /// <summary>What a member holds, signed, as a protobuf message Held; null when it holds nothing.</summary>
+    public required Func<MemberView, byte[]?> Held { get; init; }
+
     /// <summary>Stores an approval carried by hand; the executor verifies it as any.</summary>
     public required Func<SignedApproval, CancellationToken, Task> Approve { get; init; }
 }
@@ -80,8 +83,13 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
                 return found.IsEmpty
                     ? new() { Error = $"no member of \"{request.Resource}\" on this host; see: agentmetal local status" }
                     : Describe(found);
+            case "held":
+                ImmutableArray<byte[]> held = [.. sources.Members().Where(m => Names(m.Input, request.Resource ?? "")).Select(sources.Held).OfType<byte[]>()];
+                return held.IsEmpty
+                    ? new() { Error = $"nothing of \"{request.Resource}\" waits for a signature on this host; see: agentmetal local status" }
+                    : new() { Node = sources.Node(), HeldPlans = held };
             case "approve": return await ApproveAsync(request.Approval, stop);
-            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, approve" };
+            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve" };
         }
     }
 

@@ -192,6 +192,19 @@ internal static class Wire
         return held;
     }
 
+    /// <summary>The same question as it is carried by hand, with the certificate that the coordinator would add.</summary>
+    public static V1.Held ToCarried(V1.HeldPlan held, byte[] certificate) => new()
+    {
+        Id = held.Plan.Hash.Length > 8 ? held.Plan.Hash[..8] : held.Plan.Hash,
+        Assignment = held.Assignment,
+        Plan = held.Plan,
+        CreatedUnixMs = held.CreatedUnixMs,
+        ExpiresUnixMs = held.ExpiresUnixMs,
+        ResourceKey = held.Plan.ResourceKey,
+        NodeSignature = held.NodeSignature,
+        NodeCertificate = ByteString.CopyFrom(certificate),
+    };
+
     private static string FirstDifference(MemberView v) => v.Differences.IsEmpty ? v.Summary : v.Differences[0].Text;
 
     private static bool IsName(string text) =>

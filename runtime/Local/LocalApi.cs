@@ -16,8 +16,8 @@ public static class LocalSocket
     public const int MaxRequest = 256 * 1024;
 }
 
-/// <param name="Call">"status", "why", "approve".</param>
-/// <param name="Resource">For why: "redis/sessions" or "Redis default/sessions".</param>
+/// <param name="Call">"status", "why", "held", "approve".</param>
+/// <param name="Resource">For why and held: "redis/sessions" or "Redis default/sessions".</param>
 /// <param name="Approval">For approve: an approval carried to the host by hand.</param>
 public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null);
 
@@ -38,6 +38,9 @@ public sealed record LocalAnswer
 
     /// <summary>Members assigned to this host.</summary>
     public ImmutableArray<LocalMember> Members { get; init; } = [];
+
+    /// <summary>For held: protobuf messages agentmetal.v1.Held, signed by this host, to be carried to an operator's key.</summary>
+    public ImmutableArray<byte[]> HeldPlans { get; init; } = [];
 }
 
 /// <summary>This host.</summary>

@@ -29,6 +29,9 @@ internal sealed class NodeIdentity : IDisposable
     /// <summary>Signs held plans, see <see cref="HeldPlanClaim"/>.</summary>
     public ECDsa Key => _key;
 
+    /// <summary>The certificate, DER; no secret.</summary>
+    public byte[] CertificateDer => _leaf.RawData;
+
     public DateTimeOffset NotBefore => new(_leaf.NotBefore.ToUniversalTime());
 
     public DateTimeOffset NotAfter => new(_leaf.NotAfter.ToUniversalTime());
