@@ -29,7 +29,11 @@ internal static class CarriedFiles
     private const int Largest = 4 * 1024 * 1024;
 
     internal static void WriteHeld(string path, IEnumerable<Held> held) =>
-        Write(path, JsonSerializer.SerializeToUtf8Bytes(new HeldFile(HeldFormat, [.. held.Select(h => h.ToByteArray())]), CarriedJson.Default.HeldFile));
+        WriteHeld(path, held.Select(h => h.ToByteArray()));
+
+    /// <summary>As the host gave them.</summary>
+    internal static void WriteHeld(string path, IEnumerable<byte[]> held) =>
+        Write(path, JsonSerializer.SerializeToUtf8Bytes(new HeldFile(HeldFormat, [.. held]), CarriedJson.Default.HeldFile));
 
     internal static void WriteApprovals(string path, IEnumerable<LocalApproval> approvals) =>
         Write(path, JsonSerializer.SerializeToUtf8Bytes(new ApprovalFile(ApprovalFormat, [.. approvals]), CarriedJson.Default.ApprovalFile));
@@ -45,7 +49,7 @@ internal static class CarriedFiles
         {
             // Told below: whatever is wrong with it, it is not such a file.
         }
-        throw NotOne(path, "held plans", "agentmetal approve ID --export FILE");
+        throw NotOne(path, "held plans", "agentmetal approve ID --export FILE, or on the host: agentmetal local held RESOURCE --out FILE");
     }
 
     internal static IReadOnlyList<LocalApproval> ReadApprovals(string path)

@@ -20,7 +20,8 @@ internal static class DeleteCommand
         name.CompletionSources.Add(Suggestions.Resources(shell, c => c.ParseResult.GetValue(kind) ?? ""));
         var yes = new Option<bool>("--yes", "-y") { Description = "Do not ask" };
         var wait = new Option<bool>("--wait") { Description = "Wait until every host has let go of it" };
-        var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait };
+        var noWait = new Option<bool>("--no-wait") { Description = "Return at once (the default)" };
+        var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait, noWait };
         shell.Handle(command, async (session, parsed, stop) =>
         {
             var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
@@ -29,7 +30,7 @@ internal static class DeleteCommand
             var deleted = await session.Client.DeleteAsync(new DeleteRequest { Project = session.Project, Kind = of, Name = called }, session.Call(stop));
             if (session.ForPrograms) Printer.Document(session, DocumentsOf.Resource(deleted), DocumentJson.Default.ResourceDocument);
             else session.Screen.Line($"{Resources.Key(deleted)}  ", Piece.Warn("deletion asked for"));
-            if (parsed.GetValue(wait)) return await new Progress(session).FollowAsync([new(deleted, Gone: true)], session.Timeout ?? TimeSpan.FromMinutes(5), stop);
+            if (parsed.GetValue(wait) && !parsed.GetValue(noWait)) return await new Progress(session).FollowAsync([new(deleted, Gone: true)], session.Timeout ?? TimeSpan.FromMinutes(5), stop);
             session.Screen.Note($"Hosts hold what would lose data: agentmetal approve {Resources.Short(deleted)}. See it go: agentmetal describe {of.ToLowerInvariant()} {called}");
             return ExitCode.Ok;
         });

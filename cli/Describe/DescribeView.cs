@@ -31,7 +31,7 @@ internal sealed class DescribeView(Screen screen)
         foreach (var c in Ordered(r)) table.Add(c.Type, new(c.Status, ToneOf(c)), Sentence(c));
         if (r.Status is null || r.Status.Conditions.Count == 0)
             table.Add("Ready", Piece.Warn("Unknown"), $"no host has reported yet; declared {When.ClockAndAge(r.Metadata.CreatedUnixMs, screen.Clock)}");
-        else if (r.Status.ObservedGeneration < r.Metadata.Generation)
+        else if (r.Status.ObservedGeneration > 0 && r.Status.ObservedGeneration < r.Metadata.Generation)
             table.Add("Note", "", $"the hosts speak of generation {r.Status.ObservedGeneration}; generation {r.Metadata.Generation} is on its way");
         if (r.Metadata.DeletedUnixMs != 0)
             table.Add("Deleting", "", $"since {When.ClockAndAge(r.Metadata.DeletedUnixMs, screen.Clock)}; it goes when every host has acknowledged");

@@ -35,8 +35,8 @@ internal static class JoinTokenCommand
         else
         {
             session.Screen.Out.WriteLine(reply.Token);
-            session.Screen.Note("It works once, ", request.Name.Length > 0 ? $"for the host {request.Name}, " : "for any host, ",
-                $"until {When.Clock(reply.ExpiresUnixMs, session.Screen.Clock)}. Hand it over as a file, not on a command line.");
+            session.Screen.Note("It works once, ", request.Name.Length > 0 ? $"for the host {request.Name}, " : "for any host, ", $"until {When.Clock(reply.ExpiresUnixMs, session.Screen.Clock)}. On the host:");
+            session.Screen.Note($"  agentmetald join --coordinator {session.Address} --token-file FILE --name {(request.Name.Length > 0 ? request.Name : "NAME")}");
         }
     }
 }

@@ -29,7 +29,7 @@ internal static class LocalClient
         {
             throw new CommandFailedException(e.SocketErrorCode == SocketError.AccessDenied
                 ? new(ExitCode.Refused, $"{path} is root's", "run it as root: sudo agentmetal local status")
-                : new(ExitCode.Unreachable, $"no agentmetald answers at {path}: {e.Message}", "systemctl status agentmetald"));
+                : new(ExitCode.Unreachable, $"no agentmetald answers at {path}: {(File.Exists(path) ? e.Message : "there is no such socket")}", "systemctl status agentmetald"));
         }
         catch (JsonException e)
         {

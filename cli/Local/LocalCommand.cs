@@ -20,6 +20,16 @@ internal static class LocalCommand
         var why = new Command("why", "Why a member here is not as wanted") { resource };
         shell.Handle(why, async (session, parsed, stop) =>
             Print(session, await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("why", parsed.GetRequiredValue(resource)), stop), view => view.Why));
+        var of = new Argument<string>("RESOURCE") { Description = "Such as redis/sessions" };
+        var output = new Option<string>("--out") { Description = "Where the question goes", HelpName = "FILE", Required = true };
+        var held = new Command("held", "Write what waits for a signature here to a file, to carry it to a key") { of, output };
+        shell.Handle(held, async (session, parsed, stop) =>
+        {
+            var answer = await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("held", parsed.GetRequiredValue(of)), stop);
+            CarriedFiles.WriteHeld(parsed.GetRequiredValue(output), answer.HeldPlans);
+            session.Screen.Note($"Written to {parsed.GetRequiredValue(output)}. Where the key is: agentmetal approve --offline FILE --out approval.json");
+            return ExitCode.Ok;
+        });
         var file = new Argument<string>("FILE") { Description = "An approval that was carried here" };
         var approve = new Command("approve", "Hand an approval to this host; it verifies it as any") { file };
         shell.Handle(approve, async (session, parsed, stop) =>
@@ -32,7 +42,7 @@ internal static class LocalCommand
             session.Screen.Note("Next: agentmetal local status");
             return ExitCode.Ok;
         });
-        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, approve };
+        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, held, approve };
     }
 
     private static Task<LocalAnswer> AskAsync(Session session, string socket, LocalRequest request, CancellationToken stop) =>

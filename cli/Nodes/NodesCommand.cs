@@ -66,13 +66,20 @@ internal static class NodesCommand
         lines.Add("Members", $"{node.Converged} of {node.Members} as wanted");
         lines.Add("Addresses", string.Join(", ", node.Addresses));
         lines.Add("Labels", Labels(node.Labels));
+        lines.Add("Kinds", string.Join(", ", node.Kinds));
         foreach (var (key, value) in node.Facts.OrderBy(f => f.Key, StringComparer.Ordinal)) lines.Add(key, value);
         lines.Add("Joined", When.ClockAndAge(node.JoinedUnixMs, screen.Clock));
         lines.Add("Certificate", "ends " + When.Until(node.CertificateExpiresUnixMs, screen.Clock));
         lines.Add("Audit", $"{node.AuditSeq} records");
         foreach (var assignment in node.Assignments) lines.Add("Assignment", assignment);
+        // Attached is said above already.
+        var open = node.Conditions.Where(c => c.Status != "True").ToArray();
+        foreach (var c in open.Where(c => c.Type != "Attached"))
+            lines.Add(c.Type, new($"{c.Status} since {When.ClockAndAge(c.SinceUnixMs, screen.Clock)}   {(c.Message.Length > 0 ? c.Message : c.Reason)}", Tone.Bad));
         lines.Write(screen);
-        if (node.Liveness != "Attached") screen.Line("Next       on the host: agentmetal local status   ·   journalctl -u agentmetald");
+        if (open.Any(c => c.NextCommand.Length > 0))
+            screen.Line(Piece.Strong("Next"), "       " + string.Join("   ·   ", open.Select(c => c.NextCommand).Where(n => n.Length > 0).Distinct(StringComparer.Ordinal)));
+        else if (node.Liveness != "Attached") screen.Line("Next       on the host: agentmetal local status   ·   journalctl -u agentmetald");
         else screen.Line($"Next       agentmetal events --node {node.Name}   ·   agentmetal get all -A");
         return ExitCode.Ok;
     }

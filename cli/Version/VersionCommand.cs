@@ -48,6 +48,6 @@ internal static class VersionCommand
         }
         session.Screen.Line("agentmetal    ", Client);
         if (server is not null)
-            session.Screen.Line($"coordinator   {server.Version} at {session.Address}   {server.Nodes} nodes   store {server.Store} {server.StoreId}, revision {server.Revision}");
+            session.Screen.Line($"coordinator   {server.Version.Split('+')[0]} at {session.Address}   {server.Nodes} nodes   store {server.Store} {server.StoreId}, revision {server.Revision}");
     }
 }

@@ -2,6 +2,7 @@ using AgentMetal.Cli.Approve;
 using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
 using Xunit;
 
 namespace AgentMetal.Cli.Tests.Approve;
@@ -125,6 +126,20 @@ public sealed class ApproveCommandTests
         var local = Assert.Single(CarriedFiles.ReadApprovals(fleet.In("approval.json")));
         var approval = new SignedApproval { StepHashes = local.StepHashes, ResourceUid = local.ResourceUid, NodeUid = local.NodeUid, Decision = ApprovalDecision.Approve, ExpiresUnixMs = local.ExpiresUnixMs, Reason = local.Reason, KeyId = local.KeyId, Signature = local.Signature };
         Assert.True(ApprovalRule.Judge(held.Plan.Steps[1].Hash, [approval], new ApprovalScope(host.Uid, Samples.Uid), Approvers(fleet), DateTimeOffset.UtcNow).IsApproved);
+    }
+
+    [Fact]
+    public async Task Approve_Offline_OfAPlanThatTheHostItselfGave_IsReviewedAsAny()
+    {
+        await using var fleet = await FakeCoordinator.StartAsync();
+        using var host = new HoldingHost(fleet.Authority);
+        var held = host.Hold();
+        CarriedFiles.WriteHeld(fleet.In("good.json"), [held.ToByteArray()]);
+        held.Plan.Steps[1].Args = "{}";
+        CarriedFiles.WriteHeld(fleet.In("bad.json"), [held.ToByteArray()]);
+        Assert.Equal(0, (await fleet.RunAsync(["approve", "--offline", fleet.In("good.json"), "--out", fleet.In("a.json"), "--yes"])).Code);
+        Assert.Equal(7, (await fleet.RunAsync(["approve", "--offline", fleet.In("bad.json"), "--out", fleet.In("b.json"), "--yes"])).Code);
+        Assert.False(File.Exists(fleet.In("b.json")));
     }
 
     [Theory]

@@ -1,8 +1,10 @@
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using AgentMetal.Cli.Approve;
 using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Runtime.Local;
+using Google.Protobuf;
 using Xunit;
 
 namespace AgentMetal.Cli.Tests.Local;
@@ -45,6 +47,18 @@ public sealed class LocalTests
         Assert.Contains("Away  since 14:02:11 (3 min): connection refused; tried again in 30 s. This host goes on by itself.", text, StringComparison.Ordinal);
         Assert.Contains("since 14:03:11 (2 min)   the primary cannot be seen", text, StringComparison.Ordinal);
         Assert.Contains("Next       agentmetal events --for redis/sessions", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Held_WritesWhatTheHostGaveByteForByte()
+    {
+        using var place = new Place();
+        var plan = new Proto.V1.Held { Id = "7f3a9c21", ResourceKey = "Redis default/sessions" };
+        var answer = JsonSerializer.Serialize(new LocalAnswer { HeldPlans = [plan.ToByteArray()] }, LocalJson.Default.LocalAnswer);
+        var (code, _, error, asked) = await RunAsync(answer, "local", "held", "redis/sessions", "--out", place.In("held.json"));
+        Assert.True(code == 0, error);
+        Assert.Equal("{\"call\":\"held\",\"resource\":\"redis/sessions\"}\n", asked);
+        Assert.Equal(plan, Assert.Single(CarriedFiles.ReadHeld(place.In("held.json"))));
     }
 
     [Fact]
