@@ -262,7 +262,8 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
 
     private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Action<ImmutableArray<Step>> bound)
     {
-        ImmutableArray<Step> asking = [.. steps.Where(s => s.Risk.Level == RiskLevel.Dangerous)];
+        // A person signs whole groups: what leads to the Dangerous step is shown with it, so it gets a nonce too.
+        var asking = HeldBy(steps, s => s.Risk.Level == RiskLevel.Dangerous);
         if (asking.IsEmpty) yield break;
         var preview = new Preview(asking);
         yield return preview;
