@@ -62,6 +62,15 @@ public sealed class YamlTests
     }
 
     [Fact]
+    public void Load_AFieldThatIsMissing_PointsAtWhatShouldHoldIt()
+    {
+        var error = Assert.Single(Yaml.Load(Yaml.Head + "spec:\n  persistence:\n    save:\n      - seconds: 60\n").Errors);
+
+        Assert.Equal("spec.persistence.save[0].changes", error.Path);
+        Assert.Equal(8, error.At!.Line);
+    }
+
+    [Fact]
     public void Load_AFieldTwice_NamesTheFirstLine()
     {
         var error = Assert.Single(Yaml.Load(Yaml.Head + "spec:\n  port: 6400\n  port: 6401\n").Errors);

@@ -50,7 +50,7 @@ public sealed class CanonicalJsonTests
     }
 
     [Fact]
-    public void Parse_BytesThatAreNotUtf8_AreRefused() => Assert.NotNull(CanonicalJson.Parse(new byte[] { (byte)'"', 0xC3, 0x28, (byte)'"' }).Error);
+    public void Parse_BytesThatAreNotUtf8_AreRefused() => Assert.Equal("is not UTF-8 text", CanonicalJson.Parse(new byte[] { (byte)'"', 0xC3, 0x28, (byte)'"' }).Error!.Message);
 
     [Fact]
     public void Parse_AtItsBounds_AcceptsAndBeyondRefuses()
