@@ -135,9 +135,9 @@ public sealed class Fleet : IAsyncDisposable
 
     private async Task JoinAsync(LabHost host, CancellationToken stop)
     {
-        var token = (await CliAsync(stop, "join-token", "create", "--name", host.Name, "--label", "site=lab", "-o", "raw")).OrThrow().Stdout.Trim();
+        var token = (await CliAsync(stop, "join-token", "create", "--name", host.Name, "--label", "site=lab", "--label", "host=" + host.Name, "-o", "raw")).OrThrow().Stdout.Trim();
         await host.ShellAsync("ln -sf /usr/lib/agentmetal/agentmetald /usr/bin/agentmetald && cp /usr/share/agentmetal/agentmetald.service /etc/systemd/system/ && systemctl daemon-reload", stop);
-        var joined = await host.RunAsync(["agentmetald", "join", "--coordinator", Lab.GatewayAddress + ":7443", "--token-file", "-", "--name", host.Name, "--label", "site=lab"], stdin: Encoding.UTF8.GetBytes(token + "\n"), cancellationToken: stop);
+        var joined = await host.RunAsync(["agentmetald", "join", "--coordinator", Lab.GatewayAddress + ":7443", "--token-file", "-", "--name", host.Name, "--label", "site=lab", "--label", "host=" + host.Name], stdin: Encoding.UTF8.GetBytes(token + "\n"), cancellationToken: stop);
         joined.OrThrow();
         await host.ShellAsync("systemctl enable -q --now agentmetald", stop);
     }
