@@ -22,6 +22,7 @@ internal sealed class FleetWriter(IStore store, FleetModel model, Leadership lea
     private const int Chunk = StoreLimits.MaxTxnOperations - 8;
 
     private readonly SemaphoreSlim _gate = new(1, 1);
+    private (string Intent, IReadOnlyList<StoreWrite> Writes)? _unfinished;
 
     /// <summary>Decides and writes. The decision is made again when somebody else wrote in between.</summary>
     /// <exception cref="StoreAwayException">The store cannot answer; the write may or may not have happened.</exception>
@@ -31,6 +32,8 @@ internal sealed class FleetWriter(IStore store, FleetModel model, Leadership lea
         await _gate.WaitAsync(cancel);
         try
         {
+            // A large write that the store interrupted comes first: finished later, it would undo what was written meanwhile.
+            if (_unfinished is { } unfinished) await WriteManyAsync(unfinished.Intent, unfinished.Writes);
             for (var tries = 1; ; tries++)
             {
                 var change = decide(model.Current);
@@ -38,7 +41,7 @@ internal sealed class FleetWriter(IStore store, FleetModel model, Leadership lea
                 // Not cancelled from here on: a write that began is waited for, so that the caller's answer is true.
                 if (change.Writes.Count + change.Compares.Count > StoreLimits.MaxTxnOperations)
                 {
-                    await WriteManyAsync(change.Writes);
+                    await WriteManyAsync(StoreKeys.Intents + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8)), change.Writes);
                     return change.Result;
                 }
                 switch (await store.TxnAsync(new() { Compares = change.Compares, Writes = change.Writes, Leader = leadership.Proof }, CancellationToken.None))
@@ -72,13 +75,14 @@ internal sealed class FleetWriter(IStore store, FleetModel model, Leadership lea
     }
 
     // More than one transaction: the whole list is stored first, so that a crash between two chunks is finished at the next start and never left half done.
-    private async Task WriteManyAsync(IReadOnlyList<StoreWrite> writes)
+    private async Task WriteManyAsync(string intent, IReadOnlyList<StoreWrite> writes)
     {
         if (await store.PutBlobAsync(WriteList.Write(writes)) is not BlobResult.Stored stored)
             throw new TooLargeException("the change is larger than 16 MiB; split it");
-        var intent = StoreKeys.Intents + Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
+        _unfinished = (intent, writes);
         await CommitAsync([StoreWrite.Put(intent, System.Text.Encoding.ASCII.GetBytes(stored.Hash))]);
         await WriteChunksAsync(intent, writes);
+        _unfinished = null;
     }
 
     private async Task WriteChunksAsync(string intent, IReadOnlyList<StoreWrite> writes)

@@ -121,8 +121,8 @@ internal sealed partial class Orchestrator : IDisposable
             var before = _reports.GetValueOrDefault(uid);
             var same = before is not null && before.Report.Phase == report.Phase && before.Report.Blocker == report.Blocker;
             _reports[uid] = new(report, resource.Metadata.Generation, same ? before!.Since : now, report.Phase == ReconcilePhase.Converged ? null : now + (report.Again ?? TimeSpan.FromSeconds(30)));
-            if (!same && report.Phase is ReconcilePhase.Waiting or ReconcilePhase.Stuck or ReconcilePhase.Escalated && !same && report.Blocker.Length > 0)
-                _events.Warn("", Keys.Of(resource), "NotPlaced", report.Blocker);
+            var open = report.Differences.Where(d => d.Kind is "no-room" or "misplaced").ToList();
+            if (!same && open.Count > 0) _events.Warn("", Keys.Of(resource), "NotPlaced", string.Join("; ", open.Select(d => d.Text)));
         }
         Reconciled?.Invoke(uid);
     }
