@@ -24,6 +24,7 @@ internal sealed class CoordinatorKit : IAsyncDisposable
     private readonly X509Certificate2 _operator;
     private readonly PinnedRoot _root;
     private SqliteStore _store = null!;
+    private int _barriers;
 
     private CoordinatorKit(TimeProvider clock)
     {
@@ -142,6 +143,22 @@ internal sealed class CoordinatorKit : IAsyncDisposable
         }
         catch (Exception e) when (limit.IsCancellationRequested && e is RpcException or OperationCanceledException) { }
         throw new TimeoutException($"{name} did not become as wanted; it is {last}");
+    }
+
+    /// <summary>
+    /// Completes when everything that this stream said before was heard and acted on: placement works in order, and what it did arrives in order.
+    /// </summary>
+    public async Task SettledAsync(FakeStream stream)
+    {
+        var name = $"barrier-{++_barriers}";
+        var heard = new NodeMessage();
+        heard.Events.Add(new Event { Reason = name, AtUnixMs = 1 });
+        await stream.SendAsync(heard);
+        using (var events = Operator.WatchEvents(new(), cancellationToken: Stop))
+            await foreach (var e in events.ResponseStream.ReadAllAsync(Stop))
+                if (e.Reason == name) break;
+        await ApplyAsync(Redis(name, $$"""{"port":{{7000 + _barriers}}}"""));
+        await UntilAsync(name, r => r?.Status.Members.Count == 1);
     }
 
     public Task<ApplyReply> ApplyAsync(params Resource[] resources) => ApplyAsync("", resources);

@@ -75,13 +75,17 @@ public sealed class NodeLinkTests
         // The one that leaves is told who comes next, and stays.
         await leaving.UntilAsync(s => s.Assignments[0] is { Generation: 2, PrimaryOrdinal: 0 });
         await kept.UntilAsync(s => s.Assignments[0] is { Generation: 2 });
-        Assert.False(leaving.Assignments[0].Absent);
-        await kept.ReportAsync(kept.Assignments[0]);
-        await leaving.UntilAsync(s => s.Assignments[0].Absent);
-        Assert.False(leaving.Assignments[0].Teardown);
-        await leaving.ReportAsync(leaving.Assignments[0], gone: true);
+        await leaving.ReportAsync(leaving.Assignments[0]);
+        await kit.SettledAsync(leaving);
+        Assert.DoesNotContain(leaving.Messages.SelectMany(m => m.Assignments), a => a.Absent);
+        await kept.ReportAsync(Of(kept));
+        await leaving.UntilAsync(s => Of(s).Absent);
+        Assert.False(Of(leaving).Teardown);
+        await leaving.ReportAsync(Of(leaving), gone: true);
         await kit.UntilAsync("sessions", r => r!.Status.Members.Count == 1);
-        await leaving.UntilAsync(s => s.Assignments.Count == 0);
+        await leaving.UntilAsync(s => s.Assignments.All(a => a.Name != "sessions"));
+
+        static Assignment Of(FakeStream stream) => stream.Assignments.Single(a => a.Name == "sessions");
     }
 
     [Fact]
@@ -100,11 +104,13 @@ public sealed class NodeLinkTests
         var old = stream.Assignments[0].Clone();
         old.Generation = 1;
         await stream.ReportAsync(old, gone: true);
+        await kit.SettledAsync(stream);
+        var mine = stream.Assignments.Single(a => a.Name == "sessions");
         var waiting = await kit.UntilAsync("sessions", r => Is(r, "Ready", "False") && Condition(r, "Ready").Reason == "Deleting");
         Assert.Contains("edge-1", Condition(waiting, "Ready").Message, StringComparison.Ordinal);
-        await stream.ReportAsync(stream.Assignments[0], gone: true);
+        await stream.ReportAsync(mine, gone: true);
         await kit.UntilAsync("sessions", r => r is null);
-        await stream.UntilAsync(s => s.Assignments.Count == 0);
+        await stream.UntilAsync(s => s.Assignments.All(a => a.Name != "sessions"));
         Assert.Equal(StatusCode.NotFound, (await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.GetAsync(new() { Kind = "Redis", Name = "sessions" }, cancellationToken: Stop))).StatusCode);
     }
 
@@ -121,10 +127,13 @@ public sealed class NodeLinkTests
         // It is served as who it is, gets nothing of the other, and what it says of the other's member is not heard.
         await stream.ReportAsync(honest.Assignments[0]);
         await stream.ReportAsync(new Assignment { Key = thief.Uid + "/Redis/x/0" });
+        await kit.SettledAsync(stream);
+        var unheard = await kit.Operator.GetAsync(new() { Kind = "Redis", Name = "sessions" }, cancellationToken: Stop);
+        Assert.Contains("has not reported", Condition(unheard, "Ready").Message, StringComparison.Ordinal);
         await honest.ReportAsync(honest.Assignments[0], "Stuck", message: "no space");
         var seen = await kit.UntilAsync("sessions", r => r is not null && Condition(r, "Ready").Message.Contains("no space", StringComparison.Ordinal));
         Assert.Equal("Stuck", Condition(seen, "Ready").Reason);
-        Assert.Empty(stream.Assignments);
+        Assert.DoesNotContain(stream.Messages.SelectMany(m => m.Assignments), a => a.Name == "sessions");
         var nodes = await kit.Operator.ListNodesAsync(new(), cancellationToken: Stop);
         Assert.Equal(["Attached", "Attached"], nodes.Nodes.Select(n => n.Liveness));
     }
