@@ -35,6 +35,9 @@ public sealed class WorkQueue(WorkQueueOptions options)
     /// <summary>Keys that wait.</summary>
     public int Count => _items.Values.Count(i => i.Queued);
 
+    /// <summary>Entries of the heap, those that a later Add has overtaken included.</summary>
+    internal int Entries => _due.Count;
+
     /// <summary>Adds a key, or brings it forward; an earlier time wins. False = full.</summary>
     public bool Add(string key, DateTimeOffset due)
     {
@@ -45,7 +48,7 @@ public sealed class WorkQueue(WorkQueueOptions options)
         }
         if (item.Queued && item.Due <= due) return true;
         (item.Queued, item.Due, item.Order) = (true, due, ++_order);
-        if (!item.Working) _due.Enqueue((key, item.Order), (due, item.Order));
+        if (!item.Working) Enqueue(key, item);
         return true;
     }
 
@@ -115,6 +118,16 @@ public sealed class WorkQueue(WorkQueueOptions options)
         if (item.Queued && (due is null || item.Due <= due)) due = item.Due; // Added while it was worked on.
         if (due is not { } at) { _items.Remove(key); return; }
         (item.Queued, item.Due, item.Order) = (true, at, ++_order);
-        _due.Enqueue((key, item.Order), (at, item.Order));
+        Enqueue(key, item);
+    }
+
+    private void Enqueue(string key, Item item)
+    {
+        _due.Enqueue((key, item.Order), (item.Due, item.Order));
+        // What an earlier time has overtaken stays in the heap until its own time comes: a key that is woken often and put off for long would fill it.
+        if (_due.Count <= 32 + (2 * _items.Count)) return;
+        _due.Clear();
+        foreach (var (name, waiting) in _items)
+            if (waiting.Queued && !waiting.Working) _due.Enqueue((name, waiting.Order), (waiting.Due, waiting.Order));
     }
 }
