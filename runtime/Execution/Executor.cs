@@ -88,6 +88,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             yield break;
         }
         var call = tool.Bind(step.Args);
+        var asked = clock.GetUtcNow();
         foreach (var key in step.Turns)
         {
             var turn = new TakeTurn(key, call.Timing.Timeout);
@@ -100,6 +101,13 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
         var look = new Observe<TState>();
         yield return look;
         if (look.Away is { } away) { execution.Result = new(Ended.Away, step, away); yield break; }
+
+        // A turn counts from when it was asked for. What took this long to look at may be somebody else's by now.
+        if (step.Turns.Length > 0 && clock.GetUtcNow() - asked >= call.Timing.Timeout)
+        {
+            execution.Result = new(Ended.NotMyTurn, step, "the turn ran out before the step began");
+            yield break;
+        }
 
         var intent = execution.OpenIntent(step.Hash);
         var resumed = intent is not null;
@@ -134,7 +142,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             execution.Add(intent);
             yield return new Tell("StepStarted", step.Text);
         }
-        foreach (var e in Drive(goal, execution, step, call, look.State, intent, resumed)) yield return e;
+        foreach (var e in Drive(goal, execution, step, call, look.State, intent, resumed, asked)) yield return e;
     }
 
     /// <summary>Whether a person must have signed it.</summary>
@@ -151,10 +159,10 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             ? new(Ended.RiskRose, step, string.Join(',', risk.Reasons)) : null;
     }
 
-    private IEnumerable<Effect> Drive(TGoal? goal, Execution execution, Step step, Proposal<TState> call, TState state, JournalEntry intent, bool resumed)
+    private IEnumerable<Effect> Drive(TGoal? goal, Execution execution, Step step, Proposal<TState> call, TState state, JournalEntry intent, bool resumed, DateTimeOffset started)
     {
-        var started = clock.GetUtcNow();
-        var (applies, progress, lastChange, refusal) = (0, (long?)null, started, (string?)null);
+        // The timeout counts from when the turns were asked for: nothing is applied after they have run out.
+        var (applies, progress, lastChange, refusal) = (0, (long?)null, clock.GetUtcNow(), (string?)null);
         while (true)
         {
             var told = call.Observe(state);
