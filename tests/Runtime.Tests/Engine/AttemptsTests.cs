@@ -1,0 +1,47 @@
+using AgentMetal.Runtime.Planning;
+using Xunit;
+
+namespace AgentMetal.Runtime.Tests.Engine;
+
+public sealed class AttemptsTests
+{
+    private static readonly DateTimeOffset s_now = new(2030, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    [Fact]
+    public void Exhausted_TwoFailuresOfOneRemedy_UntilTheWindowHasPassed()
+    {
+        var tried = Attempts.None(s_now).Add("d", "restart", false, s_now);
+        Assert.False(tried.Exhausted("d", "restart"));
+        tried = tried.Add("d", "restart", false, s_now.AddMinutes(10));
+        Assert.True(tried.Exhausted("d", "restart"));
+        Assert.False(tried.Exhausted("d", "reload") || tried.Exhausted("e", "restart") || tried.Flapping("d"));
+        Assert.Equal(s_now.AddHours(1), tried.OpensAt("d"));
+        Assert.True((tried with { Now = s_now.AddMinutes(59) }).Exhausted("d", "restart"));
+        Assert.False((tried with { Now = s_now.AddMinutes(60) }).Exhausted("d", "restart"));
+    }
+
+    [Fact]
+    public void Exhausted_SuccessesBetween_DoNotCount() =>
+        Assert.False(Attempts.None(s_now).Add("d", "restart", false, s_now).Add("d", "restart", true, s_now).Exhausted("d", "restart"));
+
+    [Fact]
+    public void Flapping_EightSuccessesForOneDifference_IsSomebodyElse()
+    {
+        var tried = Attempts.None(s_now);
+        for (var i = 0; i < 7; i++) tried = tried.Add("d", "x" + i, true, s_now);
+        Assert.False(tried.Flapping("d"));
+        tried = tried.Add("d", "y", true, s_now);
+        Assert.True(tried.Flapping("d"));
+        Assert.False(tried.Flapping("e"));
+        Assert.Null(tried.OpensAt("e"));
+    }
+
+    [Fact]
+    public void Add_ManyAttempts_KeepsTheNewestAndDropsTheOld()
+    {
+        var tried = Attempts.None(s_now);
+        for (var i = 0; i < 1000; i++) tried = tried.Add("d", "k" + i, false, s_now.AddSeconds(i));
+        Assert.Equal((Attempts.Capacity, "k999"), (tried.Log.Length, tried.Log[^1].StepKey));
+        Assert.Single(tried.Add("d", "later", true, s_now.AddHours(3)).Log);
+    }
+}

@@ -1,0 +1,62 @@
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.TestKit;
+using Xunit;
+
+namespace AgentMetal.Runtime.Tests.Engine;
+
+public sealed class ExecutorTimingTests
+{
+    private static readonly Panel s_off = Panel.Of(("a", "off"));
+    private static readonly Panel s_goal = Panel.Of(("a", "on"));
+    private static readonly Timing s_bounds = new(TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(1));
+
+    [Fact]
+    public void Run_NeverConfirmed_FailsAtTheTimeoutAndIsUndone()
+    {
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool { World = w, Really = (s, _) => s.With("a", "half"), Bounds = s_bounds with { Stall = TimeSpan.FromHours(1) } }));
+        var undoing = false;
+        rig.Port.Before = e => undoing |= e is Tell { Reason: "Undoing" };
+        rig.World.FaultAt = (_, key) => Fault.None;
+        var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
+        Assert.True(undoing);
+        Assert.StartsWith("not confirmed within 60 s: a is half, not on", result.Detail, StringComparison.Ordinal);
+        Assert.InRange(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began, TimeSpan.FromSeconds(60), TimeSpan.FromSeconds(130));
+    }
+
+    [Fact]
+    public void Run_NoProgress_FailsAtTheStall()
+    {
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool { World = w, Bounds = s_bounds, Sees = (s, f) => s["a"] == "half" && f.To == "on" ? new(Phase.Running, 40) : null, While = (s, _) => s.With("a", "half") }));
+        rig.World.FaultAt = (n, key) => n == 1 ? Fault.BreakHalfway : Fault.None;
+        var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
+        Assert.Equal(Ended.Undone, result.Ended);
+        Assert.StartsWith("no progress for 10 s", result.Detail, StringComparison.Ordinal);
+        Assert.Equal("off", rig.World.State["a"]);
+        Assert.InRange(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began, TimeSpan.FromSeconds(10), TimeSpan.FromSeconds(20));
+    }
+
+    [Fact]
+    public void Run_SlowWithProgress_OutlivesTheStall()
+    {
+        var percent = 0;
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool
+        {
+            World = w, Bounds = s_bounds, While = (s, _) => s.With("a", "half"),
+            Sees = (s, _) => s["a"] == "half" ? new(Phase.Running, percent++) : null,
+        }));
+        rig.World.SlowLooks = 40;
+        Assert.Equal(Ended.Done, rig.Execute(s_goal, rig.Plan(s_goal).Steps).Ended);
+        Assert.True(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began > TimeSpan.FromSeconds(30));
+        Assert.Equal(1, rig.World.Begun);
+    }
+
+    [Fact]
+    public void Run_ToolSeesThatItFailed_FailsAtOnce()
+    {
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool { World = w, Really = (s, f) => s.With("a", f.To == "on" ? "smoke" : f.To), Sees = (s, _) => s["a"] == "smoke" ? new(Phase.Failed, null, "smoke") : null }));
+        var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
+        Assert.Equal((Ended.Undone, "smoke", "off"), (result.Ended, result.Detail, rig.World.State["a"]));
+        Assert.Equal(Rig<Panel, Panel>.Began, rig.Clock.GetUtcNow());
+    }
+}

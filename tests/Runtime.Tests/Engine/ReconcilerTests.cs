@@ -1,0 +1,180 @@
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+using AgentMetal.TestKit;
+using Xunit;
+
+namespace AgentMetal.Runtime.Tests.Engine;
+
+public sealed class ReconcilerTests
+{
+    private static readonly Panel s_off = Panel.Of(("calm", "off"), ("deadly", "off"));
+    private static readonly Panel s_on = Panel.Of(("calm", "on"), ("deadly", "on"));
+
+    [Theory]
+    [InlineData(Mode.Enforce)]
+    [InlineData(Mode.Propose)]
+    [InlineData(Mode.Observe)]
+    public void Reconcile_Converged_LooksOnceAndIsSilent(Mode mode)
+    {
+        var rig = Rig();
+        rig.World.State = s_on;
+        Assert.Equal(ReconcilePhase.Converged, rig.Pass(s_on, mode).Phase);
+        Assert.IsType<Observe<Panel>>(Assert.Single(rig.Port.Trace));
+        Assert.Equal((0, 0), (rig.World.Begun, rig.Memory.Writes));
+    }
+
+    [Fact]
+    public void Reconcile_OneGroupIsHeld_TheOthersRun()
+    {
+        var rig = Rig();
+        var report = rig.Pass(s_on);
+        Assert.Equal((ReconcilePhase.AwaitingApproval, TimeSpan.Zero), (report.Phase, report.Again));
+        Assert.Equal("switch:deadly", Assert.Single(report.Held).Difference);
+        Assert.Equal(("on", "off"), (rig.World.State["calm"], rig.World.State["deadly"]));
+        // While the plan waits, what breaks is healed.
+        rig.World.State = rig.World.State.With("calm", "broken");
+        rig.Pass(s_on);
+        Assert.Equal("on", rig.World.State["calm"]);
+        rig.Sign(report.Held);
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(s_on).Phase);
+        Assert.Equal("on", rig.World.State["deadly"]);
+    }
+
+    [Fact]
+    public void Reconcile_OnlyHeldStepsLeft_WritesNothing()
+    {
+        var rig = Rig();
+        rig.Pass(s_on);
+        var writes = rig.Memory.Writes;
+        var report = rig.Pass(s_on);
+        Assert.Equal((ReconcilePhase.AwaitingApproval, writes), (report.Phase, rig.Memory.Writes));
+        Assert.Contains("1 Dangerous step waits for a signed approval (flip deadly to on): nobody has signed it yet", report.Blocker, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reconcile_StepBuiltOnAHeldOne_IsHeldToo()
+    {
+        var rig = Rig(reads: f => f.Switch == "calm" ? ["deadly"] : [], cost: d => d == "deadly" ? 1 : 2);
+        var report = rig.Pass(s_on);
+        Assert.Equal(["switch:deadly", "switch:calm"], report.Held.Select(s => s.Difference));
+        Assert.Equal(0, rig.World.Begun);
+    }
+
+    [Fact]
+    public void Reconcile_HeldStep_KeepsItsNonceUntilItsBasisMovesAndThenSaysSo()
+    {
+        var rig = Rig(reads: f => f.Switch == "deadly" ? ["wire"] : []);
+        var first = Assert.Single(rig.Pass(s_on).Held);
+        Assert.NotEmpty(first.Nonce);
+        rig.World.State = rig.World.State.With("elsewhere", "new");
+        Assert.Equal(first.Hash, Assert.Single(rig.Pass(s_on).Held).Hash);
+        rig.Sign([first]);
+        rig.World.State = rig.World.State.With("wire", "cut");
+        var report = rig.Pass(s_on);
+        Assert.NotEqual(first.Hash, Assert.Single(report.Held).Hash);
+        Assert.Equal(ReconcilePhase.AwaitingApproval, report.Phase);
+        Assert.Contains(rig.Port.Trace, e => e is Tell { Reason: "ApprovalVoided", Message: var m } && m.EndsWith("wire", StringComparison.Ordinal));
+        Assert.Equal("off", rig.World.State["deadly"]);
+    }
+
+    [Fact]
+    public void Reconcile_ModePropose_ShowsTheStepsAndActsOnNothing()
+    {
+        var rig = Rig();
+        var report = rig.Pass(s_on, Mode.Propose);
+        Assert.Equal((2, 0, 0), (report.Held.Length, rig.World.Begun, rig.Memory.Writes));
+        Assert.Equal("mode is propose", report.Blocker);
+    }
+
+    [Fact]
+    public void Reconcile_ModeObserve_ReportsDifferencesOnly()
+    {
+        var rig = Rig();
+        var report = rig.Pass(s_on, Mode.Observe);
+        Assert.Equal((2, 1, 0), (report.Differences.Length, rig.Port.Trace.Count, rig.World.Begun));
+    }
+
+    [Fact]
+    public void Reconcile_WorldAwayInTheMiddle_LeavesTheRunOpenAndResumesIt()
+    {
+        var rig = Rig();
+        rig.Port.Before = e => { if (e is Apply<Panel>) rig.World.Away = "bus is gone"; };
+        var report = rig.Pass(Panel.Of(("calm", "on")));
+        Assert.Equal((ReconcilePhase.Unseen, "bus is gone", true), (report.Phase, report.Blocker, report.BackOff));
+        var run = rig.Open!.Run.RunId;
+        (rig.World.Away, rig.Port.Before) = (null, null);
+        Assert.Equal(ReconcilePhase.Converging, rig.Pass(Panel.Of(("calm", "on"))).Phase);
+        Assert.Null(rig.Open);
+        Assert.Contains(rig.Memory.Audit, a => a.Kind == "RunEnded" && a.Body.Contains(run, StringComparison.Ordinal));
+        Assert.Equal(1, rig.World.Begun);
+    }
+
+    [Fact]
+    public void Reconcile_WorldAwayAtOnce_WritesNothing()
+    {
+        var rig = Rig();
+        rig.World.Away = "bus is gone";
+        var report = rig.Pass(s_on);
+        Assert.Equal((ReconcilePhase.Unseen, 0, 1), (report.Phase, rig.Memory.Writes, rig.Port.Trace.Count));
+    }
+
+    [Fact]
+    public void Reconcile_GoalChangedWhileAStepWasOpen_FinishesThatStepAndPlansTheRestAnew()
+    {
+        var start = Panel.Of(("a", "off"), ("b", "off"));
+        var rig = new Rig<Panel, Panel>(start, w => new PanelAgent(new FlipTool { World = w, While = (s, f) => s.With(f.Switch, "half") }));
+        rig.World.FaultAt = (n, _) => n == 1 ? Fault.DieHalfway : Fault.None;
+        Assert.Throws<DiedException>(() => rig.Pass(Panel.Of(("a", "on"), ("b", "on"))));
+        rig.Request = rig.Request with { GoalHash = "another goal" };
+        var goal = Panel.Of(("a", "blue"), ("b", "off"));
+        rig.Pass(goal);
+        Assert.Equal(("on", "off", true), (rig.World.State["a"], rig.World.State["b"], rig.Open is null));
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(goal).Phase);
+        Assert.Equal(("blue", "off"), (rig.World.State["a"], rig.World.State["b"]));
+    }
+
+    [Fact]
+    public void Reconcile_RemedyThatAlwaysFails_EscalatesAndStopsTrying()
+    {
+        var rig = Rig();
+        rig.World.FaultAt = (_, _) => Fault.Refuse;
+        var goal = Panel.Of(("calm", "on"));
+        Assert.Equal(ReconcilePhase.Converging, rig.Pass(goal).Phase);
+        rig.Pass(goal);
+        var report = rig.Pass(goal);
+        Assert.Equal((ReconcilePhase.Escalated, true, 6), (report.Phase, report.BackOff, rig.World.Begun));
+        rig.Clock.Advance(TimeSpan.FromHours(2));
+        rig.World.FaultAt = (_, _) => Fault.None;
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(goal).Phase);
+    }
+
+    [Fact]
+    public void Reconcile_MoreQuestionsThanAllowed_AreAudited()
+    {
+        static IEnumerable<Move<Flip>> Moves(Panel? goal, Panel state, Difference d) => [Move.Do(new Flip(d.Subject, goal![d.Subject]), 1, "") with { Ask = "which" }];
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool("one") { World = w, Moves = Moves }, new FlipTool("two") { World = w, Moves = Moves }));
+        rig.Request = rig.Request with { MaxQuestions = 1 };
+        Assert.Equal(1, rig.Pass(s_on).Questions);
+        Assert.Contains("switch:deadly|one", Assert.Single(rig.Memory.Audit, a => a.Kind == "QuestionsBeyondLimit").Body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reconcile_NotMyTurn_WaitsWithBackOffAndClosesTheRun()
+    {
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool { World = w, Turns = ["t"] }));
+        rig.Port.Turns = _ => "edge-2 has it";
+        var report = rig.Pass(s_on);
+        Assert.Equal((ReconcilePhase.Waiting, "waits for its turn: edge-2 has it", true), (report.Phase, report.Blocker, report.BackOff));
+        Assert.Null(rig.Open);
+        Assert.Equal(0, rig.World.Begun);
+    }
+
+    private static Rig<Panel, Panel> Rig(Func<Flip, System.Collections.Immutable.ImmutableArray<string>>? reads = null, Func<string, int>? cost = null) => new(s_off, w => new PanelAgent(new FlipTool
+    {
+        World = w,
+        Reads = reads ?? (_ => []),
+        Moves = (goal, _, d) => [Move.Do(new Flip(d.Subject, goal![d.Subject]), cost?.Invoke(d.Subject) ?? 1, "")],
+        Risk = (_, f) => f.Switch == "deadly" ? Assessment.Dangerous("boom") : Assessment.Safe,
+    }));
+}
