@@ -61,6 +61,6 @@ public sealed class HabitsTests
         var reasons = string.Join('\n', SourceTree.Lines("ARCHITECTURE.md"));
         var packages = SourceTree.Lines("Directory.Packages.props").Select(l => Regex.Match(l, "PackageVersion Include=\"([^\"]+)\"")).Where(m => m.Success).Select(m => m.Groups[1].Value).ToList();
         Assert.NotEmpty(packages);
-        Assert.Empty(packages.Where(p => !reasons.Contains($"| {p} |", StringComparison.Ordinal)));
+        Assert.DoesNotContain(packages, p => !reasons.Contains($"| {p} |", StringComparison.Ordinal));
     }
 }
