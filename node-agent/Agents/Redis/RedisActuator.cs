@@ -52,8 +52,8 @@ internal sealed partial class RedisActuator(RedisScope scope, RedisReaders reade
 
     public async ValueTask WriteDropInAsync(string path, string? text, CancellationToken ct)
     {
-        if (!path.StartsWith(_layout.DropInDir + "/", StringComparison.Ordinal) || path.Contains("/../", StringComparison.Ordinal)) throw new WorldException($"{path} is not an override of {_layout.Unit} that can be removed");
-        if (text is not null) Done(writers.Files.EnsureDirectory(_layout.DropInDir, Root(0x1ED)));
+        if (!_layout.IsDropIn(path)) throw new WorldException($"{path} is not an override of {_layout.Unit} that can be removed");
+        if (text is not null) Done(writers.Files.EnsureDirectory(Parent(path), Root(0x1ED)));
         Write(path, text, Root(0x1A4));
         Done(await writers.Units.ReloadDaemonAsync(Brief, ct).ConfigureAwait(false));
     }

@@ -49,8 +49,12 @@ internal sealed record RedisLayout
     public string AuthPrevious => ConfDir + "/auth.conf.previous";
     public string Role => ConfDir + "/role.conf";
 
-    /// <summary>The last backup before the data goes.</summary>
-    public string Backup(long generation) => string.Create(CultureInfo.InvariantCulture, $"{BackupDir}/{Id}-{generation}.rdb");
+    /// <summary>Whether a file overrides this very unit; overrides of all services are the host's own.</summary>
+    public bool IsDropIn(string path) => path.Contains("/" + Unit + ".d/", StringComparison.Ordinal) && !path.Contains("/../", StringComparison.Ordinal);
+
+    /// <summary>The last backup before the data goes; of this resource, not of an earlier one of the same name.</summary>
+    public string Backup(string resourceUid, long generation) =>
+        string.Create(CultureInfo.InvariantCulture, $"{BackupDir}/{Id}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(resourceUid)))[..8]}-{generation}.rdb");
 
     /// <param name="project">RFC 1123 label, checked by the caller.</param>
     /// <param name="name">RFC 1123 label, checked by the caller.</param>

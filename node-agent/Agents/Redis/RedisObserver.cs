@@ -71,7 +71,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
             RoleFile = RoleFile(user),
             DataDir = DataDir(user),
             Data = RedisDataFiles.Look(readers.Files, _layout.DataDir, aofCounts),
-            Backup = readers.Files.Look(_layout.Backup(scope.Generation)) is var backup && !backup.IsSeen ? FactValue.Unseen("backup")
+            Backup = readers.Files.Look(_layout.Backup(scope.ResourceUid, scope.Generation)) is var backup && !backup.IsSeen ? FactValue.Unseen("backup")
                 : backup.Value.Exists ? Tools.LastBackup.Present : FactValue.Absent,
             Serving = own.Serving,
             Detail = unit.IsSeen && unit.Value.Result is not ("" or "success") ? $"its unit ended with {unit.Value.Result}" : "",
@@ -168,13 +168,15 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         return null;
     }
 
+    /// <summary>On disk, because systemd names one only after a reload; and where else systemd has found one for this very unit.</summary>
     private ImmutableSortedDictionary<string, string> DropIns(Observed<UnitState> unit)
     {
         var found = RedisSettings.None.ToBuilder();
-        if (!unit.IsSeen) return found.ToImmutable();
-        foreach (var path in unit.Value.DropInPaths.Take(MaxDropIns))
-            if (path.StartsWith(_layout.DropInDir + "/", StringComparison.Ordinal) && readers.Files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file })
-                found[path] = Encoding.UTF8.GetString(file.Bytes.Span);
+        IEnumerable<string> paths = readers.Files.Look(_layout.DropInDir) is { IsSeen: true, Value.Kind: FileKind.Directory } && readers.Files.List(_layout.DropInDir, 1000) is { IsSeen: true } names
+            ? names.Value.Where(n => n.EndsWith(".conf", StringComparison.Ordinal)).Select(n => _layout.DropInDir + "/" + n) : [];
+        if (unit.IsSeen) paths = paths.Concat(unit.Value.DropInPaths);
+        foreach (var path in paths.Where(_layout.IsDropIn).Distinct(StringComparer.Ordinal).Take(MaxDropIns))
+            if (readers.Files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file }) found[path] = Encoding.UTF8.GetString(file.Bytes.Span);
         return found.ToImmutable();
     }
 }

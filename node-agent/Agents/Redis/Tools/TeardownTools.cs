@@ -25,7 +25,7 @@ internal sealed class LastBackup(RedisScope scope, RedisActuator? actuator)
     public override IEnumerable<Move<PathArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
         if (goal is null && difference.Subject == Part.Server && IsDue(Scope, state))
-            yield return Move.Do(new PathArgs(Scope.Layout.Backup(Scope.Generation)), 10, "a last copy before the data goes");
+            yield return Move.Do(new PathArgs(Scope.Layout.Backup(Scope.ResourceUid, Scope.Generation)), 10, "a last copy before the data goes");
     }
 
     public override Footprint Touches(RedisState state, PathArgs args) =>

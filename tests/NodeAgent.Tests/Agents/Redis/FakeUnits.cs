@@ -21,8 +21,6 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
     /// <summary>How often each verb was asked for.</summary>
     public List<string> Calls { get; } = [];
 
-    public int Pid(string unit) => _running[unit].Id;
-
     public Task<Observed<UnitState>> GetUnitAsync(string name, CancellationToken ct)
     {
         var path = roots.Units + "/" + name;

@@ -6,13 +6,17 @@ using System.Text;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Resources.Kinds;
 
 namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
 
-/// <summary>Real redis-servers on loopback, each member converged by an agent of its own; files are real, systemd is not.</summary>
+/// <summary>
+/// Real redis-servers on loopback, each member converged by an agent of its own. Files are real; systemd is a fake, or the host's own where
+/// AGENTMETAL_REDIS_SYSTEMD is 1 (inside a host of the lab, whose directories are then used as they are).
+/// </summary>
 internal sealed class RedisFleet : IAsyncDisposable
 {
     /// <summary>Facts that others own: clients write keys, peers follow and sync by themselves, the server writes its files when it likes.</summary>
@@ -22,20 +26,34 @@ internal sealed class RedisFleet : IAsyncDisposable
     private readonly int[] _ports;
     private readonly RedisRoots _roots;
     private readonly InstalledPackages _packages = new();
+    private readonly FakeUnits? _fake;
+    private readonly SystemdLink? _bus;
 
     public RedisFleet(int members)
     {
+        _ports = FreePorts(members);
+        if (OnSystemd)
+        {
+            _roots = new();
+            _bus = new(new(), TimeProvider.System);
+            (UnitReader, Units) = (new UnitReader(_bus), new UnitWriter(_bus));
+            return;
+        }
         FakeUnits.Run("/bin/chmod", "755", _root);
         _roots = new() { Units = _root + "/units", Etc = _root + "/etc", Lib = _root + "/lib", Run = _root + "/run" };
         foreach (var dir in (string[])[_roots.Units, _roots.Etc, _roots.Lib, _roots.Run]) Directory.CreateDirectory(dir);
-        Units = new(_roots);
-        _ports = FreePorts(members);
+        _fake = new(_roots);
+        (UnitReader, Units) = (_fake, _fake);
     }
 
     /// <summary>Null when this machine can run these tests.</summary>
     public static string? Missing => !File.Exists("/usr/bin/redis-server") ? "redis-server is not installed" : Environment.UserName != "root" ? "not root: files cannot be given to the user redis" : null;
 
-    public FakeUnits Units { get; }
+    public static bool OnSystemd => Environment.GetEnvironmentVariable("AGENTMETAL_REDIS_SYSTEMD") == "1";
+
+    public IUnitReader UnitReader { get; }
+    public IUnitWriter Units { get; }
+    public string Uid { get; } = Guid.NewGuid().ToString();
     public string Spec { get; set; } = "{}";
     public int Primary { get; set; }
     public long Generation { get; set; } = 1;
@@ -53,11 +71,11 @@ internal sealed class RedisFleet : IAsyncDisposable
         Assert.Empty(errors);
         return new()
         {
-            Key = $"n{ordinal}/Redis/uid-1/{ordinal}",
+            Key = $"n{ordinal}/Redis/{Uid}/{ordinal}",
             ResourceKey = "Redis default/sessions",
             Project = "default",
             Name = "sessions",
-            ResourceUid = "uid-1",
+            ResourceUid = Uid,
             Ordinal = ordinal,
             Generation = Generation,
             Spec = canonical.ToArray(),
@@ -74,7 +92,7 @@ internal sealed class RedisFleet : IAsyncDisposable
 
     public RedisLayout Layout(int ordinal) => RedisLayout.Of("default", "sessions", ordinal, _roots);
 
-    public RedisMember Member => new(new(Units, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
+    public RedisMember Member => new(new(UnitReader, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
 
     public async Task<RedisState> ObserveAsync(int ordinal) => await Member.ObserverFor(Input(ordinal)).ObserveAsync(TestContext.Current.CancellationToken);
 
@@ -140,7 +158,7 @@ internal sealed class RedisFleet : IAsyncDisposable
             if (wrong.Count == 0 && call.Observe(after)?.Phase != Phase.Running)
             {
                 Mismatches.AddRange(agent.FactKeys(after).Where(k => !IsOthers(k) && agent.Fact(after, k) != agent.Fact(predicted, k))
-                    .Select(k => $"{step.Tool}: {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
+                    .Select(k => $"{step.Tool} ({string.Join(", ", Ran.TakeLast(4))}): {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
                 return true;
             }
             Assert.True(since.Elapsed < TimeSpan.FromSeconds(30), $"member {input.Ordinal} {step.Key}: " + string.Join("; ", wrong.Select(k => $"{k} is {agent.Fact(after, k)}, expected {agent.Fact(predicted, k)}")));
@@ -156,13 +174,29 @@ internal sealed class RedisFleet : IAsyncDisposable
         return await client.CallAsync(RespCommand.Of([.. words]), TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
     }
 
-    public void Signal(int ordinal, string signal) => FakeUnits.Run("/bin/kill", "-" + signal, Units.Pid(Layout(ordinal).Unit).ToString());
-
-    public ValueTask DisposeAsync()
+    public async Task SignalAsync(int ordinal, int signal)
     {
-        Units.Dispose();
+        Assert.Equal(UnitResult.Done, (await Units.KillAsync(Layout(ordinal).Unit, KillTarget.Main, signal, TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken)).Result);
+        await Task.Delay(100, TestContext.Current.CancellationToken);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _fake?.Dispose();
+        if (_bus is not null)
+        {
+            for (var i = 0; i < Count; i++)
+            {
+                await Units.StopAsync(Layout(i).Unit, TimeSpan.FromSeconds(30), CancellationToken.None);
+                await Units.DisableAsync([Layout(i).Unit], TimeSpan.FromSeconds(30), CancellationToken.None);
+                File.Delete(Layout(i).UnitPath);
+                foreach (var dir in (string[])[Layout(i).ConfDir, Layout(i).DataDir, Layout(i).DropInDir])
+                    if (Directory.Exists(dir)) Directory.Delete(dir, recursive: true);
+            }
+            await Units.ReloadDaemonAsync(TimeSpan.FromSeconds(30), CancellationToken.None);
+            await _bus.DisposeAsync();
+        }
         Directory.Delete(_root, recursive: true);
-        return default;
     }
 
     private static int[] FreePorts(int count)

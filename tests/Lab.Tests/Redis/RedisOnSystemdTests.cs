@@ -1,0 +1,35 @@
+using AgentMetal.Testing;
+
+namespace AgentMetal.LabTests.Redis;
+
+/// <summary>
+/// The tests of the Redis agent against real servers, once more, inside a host of the lab: there its units are run by a real systemd, as the
+/// user, with the limits and behind the walls that the unit asks for.
+/// </summary>
+public sealed class RedisOnSystemdTests
+{
+    private const string Class = "AgentMetal.NodeAgent.Tests.Agents.Redis.RealRedisTests";
+
+    [Fact]
+    public async Task EveryTool_OnALabHost_PredictionEqualsObservation()
+    {
+        await SharedLab.RequireCapabilityAsync();
+        var ct = TestContext.Current.CancellationToken;
+        var tests = AppContext.BaseDirectory.Replace("Lab.Tests", "NodeAgent.Tests", StringComparison.Ordinal);
+        Assert.SkipUnless(File.Exists(tests + "/NodeAgent.Tests.dll"), "the tests of the node agent are not built: dotnet build tests/NodeAgent.Tests");
+        var dotnet = Path.GetDirectoryName(Path.GetFullPath(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : DotnetOnPath()))!;
+        await using var lab = await Lab.StartAsync(new() { HostNames = ["redis-1"], Binds = [new(tests, "/opt/nodetests"), new(dotnet, "/opt/dotnet")] }, ct);
+        var run = await lab["redis-1"].RunAsync(
+            ["env", "AGENTMETAL_REDIS_SYSTEMD=1", "DOTNET_ROOT=/opt/dotnet", "/opt/dotnet/dotnet", "/opt/nodetests/NodeAgent.Tests.dll", "-noColor", "-class", Class],
+            timeout: TimeSpan.FromMinutes(8), cancellationToken: ct);
+        Assert.True(run.Succeeded, run.Stdout + run.Stderr);
+        Assert.Contains("Failed: 0, Skipped: 0", run.Stdout, StringComparison.Ordinal);
+    }
+
+    /// <summary>Links are followed: what is on the path is often one to where the runtime is.</summary>
+    private static string DotnetOnPath()
+    {
+        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(d => d + "/dotnet").First(File.Exists);
+        return File.ResolveLinkTarget(found, returnFinalTarget: true)?.FullName ?? found;
+    }
+}
