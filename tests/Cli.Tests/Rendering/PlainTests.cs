@@ -15,7 +15,7 @@ public sealed class PlainTests
     public void Clean_HostileText_ShowsWhatItIs(string text, string shown) => Assert.Equal(shown, Plain.Clean(text));
 
     [Fact]
-    public void Line_AnyText_WritesNoControlCharacterButTheLineEnd() => Gen.String.Sample(text =>
+    public void Line_AnyText_WritesNoControlCharacterButTheLineEnd() => Gen.String[Gen.Char['\0', '\u2fff'], 0, 50].Sample(text =>
     {
         var paper = new Paper();
         paper.Screen.Line(text);
