@@ -37,7 +37,7 @@ public sealed class ExecutorTests
     [Fact]
     public void Run_BasisMoved_EndsNamingTheFact()
     {
-        var rig = Rig(f => f with { });
+        var rig = Rig();
         var steps = rig.Plan(s_goal).Steps;
         rig.World.Drift = n => rig.World.State = rig.World.State.With("wire", "cut");
         var result = rig.Execute(s_goal, steps);
@@ -194,5 +194,5 @@ public sealed class ExecutorTests
 
     private static IEnumerable<string> Shape(Rig<Panel, Panel> rig) => rig.Port.Trace.Select(e => e.GetType().Name.Split('`')[0]);
 
-    private static Rig<Panel, Panel> Rig(Func<Flip, Flip>? _ = null) => new(s_off, w => new PanelAgent(new FlipTool { World = w, Reads = _ => ["wire"] }));
+    private static Rig<Panel, Panel> Rig() => new(s_off, w => new PanelAgent(new FlipTool { World = w, Reads = _ => ["wire"] }));
 }
