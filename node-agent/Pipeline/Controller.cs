@@ -103,8 +103,7 @@ internal sealed partial class Controller : IAsyncDisposable
             var now = _clock.GetUtcNow();
             if (!_slots.TryGetValue(input.Key, out var slot))
                 _slots[input.Key] = slot = new MemberSlot(input, _kinds.GetValueOrDefault(input.Key.Split('/') is [_, var kind, ..] ? kind : ""), now);
-            slot.Input = input;
-            if (slot.View.Input.Generation != input.Generation) slot.View = slot.View with { Input = input };
+            slot.Input = input; // The view keeps what was last looked at, so that the next look at a new generation is news.
             slot.Immediate = 0;
         }
         Wake(input.Key);
