@@ -43,7 +43,10 @@ internal static class ApplyCommand
 
     internal static Option<string[]> FilesOption() => new("--filename", "-f")
     {
-        Description = "A file, a directory, or - for standard input; many times", HelpName = "FILE", Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true,
+        Description = "A file, a directory, or - for standard input; many times",
+        HelpName = "FILE",
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = true,
     };
 
     private static void Print(Session session, ApplyReply reply)

@@ -64,7 +64,9 @@ internal sealed class Declared(IReadOnlyList<LoadedResource> loaded, IReadOnlyLi
         }
         var resource = new Resource
         {
-            ApiVersion = Runtime.Resources.Resource.ApiVersion, Kind = r.Key.Kind, Spec = ByteString.CopyFrom(r.Spec.AsSpan()),
+            ApiVersion = Runtime.Resources.Resource.ApiVersion,
+            Kind = r.Key.Kind,
+            Spec = ByteString.CopyFrom(r.Spec.AsSpan()),
             Metadata = new Metadata { Project = project, Name = r.Key.Name, Protect = r.Metadata.Protect },
         };
         foreach (var (key, value) in r.Metadata.Labels) resource.Metadata.Labels[key] = value;

@@ -56,7 +56,12 @@ internal sealed class HeldReview(PinnedRoot root, IReadOnlyList<X509Certificate2
         }
         var claim = new HeldPlanClaim
         {
-            NodeUid = plan.NodeUid, Assignment = held.Assignment, PlanHash = plan.Hash, StepHashes = hashes, CreatedUnixMs = held.CreatedUnixMs, ExpiresUnixMs = held.ExpiresUnixMs,
+            NodeUid = plan.NodeUid,
+            Assignment = held.Assignment,
+            PlanHash = plan.Hash,
+            StepHashes = hashes,
+            CreatedUnixMs = held.CreatedUnixMs,
+            ExpiresUnixMs = held.ExpiresUnixMs,
         };
         var signed = claim.Verify(node.Value, leaf, held.NodeSignature.Span, now);
         return signed.Problem is { } forged ? forged : new ReviewedPlan(held, node.Value, hashes.ToImmutable());

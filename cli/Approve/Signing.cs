@@ -47,7 +47,12 @@ internal static class Signing
     {
         var approval = new Approval
         {
-            ResourceUid = a.ResourceUid, NodeUid = a.NodeUid, Decision = SignedApproval.Word(a.Decision), ExpiresUnixMs = a.ExpiresUnixMs, Reason = a.Reason, KeyId = a.KeyId,
+            ResourceUid = a.ResourceUid,
+            NodeUid = a.NodeUid,
+            Decision = SignedApproval.Word(a.Decision),
+            ExpiresUnixMs = a.ExpiresUnixMs,
+            Reason = a.Reason,
+            KeyId = a.KeyId,
             Signature = ByteString.CopyFrom(a.Signature),
         };
         approval.StepHashes.AddRange(a.StepHashes);

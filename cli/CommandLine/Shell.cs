@@ -11,17 +11,23 @@ internal sealed class Shell(Screen screen)
 {
     internal Option<string?> HomeOption { get; } = new("--home")
     {
-        Description = "The operator's home (default: $AGENTMETAL_HOME, else ~/.agentmetal)", HelpName = "DIR", Recursive = true,
+        Description = "The operator's home (default: $AGENTMETAL_HOME, else ~/.agentmetal)",
+        HelpName = "DIR",
+        Recursive = true,
     };
 
     internal Option<string?> CoordinatorOption { get; } = new("--coordinator")
     {
-        Description = "The coordinator to ask: HOST or HOST:PORT (default: the home's)", HelpName = "HOST:PORT", Recursive = true,
+        Description = "The coordinator to ask: HOST or HOST:PORT (default: the home's)",
+        HelpName = "HOST:PORT",
+        Recursive = true,
     };
 
     internal Option<OutputFormat> OutputOption { get; } = new("--output", "-o")
     {
-        Description = "table, wide, json, yaml, name or raw", HelpName = "FORMAT", Recursive = true,
+        Description = "table, wide, json, yaml, name or raw",
+        HelpName = "FORMAT",
+        Recursive = true,
         DefaultValueFactory = _ => OutputFormat.Table,
         CustomParser = result =>
         {
@@ -33,7 +39,9 @@ internal sealed class Shell(Screen screen)
 
     internal Option<string?> ProjectOption { get; } = new("--project", "-p")
     {
-        Description = "The project (default: default)", HelpName = "PROJECT", Recursive = true,
+        Description = "The project (default: default)",
+        HelpName = "PROJECT",
+        Recursive = true,
     };
 
     internal Option<bool> NoColorOption { get; } = new("--no-color") { Description = "No colours (also: NO_COLOR=1)", Recursive = true };
@@ -51,7 +59,9 @@ internal sealed class Shell(Screen screen)
     /// <summary>An option that takes a duration.</summary>
     internal static Option<TimeSpan?> LengthOption(string name, string description, bool recursive = false) => new(name)
     {
-        Description = description, HelpName = "TIME", Recursive = recursive,
+        Description = description,
+        HelpName = "TIME",
+        Recursive = recursive,
         CustomParser = result =>
         {
             if (When.ParseLength(result.Tokens[0].Value) is { } length) return length;
@@ -63,7 +73,10 @@ internal sealed class Shell(Screen screen)
     /// <summary>Options of the form k=v, given any number of times.</summary>
     internal static Option<Dictionary<string, string>> LabelsOption(string description, params string[] names) => new(names[0], names[1..])
     {
-        Description = description, HelpName = "KEY=VALUE", Arity = ArgumentArity.OneOrMore, DefaultValueFactory = _ => [],
+        Description = description,
+        HelpName = "KEY=VALUE",
+        Arity = ArgumentArity.OneOrMore,
+        DefaultValueFactory = _ => [],
         CustomParser = result =>
         {
             var labels = new Dictionary<string, string>(StringComparer.Ordinal);

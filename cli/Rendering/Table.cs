@@ -37,7 +37,7 @@ internal sealed class Table(params Column[] columns)
         _rows.Add([.. cells.Select(c => c with { Text = Plain.Clean(c.Text) })]);
     }
 
-    internal void Write(Screen screen) 
+    internal void Write(Screen screen)
     {
         foreach (var line in Lines(screen.Width)) screen.Line(line);
     }

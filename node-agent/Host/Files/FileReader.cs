@@ -83,7 +83,11 @@ internal sealed class FileReader : IFileReader
                 {
                     return Observed<UserState>.Seen(new UserState
                     {
-                        Name = name, Exists = true, Uid = found->Uid, Gid = found->Gid, Home = Marshal.PtrToStringUTF8(found->Directory) ?? "",
+                        Name = name,
+                        Exists = true,
+                        Uid = found->Uid,
+                        Gid = found->Gid,
+                        Home = Marshal.PtrToStringUTF8(found->Directory) ?? "",
                     });
                 }
 

@@ -24,7 +24,8 @@ internal sealed class ProcessRunner(TimeProvider time) : IProcessRunner
             {
                 source.SetException(error);
             }
-        }) { Name = "process", IsBackground = true };
+        })
+        { Name = "process", IsBackground = true };
         thread.Start();
         var outcome = await source.Task.ConfigureAwait(false);
         ct.ThrowIfCancellationRequested();

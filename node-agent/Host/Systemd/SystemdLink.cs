@@ -119,7 +119,11 @@ internal sealed class SystemdLink : IAsyncDisposable
 
     private static BusCall ManagerCall(string member, BusArgument[] arguments) => new()
     {
-        Destination = Service, Path = ManagerPath, Interface = ManagerInterface, Member = member, Arguments = arguments,
+        Destination = Service,
+        Path = ManagerPath,
+        Interface = ManagerInterface,
+        Member = member,
+        Arguments = arguments,
     };
 
     private void AddManagerMatches()

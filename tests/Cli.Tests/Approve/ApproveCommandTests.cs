@@ -17,7 +17,14 @@ public sealed class ApproveCommandTests
 
     private static SignedApproval Signed(Approval a) => new()
     {
-        StepHashes = a.StepHashes, ResourceUid = a.ResourceUid, NodeUid = a.NodeUid, Decision = SignedApproval.ParseDecision(a.Decision)!.Value, ExpiresUnixMs = a.ExpiresUnixMs, Reason = a.Reason, KeyId = a.KeyId, Signature = a.Signature.ToByteArray(),
+        StepHashes = a.StepHashes,
+        ResourceUid = a.ResourceUid,
+        NodeUid = a.NodeUid,
+        Decision = SignedApproval.ParseDecision(a.Decision)!.Value,
+        ExpiresUnixMs = a.ExpiresUnixMs,
+        Reason = a.Reason,
+        KeyId = a.KeyId,
+        Signature = a.Signature.ToByteArray(),
     };
 
     [Fact]

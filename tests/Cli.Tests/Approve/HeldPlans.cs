@@ -35,8 +35,13 @@ internal sealed class HoldingHost : IDisposable
         var now = DateTimeOffset.UtcNow;
         var held = new Held
         {
-            Id = plan.Hash[..8], Assignment = $"{Uid}/redis/{Samples.Uid}/0", Plan = plan, ResourceKey = plan.ResourceKey, NodeCertificate = ByteString.CopyFrom(_certificate),
-            CreatedUnixMs = now.ToUnixTimeMilliseconds(), ExpiresUnixMs = now.AddMinutes(15).ToUnixTimeMilliseconds(),
+            Id = plan.Hash[..8],
+            Assignment = $"{Uid}/redis/{Samples.Uid}/0",
+            Plan = plan,
+            ResourceKey = plan.ResourceKey,
+            NodeCertificate = ByteString.CopyFrom(_certificate),
+            CreatedUnixMs = now.ToUnixTimeMilliseconds(),
+            ExpiresUnixMs = now.AddMinutes(15).ToUnixTimeMilliseconds(),
         };
         foreach (var step in plan.Steps) step.Hash = HeldReview.HashOf(step)!;
         Sign(held);
@@ -45,7 +50,12 @@ internal sealed class HoldingHost : IDisposable
 
     internal void Sign(Held held) => held.NodeSignature = ByteString.CopyFrom(new HeldPlanClaim
     {
-        NodeUid = held.Plan.NodeUid, Assignment = held.Assignment, PlanHash = held.Plan.Hash, StepHashes = [.. held.Plan.Steps.Select(s => s.Hash)], CreatedUnixMs = held.CreatedUnixMs, ExpiresUnixMs = held.ExpiresUnixMs,
+        NodeUid = held.Plan.NodeUid,
+        Assignment = held.Assignment,
+        PlanHash = held.Plan.Hash,
+        StepHashes = [.. held.Plan.Steps.Select(s => s.Hash)],
+        CreatedUnixMs = held.CreatedUnixMs,
+        ExpiresUnixMs = held.ExpiresUnixMs,
     }.Sign(_key));
 
     public void Dispose() => _key.Dispose();
@@ -54,7 +64,16 @@ internal sealed class HoldingHost : IDisposable
     {
         var step = new Step
         {
-            NodeUid = Uid, NodeName = "edge-1", ResourceUid = Samples.Uid, Generation = 4, Nonce = "nonce-1", Tool = tool, ToolVersion = 1, Args = """{"ordinal":0}""", Risk = risk, Text = tool + " sessions#0",
+            NodeUid = Uid,
+            NodeName = "edge-1",
+            ResourceUid = Samples.Uid,
+            Generation = 4,
+            Nonce = "nonce-1",
+            Tool = tool,
+            ToolVersion = 1,
+            Args = """{"ordinal":0}""",
+            Risk = risk,
+            Text = tool + " sessions#0",
             Undo = new Undo { Kind = "Call", Tool = "start", Args = "{}" },
         };
         step.Basis.Add(new Fact { Key = "unit", Value = "active" });

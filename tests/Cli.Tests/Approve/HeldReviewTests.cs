@@ -51,10 +51,25 @@ public sealed class HeldReviewTests : IDisposable
 
     private static readonly Dictionary<string, Action<Step>> Changes = new()
     {
-        ["node"] = s => s.NodeUid = "00112233445566778899aabbccddeeff", ["resource"] = s => s.ResourceUid = "other", ["generation"] = s => s.Generation++, ["nonce"] = s => s.Nonce = "nonce-2",
-        ["tool"] = s => s.Tool = "stop", ["tool version"] = s => s.ToolVersion++, ["args"] = s => s.Args = """{"ordinal":1}""", ["basis key"] = s => s.Basis[0].Key = "unix", ["basis value"] = s => s.Basis[0].Value = "failed",
-        ["basis count"] = s => s.Basis.Clear(), ["expect value"] = s => s.Expect[0].Value = "x", ["expect count"] = s => s.Expect.Add(new Fact { Key = "a", Value = "b" }), ["risk"] = s => s.Risk = "Safe", ["reasons"] = s => s.RiskReasons.RemoveAt(0),
-        ["loses data"] = s => s.LosesData = false, ["undo kind"] = s => s.Undo.Kind = "Keep", ["undo tool"] = s => s.Undo.Tool = "restore", ["undo args"] = s => s.Undo.Args = "{}", ["hash"] = s => s.Hash = new string('0', 64),
+        ["node"] = s => s.NodeUid = "00112233445566778899aabbccddeeff",
+        ["resource"] = s => s.ResourceUid = "other",
+        ["generation"] = s => s.Generation++,
+        ["nonce"] = s => s.Nonce = "nonce-2",
+        ["tool"] = s => s.Tool = "stop",
+        ["tool version"] = s => s.ToolVersion++,
+        ["args"] = s => s.Args = """{"ordinal":1}""",
+        ["basis key"] = s => s.Basis[0].Key = "unix",
+        ["basis value"] = s => s.Basis[0].Value = "failed",
+        ["basis count"] = s => s.Basis.Clear(),
+        ["expect value"] = s => s.Expect[0].Value = "x",
+        ["expect count"] = s => s.Expect.Add(new Fact { Key = "a", Value = "b" }),
+        ["risk"] = s => s.Risk = "Safe",
+        ["reasons"] = s => s.RiskReasons.RemoveAt(0),
+        ["loses data"] = s => s.LosesData = false,
+        ["undo kind"] = s => s.Undo.Kind = "Keep",
+        ["undo tool"] = s => s.Undo.Tool = "restore",
+        ["undo args"] = s => s.Undo.Args = "{}",
+        ["hash"] = s => s.Hash = new string('0', 64),
     };
 
     [Theory]

@@ -36,7 +36,8 @@ public sealed class ErrorTextTests
         var loaded = Yaml.Load(sessions, "examples/sessions.yaml");
         var positions = Yaml.Load(sessions.Replace("sometimes", "always", StringComparison.Ordinal), "examples/sessions.yaml").Resources.Single();
         var ofTheFleet = positions.ErrorAt(new FieldError("spec.replicas", "9 members cannot be spread over 3 hosts (spread: host)",
-            "3 hosts match labels site=lab; allow spread: none or add hosts")) with { ShowSource = false };
+            "3 hosts match labels site=lab; allow spread: none or add hosts")) with
+        { ShowSource = false };
 
         var text = ErrorText.Render([.. loaded.Errors, ofTheFleet], ExitCode.BadInput);
 

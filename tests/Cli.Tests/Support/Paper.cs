@@ -12,7 +12,13 @@ internal sealed class Paper
 
     internal Paper(int width = Screen.Unbounded, bool color = false, string input = "", bool canAsk = false, TimeProvider? clock = null) => Screen = new Screen
     {
-        Out = new StringWriter(_out) { NewLine = "\n" }, Error = new StringWriter(_error) { NewLine = "\n" }, In = new StringReader(input), Width = width, Color = color, CanAsk = canAsk, Clock = clock ?? new FixedClock(FixedClock.Noon),
+        Out = new StringWriter(_out) { NewLine = "\n" },
+        Error = new StringWriter(_error) { NewLine = "\n" },
+        In = new StringReader(input),
+        Width = width,
+        Color = color,
+        CanAsk = canAsk,
+        Clock = clock ?? new FixedClock(FixedClock.Noon),
     };
 
     internal Screen Screen { get; }

@@ -12,7 +12,9 @@ internal static class Samples
     {
         var resource = new Resource
         {
-            ApiVersion = "agentmetal.io/v1", Kind = "Redis", Spec = ByteString.CopyFromUtf8("""{"memory":{"max":"256Mi"},"replicas":1}"""),
+            ApiVersion = "agentmetal.io/v1",
+            Kind = "Redis",
+            Spec = ByteString.CopyFromUtf8("""{"memory":{"max":"256Mi"},"replicas":1}"""),
             Metadata = new Metadata { Project = "default", Name = "sessions", Uid = Uid, Generation = generation, CreatedUnixMs = FixedClock.Ms("12:05:11") },
             Status = new Status { ObservedGeneration = observed },
         };
@@ -20,8 +22,13 @@ internal static class Samples
             ? new Condition { Type = "Ready", Status = "True", Reason = "Converged", Message = "2 of 2 members as wanted" }
             : new Condition
             {
-                Type = "Ready", Status = ready, Reason = "NodeAway", Message = "edge-2 cannot be reached; last seen 14:02:09", SinceUnixMs = FixedClock.Ms("14:02:11"),
-                RetryUnixMs = FixedClock.Ms("14:05:41"), NextCommand = "agentmetal nodes describe edge-2",
+                Type = "Ready",
+                Status = ready,
+                Reason = "NodeAway",
+                Message = "edge-2 cannot be reached; last seen 14:02:09",
+                SinceUnixMs = FixedClock.Ms("14:02:11"),
+                RetryUnixMs = FixedClock.Ms("14:05:41"),
+                NextCommand = "agentmetal nodes describe edge-2",
             });
         resource.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary edge-1, replica edge-3 (lag 0)" });
         resource.Status.Members.Add(Member(0, "edge-1", "10.0.0.11:6379", "primary"));
@@ -31,7 +38,13 @@ internal static class Samples
 
     internal static MemberStatus Member(int ordinal, string node, string address, string summary, string phase = "Converged") => new()
     {
-        Ordinal = ordinal, NodeName = node, Address = address, Phase = phase, Summary = summary, ObservedGeneration = 3, ReportedUnixMs = FixedClock.Ms("14:05:01"),
+        Ordinal = ordinal,
+        NodeName = node,
+        Address = address,
+        Phase = phase,
+        Summary = summary,
+        ObservedGeneration = 3,
+        ReportedUnixMs = FixedClock.Ms("14:05:01"),
     };
 
     internal static PlanReply Bigger()
@@ -69,6 +82,14 @@ internal static class Samples
 
     internal static Step Step(string node, string tool, string text, string risk, string undo, string undoText, string why) => new()
     {
-        NodeName = node, Tool = tool, ToolVersion = 1, Args = "{}", Text = text, Risk = risk, Undo = new Undo { Kind = undo, Tool = undo == "Call" ? "inverse" : "" }, UndoText = undoText, Why = why,
+        NodeName = node,
+        Tool = tool,
+        ToolVersion = 1,
+        Args = "{}",
+        Text = text,
+        Risk = risk,
+        Undo = new Undo { Kind = undo, Tool = undo == "Call" ? "inverse" : "" },
+        UndoText = undoText,
+        Why = why,
     };
 }

@@ -22,7 +22,11 @@ public sealed class PlacementTests
         from able in Pick(true, true, true, false)
         select new HostView
         {
-            Uid = "", Name = "", Address = "10.0.0.1", Standing = standing, Labels = Map(("site", site)),
+            Uid = "",
+            Name = "",
+            Address = "10.0.0.1",
+            Standing = standing,
+            Labels = Map(("site", site)),
             Kinds = able ? ["Redis"] : [],
             Ports = taken ? ImmutableSortedDictionary<int, PortHolder>.Empty.Add(6379, new("other", 0, "Redis default/other")) : ImmutableSortedDictionary<int, PortHolder>.Empty,
         };
@@ -188,19 +192,31 @@ public sealed class PlacementTests
 
     private static PlacementState State(IEnumerable<HostView> hosts) => new()
     {
-        ResourceUid = "r1", ResourceKey = "Redis default/sessions", Generation = 1, Exists = true,
+        ResourceUid = "r1",
+        ResourceKey = "Redis default/sessions",
+        Generation = 1,
+        Exists = true,
         Hosts = hosts.ToImmutableSortedDictionary(h => h.Uid, h => h, StringComparer.Ordinal),
         Members = ImmutableSortedDictionary.Create<string, MemberView>(StringComparer.Ordinal),
     };
 
     private static HostView Plain(int i) => new()
     {
-        Uid = $"n{i}", Name = $"edge-{i}", Address = $"10.0.0.{i + 1}", Standing = Standing.Open, Labels = Map(), Kinds = ["Redis"], Ports = ImmutableSortedDictionary<int, PortHolder>.Empty,
+        Uid = $"n{i}",
+        Name = $"edge-{i}",
+        Address = $"10.0.0.{i + 1}",
+        Standing = Standing.Open,
+        Labels = Map(),
+        Kinds = ["Redis"],
+        Ports = ImmutableSortedDictionary<int, PortHolder>.Empty,
     };
 
     private static PlacementGoal Wanted(int members, int primary, ImmutableSortedDictionary<string, string> labels, long generation) => new()
     {
-        Kind = "Redis", Generation = generation, SpecHash = "spec", Protect = false,
+        Kind = "Redis",
+        Generation = generation,
+        SpecHash = "spec",
+        Protect = false,
         Shape = new() { Members = members, Port = 6379, Primary = primary, Labels = labels, SpreadOverHosts = true },
     };
 

@@ -156,7 +156,12 @@ public sealed class TrustTests
     {
         var wire = new Approval
         {
-            ResourceUid = a.ResourceUid, NodeUid = a.NodeUid, Decision = SignedApproval.Word(a.Decision), ExpiresUnixMs = a.ExpiresUnixMs, Reason = a.Reason, KeyId = a.KeyId,
+            ResourceUid = a.ResourceUid,
+            NodeUid = a.NodeUid,
+            Decision = SignedApproval.Word(a.Decision),
+            ExpiresUnixMs = a.ExpiresUnixMs,
+            Reason = a.Reason,
+            KeyId = a.KeyId,
             Signature = ByteString.CopyFrom(a.Signature),
         };
         wire.StepHashes.AddRange(a.StepHashes);

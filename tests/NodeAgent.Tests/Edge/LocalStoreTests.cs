@@ -185,7 +185,14 @@ public sealed class LocalStoreTests : IAsyncDisposable
 
     private static SignedApproval Approval(params string[] steps) => new()
     {
-        StepHashes = steps, ResourceUid = "u", NodeUid = "n1", Decision = ApprovalDecision.Approve, ExpiresUnixMs = Now.AddHours(1).ToUnixTimeMilliseconds(), Reason = "", KeyId = "k", Signature = new byte[64],
+        StepHashes = steps,
+        ResourceUid = "u",
+        NodeUid = "n1",
+        Decision = ApprovalDecision.Approve,
+        ExpiresUnixMs = Now.AddHours(1).ToUnixTimeMilliseconds(),
+        Reason = "",
+        KeyId = "k",
+        Signature = new byte[64],
     };
 
     private async Task<IReadOnlyList<PreviewAnswer>> Preview(string content, string nonce, DateTimeOffset at) =>

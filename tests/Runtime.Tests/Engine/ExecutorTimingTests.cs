@@ -42,7 +42,9 @@ public sealed class ExecutorTimingTests
         var percent = 0;
         var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool
         {
-            World = w, Bounds = s_bounds, While = (s, _) => s.With("a", "half"),
+            World = w,
+            Bounds = s_bounds,
+            While = (s, _) => s.With("a", "half"),
             Sees = (s, _) => s["a"] == "half" ? new(Phase.Running, percent++) : null,
         }));
         rig.World.SlowLooks = 40;

@@ -175,7 +175,11 @@ public sealed class BusConnectionTests : IDisposable
 
     private static BusCall Bus(string member, params BusArgument[] arguments) => new()
     {
-        Destination = "org.freedesktop.DBus", Path = "/org/freedesktop/DBus", Interface = "org.freedesktop.DBus", Member = member, Arguments = arguments,
+        Destination = "org.freedesktop.DBus",
+        Path = "/org/freedesktop/DBus",
+        Interface = "org.freedesktop.DBus",
+        Member = member,
+        Arguments = arguments,
     };
 
     private static async Task<T> Next<T>(Channel<T> channel) => await channel.Reader.ReadAsync(Ct).AsTask().WaitAsync(Patience, Ct);

@@ -220,7 +220,9 @@ public sealed class RealSystemdTests : IAsyncLifetime
 
     private static ProcessRequest Apt(string verb) => new()
     {
-        Program = "/usr/bin/apt-get", Arguments = [verb, "--yes", "redis-server"], Deadline = TimeSpan.FromMinutes(1),
+        Program = "/usr/bin/apt-get",
+        Arguments = [verb, "--yes", "redis-server"],
+        Deadline = TimeSpan.FromMinutes(1),
         Environment = new Dictionary<string, string> { ["DEBIAN_FRONTEND"] = "noninteractive" },
     };
 
