@@ -41,6 +41,7 @@ public sealed class CrashTests(SharedFleet shared)
             await fleet.WaitAttachedAsync(3, stop);
             (await fleet.ApplyAsync(Yaml(name, "memory: { max: 32Mi }"), stop)).OrThrow();
             var (host, unit) = (await fleet.MembersAsync(name, stop))[0];
+            await Fleet.RedisAsync(host, Port, "SET kept yes", stop); // With data, deletion waits for a signature.
             var reached = (await host.RunAsync(["test", "-e", "/run/agentmetal-crash-once"], cancellationToken: stop)).ExitCode != 0;
             // Started once, never restarted: the server's uptime is older than any repair, and systemd counted no restart.
             Assert.Equal("0", (await host.ShellAsync($"systemctl show -p NRestarts --value {unit}", stop)).Trim());

@@ -111,9 +111,12 @@ public sealed class Fleet : IAsyncDisposable
         return [.. all];
     }
 
-    /// <summary>redis-cli on the host, with the member's own password.</summary>
+    /// <summary>redis-cli on the host, with the password of the member that has this port.</summary>
     public static async Task<string> RedisAsync(LabHost host, int port, string command, CancellationToken stop) =>
-        (await host.ShellAsync($"REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /etc/agentmetal/redis/*/auth.conf 2>/dev/null | tr -d '\"' | head -n 1) redis-cli --no-auth-warning -p {port} {command}", stop)).Trim();
+        (await host.ShellAsync($"""
+            conf=$(grep -lx 'port {port}' /etc/agentmetal/redis/*/redis.conf) || exit 1
+            REDISCLI_AUTH=$(sed -n 's/^requirepass //p' "$(dirname "$conf")/auth.conf" | tr -d '"') redis-cli --no-auth-warning -p {port} {command}
+            """, stop)).Trim();
 
     public static async Task EventuallyAsync(string what, TimeSpan within, Func<Task<bool>> holds, CancellationToken stop)
     {
