@@ -143,6 +143,13 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void Plan_StepThatWritesWhatAnotherHasRead_WaitsAWave()
+    {
+        var plan = PlanChecks.Plan(new PanelAgent(new FlipTool { Reads = f => f.Switch == "a" ? ["b"] : [] }), s_on, s_off);
+        Assert.Equal([("switch:a", 1), ("switch:c", 1), ("switch:b", 2)], plan.Steps.Select(s => (s.Difference, s.Wave)));
+    }
+
+    [Fact]
     public void Plan_MoveThatEndsThePlan_IsPartial()
     {
         var tool = new FlipTool { Moves = (goal, _, d) => [Move.DoThenLook(new Flip(d.Subject, goal![d.Subject]), 1, "")] };
