@@ -14,6 +14,9 @@ internal sealed record LocalBatch
     /// <summary>The step hash whose approval this transaction uses up. If none waits, or it was used already, nothing is written.</summary>
     public string? Consume { get; init; }
 
+    /// <summary>The content hash of that step; its nonce is forgotten.</summary>
+    public string? ConsumedContent { get; init; }
+
     public LocalRun? Open { get; init; }
 
     public IReadOnlyList<LocalJournalRow> Journal { get; init; } = [];

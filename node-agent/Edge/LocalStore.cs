@@ -100,6 +100,7 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
             if (Rows("SELECT 1 FROM approved_steps WHERE step = $0 LIMIT 1", r => r.GetInt64(0), step).Count == 0) return false;
             if (Run("INSERT INTO consumed VALUES($0, $1) ON CONFLICT DO NOTHING", step, Ms(batch.At)) == 0) return false;
         }
+        if (batch.ConsumedContent is { } content) Run("DELETE FROM previews WHERE content = $0", content);
         if (batch.Open is { } run) Run("INSERT INTO runs VALUES($0, $1, $2)", run.Id, run.Key, run.Body);
         foreach (var row in batch.Journal) Run("INSERT INTO journal(run, body) VALUES($0, $1)", row.RunId, row.Body);
         foreach (var (key, body) in batch.Attempts)

@@ -44,6 +44,7 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
             At = clock.GetUtcNow(),
             ResourceKey = input.ResourceKey,
             Consume = commit.Consume,
+            ConsumedContent = commit.ConsumedContent,
             Open = commit.Open is { } run ? new(run.RunId, run.Key, JournalJson.Write(run)) : null,
             Journal = [.. commit.Journal.Select(e => new LocalJournalRow(commit.RunId, JournalJson.Write(e)))],
             Attempts = [.. commit.Attempts.Select(a => (input.Key, JsonSerializer.Serialize(new(input.Generation, a), MemberStateJson.Default.StoredAttempt)))],

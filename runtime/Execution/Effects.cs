@@ -61,6 +61,12 @@ public sealed class Commit : Effect
     /// <summary>Step hash of the approval that this transaction uses up.</summary>
     public string? Consume { get; init; }
 
+    /// <summary>
+    /// The hash without nonce of the step whose approval is used up: its nonce is forgotten with it, so that the same step, asked for again after
+    /// an undo, is a new question and not one whose answer is spent.
+    /// </summary>
+    public string? ConsumedContent { get; init; }
+
     /// <summary>The run that ends here.</summary>
     public string? Close { get; init; }
 

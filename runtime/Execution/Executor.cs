@@ -136,6 +136,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 Journal = [intent],
                 Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
                 Consume = NeedsApproval(request, step) ? step.Hash : null,
+                ConsumedContent = NeedsApproval(request, step) ? Hashes.Bind(execution.Run.Subject, step, "").Hash : null,
             };
             yield return commit;
             if (!commit.Consumed) { execution.Result = new(Ended.NeedsApproval, step, "the approval was already used"); yield break; }

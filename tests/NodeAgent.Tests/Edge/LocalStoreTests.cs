@@ -50,6 +50,18 @@ public sealed class LocalStoreTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Preview_SameStepAfterItsApprovalWasUsed_IsANewQuestion()
+    {
+        var now = DateTimeOffset.UnixEpoch;
+        var first = Assert.Single(await Open().PreviewAsync([new("content", "call", "nonce-1", "{}")], now, now.AddDays(1), Stop));
+        var again = Assert.Single(await store!.PreviewAsync([new("content", "call", "nonce-2", "{}")], now, now.AddDays(1), Stop));
+        Assert.Equal(first.Nonce, again.Nonce);
+        await store.AddApprovalAsync(Approval("aa"), Stop);
+        Assert.True(await store.CommitAsync(Batch() with { Consume = "aa", ConsumedContent = "content" }));
+        Assert.Equal("nonce-3", Assert.Single(await store.PreviewAsync([new("content", "call", "nonce-3", "{}")], now, now.AddDays(1), Stop)).Nonce);
+    }
+
+    [Fact]
     public async Task AddApproval_AgainOrByAnotherKeyAfterUse_StaysUsed()
     {
         await Open().AddApprovalAsync(Approval("aa"), Stop);
