@@ -25,6 +25,9 @@ internal sealed partial class RedisActuator
         if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
     }
 
+    /// <summary>Starts the unit of a server that was taken over, and changes nothing of it.</summary>
+    public async ValueTask StartAdoptedAsync(CancellationToken ct) => Done(await writers.Units.StartAsync(scope.Adopt, StartDeadline, ct).ConfigureAwait(false));
+
     public async ValueTask KillAndStartAsync(string role, CancellationToken ct)
     {
         await WriteRole(role).ConfigureAwait(false);
@@ -164,7 +167,7 @@ internal sealed partial class RedisActuator
     {
         try
         {
-            var session = await RedisSession.OpenAsync(RespEndpoint.Unix(_layout.SocketPath), [.. Passwords().Values], Call, ct).ConfigureAwait(false);
+            var session = await RedisSession.OpenAsync(scope.Endpoint, [.. Passwords().Values], Call, ct).ConfigureAwait(false);
             return session.Client ?? throw new WorldException("the server takes no password that is known here");
         }
         catch (RespException e) when (e.Failure == RespFailure.Refused)

@@ -22,6 +22,7 @@ internal static class RedisDifferences
         var unseen = Unseen(s).ToList();
         if (unseen.Count > 0) return unseen;
         if (goal is null) return OfTeardown(s);
+        if (goal.Adopt.Length > 0) return OfAdopted(goal, s);
         return [.. OfHost(goal, s), .. OfServer(goal, s), .. s.Answers ? OfRole(goal, s) : []];
     }
 
@@ -97,6 +98,25 @@ internal static class RedisDifferences
         // Beside another primary the file must keep the role that a restart should give it.
         if (s.RoleFile != s.Role && !(s.Leads && s.Peers.Values.Any(p => p.Leads)))
             yield return new(Kind.RoleFile, "", $"role.conf says {s.RoleFile}, the server is {s.Role}");
+    }
+
+    /// <summary>Of a server that was taken over only what can be set while it runs, and that it runs.</summary>
+    private static IEnumerable<Difference> OfAdopted(RedisGoal goal, RedisState s)
+    {
+        if (s.Adopted == "missing") yield return new(Kind.Adoption, "unit", $"{goal.Adopt} does not exist: correct spec.adopt.unit");
+        else if (s.Serving is Serving.Loading || s.UnitActive is "activating" or "deactivating")
+            yield return new(Kind.Starting, "", $"the server is {s.Serving}, its unit {s.UnitActive}") { ClearsAfter = RedisRoles.Soon };
+        else if (s.IsDown) yield return new(Kind.Down, "", $"{goal.Adopt} is down");
+        else if (s.Serving == Serving.Denied) yield return new(Kind.Adoption, "password", $"{goal.Adopt} asks for a password: adoption needs a server without one");
+        else if (!s.Answers) yield return new(Kind.Adoption, "server", $"nothing usable answers on port {goal.Self.Port} ({s.Serving}) although {goal.Adopt} is {s.UnitActive}: correct spec.port, or restart it by hand");
+        else if (s.UnitActive is not ("active" or "reloading")) yield return new(Kind.Adoption, "server", $"port {goal.Self.Port} is answered by another server than {goal.Adopt}");
+        else
+        {
+            foreach (var key in RedisSettings.Adopted)
+                if (s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]) yield return new(Kind.LiveSetting, key, Differs(goal, s, key));
+            foreach (var key in RestartSettings(goal, s))
+                yield return new(Kind.Adoption, key, Differs(goal, s, key) + $": only a restart applies it, and a server that was taken over is not restarted; change it in the files of {goal.Adopt}");
+        }
     }
 
     /// <summary>One group: a delete that cannot be finished does not begin.</summary>

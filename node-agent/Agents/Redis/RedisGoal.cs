@@ -64,6 +64,12 @@ internal static class RedisSettings
     /// </summary>
     public static readonly ImmutableArray<string> Restart = ["databases", "port"];
 
+    /// <summary>
+    /// What is set on a server that was taken over. Who may connect and what it keeps on disk stay as its own files say: a setting that only
+    /// the running server knows would be gone, and with it perhaps data, when its own unit restarts it.
+    /// </summary>
+    public static readonly ImmutableArray<string> Adopted = ["appendfsync", "maxclients", "maxmemory", "maxmemory-policy", "timeout"];
+
     public static readonly ImmutableArray<string> All = [.. Live, .. Restart];
 
     public static readonly ImmutableSortedDictionary<string, string> None = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);

@@ -49,6 +49,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     {
         var scope = Scope(input);
         var layout = scope.Layout;
+        if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct));
         return new([layout.Unit], [layout.UnitPath, layout.DropInDir, layout.ConfDir, layout.Config, layout.Auth, layout.Role, layout.DataDir],
             ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath),
                 [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout)], scope.Auth.DigestOf, ct));
@@ -79,7 +80,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         if (spec.Auth && !input.Secrets.ContainsKey(PasswordSecret)) errors.Add(new("spec.auth.enabled", "needs the secret \"password\", which did not come with the assignment"));
         if (!input.Peers.IsEmpty && input.Peers.All(p => p.Ordinal != input.Ordinal)) errors.Add(new("peers", $"do not hold member {input.Ordinal} itself"));
         if (!input.Peers.IsEmpty && input.Peers.All(p => p.Ordinal != input.PrimaryOrdinal)) errors.Add(new("spec.primary", $"member {input.PrimaryOrdinal} does not exist"));
-        if (spec.AdoptUnit.Length > 0) errors.Add(new("spec.adopt.unit", "adoption is not supported by this build; leave it out to have a server of its own"));
+        if (spec.AdoptUnit.StartsWith("agentmetal", StringComparison.Ordinal)) errors.Add(new("spec.adopt.unit", "is a unit of agentmetal itself; leave it out"));
     }
 
     private RedisGoal Goal(MemberInput input, RedisSpec spec)
@@ -96,6 +97,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
             Settings = settings,
             ConfigText = RedisRender.Config(scope.Title, scope.Layout, settings),
             UnitText = RedisRender.Unit(scope.Title, scope.Layout, startsItself, spec.MemoryLimit > 0 ? spec.MemoryLimit : null),
+            Adopt = spec.AdoptUnit,
             AuthDigest = spec.Auth ? scope.Auth.Digest : RedisAuth.Off,
         };
     }
@@ -119,7 +121,8 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         return settings.ToImmutable();
     }
 
-    private RedisScope Scope(MemberInput input) => ScopeWithoutGoal(input) with { Goal = ReadGoal(input).Goal };
+    /// <summary>A member that goes is looked at as one of ours: of a server that was taken over nothing is, so it is released at once.</summary>
+    private RedisScope Scope(MemberInput input) => ReadGoal(input).Goal is { } goal ? ScopeWithoutGoal(input) with { Goal = goal, Adopt = goal.Adopt } : ScopeWithoutGoal(input);
 
     private RedisScope ScopeWithoutGoal(MemberInput input) => new()
     {

@@ -24,9 +24,9 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         var passwords = Passwords();
         // The peers are asked while this host is read: together they take as long as the slowest.
         var others = peers.Select(p => RedisProbe.PeerAsync(p, passwords, stop).AsTask()).ToArray();
-        var probe = RedisProbe.OwnAsync(RespEndpoint.Unix(_layout.SocketPath), passwords, stop).AsTask();
+        var probe = RedisProbe.OwnAsync(scope.Endpoint, passwords, stop).AsTask();
         var package = await readers.Packages.GetAsync(RedisLayout.Package, stop).ConfigureAwait(false);
-        var unit = await readers.Units.GetUnitAsync(_layout.Unit, stop).ConfigureAwait(false);
+        var unit = await readers.Units.GetUnitAsync(scope.Unit, stop).ConfigureAwait(false);
         var own = await probe.ConfigureAwait(false);
         var seen = await Task.WhenAll(others).ConfigureAwait(false);
         var state = WithServer(OfHost(package, unit, own), own);
@@ -61,8 +61,9 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
             UnitFile = unitFile,
             UnitText = unitText,
             UnitEnabled = readers.Files.Look(_layout.EnabledLink) is var link && !link.IsSeen ? FactValue.Unseen("cannot be read") : link.Value.Exists ? "enabled" : "disabled",
+            Adopted = scope.Adopt.Length == 0 ? FactValue.Absent : !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.IsAbsent ? "missing" : scope.Adopt,
             UnitActive = !unit.IsSeen ? FactValue.Unseen("systemd") : unit.Value.ActiveState,
-            UnitStale = !unit.IsSeen ? FactValue.Unseen("systemd")
+            UnitStale = scope.Adopt.Length > 0 ? Yes.No : !unit.IsSeen ? FactValue.Unseen("systemd")
                 : unit.Value.NeedDaemonReload || (unit.Value.IsAbsent && unitFile != FactValue.Absent) || (!unit.Value.IsAbsent && unitFile == FactValue.Absent) ? Yes.It : Yes.No,
             DropIns = DropIns(unit),
             ConfigFile = configFile,

@@ -22,6 +22,15 @@ internal sealed record RedisScope
     /// <summary>The whole resource goes.</summary>
     public bool Teardown { get; init; }
 
+    /// <summary>The unit of a server that was taken over; empty = the member has its own.</summary>
+    public string Adopt { get; init; } = "";
+
+    /// <summary>The unit that runs the server.</summary>
+    public string Unit => Adopt.Length > 0 ? Adopt : Layout.Unit;
+
+    /// <summary>Where the server is asked: its own socket, or the port of one that was taken over.</summary>
+    public RespEndpoint Endpoint => Adopt.Length > 0 && Goal is { } goal ? new("127.0.0.1", goal.Self.Port) : RespEndpoint.Unix(Layout.SocketPath);
+
     /// <summary>The lock that members of one resource share while one of them is disturbed.</summary>
     public string Turn => "redis/" + ResourceUid + "/disruption";
 }

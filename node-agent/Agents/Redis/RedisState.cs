@@ -110,6 +110,9 @@ internal sealed record RedisState
     /// <summary>How the server answers on its own socket.</summary>
     public required string Serving { get; init; }
 
+    /// <summary>The unit that was taken over, or "missing" when it does not exist; absent for a member with its own.</summary>
+    public string Adopted { get; init; } = FactValue.Absent;
+
     public string Role { get; init; } = FactValue.Absent;
     public string Link { get; init; } = FactValue.Absent;
 
@@ -196,10 +199,11 @@ internal static class RedisFacts
     public const string Package = "package", UnitFile = "file/unit", UnitEnabled = "unit/enabled", UnitActive = "unit/active", UnitStale = "unit/stale",
         ConfigFile = "file/config", AuthFile = "file/auth", RoleFile = "file/role", DataDir = "dir/data", Data = "data", Backup = "backup",
         Serving = "serving", Role = "role", Link = "link", AuthLive = "auth", Fork = "fork",
-        DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen";
+        DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen",
+        Adopted = "adopted";
 
     private static readonly ImmutableArray<string> Fixed = [Package, UnitFile, UnitEnabled, UnitActive, UnitStale, ConfigFile, AuthFile, RoleFile, DataDir, Data,
-        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen];
+        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted];
 
     public static string Live(string setting) => "live/" + setting;
 
@@ -218,6 +222,7 @@ internal static class RedisFacts
         UnitEnabled => s.UnitEnabled,
         UnitActive => s.UnitActive,
         UnitStale => s.UnitStale,
+        Adopted => s.Adopted,
         DropIns => s.DropIns.IsEmpty ? FactValue.Absent : RedisRender.Digest(string.Join('\n', s.DropIns.Select(d => d.Key + "\n" + d.Value))),
         ConfigFile => s.ConfigFile,
         AuthFile => s.AuthFile,

@@ -69,7 +69,7 @@ internal sealed class Start(RedisScope scope, RedisActuator? actuator)
 {
     public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is null) yield break;
+        if (goal is not { Adopt: "" }) yield break;
         var choice = RedisRoles.ForStart(goal, state);
         if (Starting.Missing(goal, state) is { } missing) yield return Move.Wait<RoleArgs>(missing);
         else if (choice.Role is { } role) yield return Move.Do(new RoleArgs(role), 20, choice.Why);

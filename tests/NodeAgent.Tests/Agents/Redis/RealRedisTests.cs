@@ -241,4 +241,35 @@ public sealed class RealRedisTests
         await Task.Delay(100, Ct);
         Assert.Equal(Serving.Refused, await probe(Ct));
     }
+
+    [Fact]
+    public async Task Adopted_ChangedStoppedReleased_IsNeverRestartedOrRewritten()
+    {
+        await using var fleet = new RedisFleet(1);
+        var unit = await fleet.SetUpForeignAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        var before = (await fleet.CommandAsync(0, "INFO", "server")).Text.Split("\r\n").First(l => l.StartsWith("run_id:", StringComparison.Ordinal));
+        fleet.Spec = $$$"""{"auth":{"enabled":false},"adopt":{"unit":"{{{unit}}}"},"memory":{"max":"64Mi"}}""";
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("67108864", (await fleet.CommandAsync(0, "CONFIG", "GET", "maxmemory")).Items[1].Text);
+        Assert.Contains(before, (await fleet.CommandAsync(0, "INFO", "server")).Text, StringComparison.Ordinal);
+        Assert.Equal(["0 config-set"], fleet.Ran.Distinct());
+
+        fleet.Spec = fleet.Spec.Replace("\"memory\"", "\"databases\":32,\"memory\"", StringComparison.Ordinal);
+        var plan = await fleet.PlanAsync(fleet.Input(0));
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("is not restarted", StringComparison.Ordinal)));
+        fleet.Spec = fleet.Spec.Replace("\"databases\":32,", "", StringComparison.Ordinal);
+
+        await fleet.Units.StopAsync(unit, TimeSpan.FromSeconds(20), Ct);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Contains("0 start-adopted", fleet.Ran);
+
+        var going = fleet.Input(0, absent: true, teardown: true);
+        Assert.Empty((await fleet.PlanAsync(going)).Steps);
+        Assert.True(fleet.Member.IsGone(await fleet.Member.ObserverFor(going).ObserveAsync(Ct)));
+        Assert.Equal("PONG", (await fleet.CommandAsync(0, "PING")).Text);
+        await fleet.Units.StopAsync(unit, TimeSpan.FromSeconds(20), Ct);
+        if (RedisFleet.OnSystemd) File.Delete("/etc/systemd/system/" + unit);
+    }
 }

@@ -174,6 +174,20 @@ internal sealed class RedisFleet : IAsyncDisposable
         return await client.CallAsync(RespCommand.Of([.. words]), TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
     }
 
+    /// <summary>A server that somebody else set up: its own unit, its own file, on the member's port, without a password.</summary>
+    public async Task<string> SetUpForeignAsync()
+    {
+        var unit = "foreign-" + Uid[..8] + ".service";
+        var (dir, runtime) = (Directory.CreateDirectory(_root + "/foreign").FullName, "foreign-" + Uid[..8]);
+        FakeUnits.Run("/bin/chmod", "755", _root);
+        FakeUnits.Run("/bin/chown", "redis:redis", dir);
+        await File.WriteAllTextAsync(dir + "/redis.conf", $"port {_ports[0]}\nbind 127.0.0.1\ndir {dir}\nunixsocket {_roots.Run}/{runtime}/redis.sock\nsupervised systemd\n");
+        await File.WriteAllTextAsync(_roots.Units + "/" + unit, $"[Service]\nType=notify\nExecStart=/usr/bin/redis-server {dir}/redis.conf\nUser=redis\nRuntimeDirectory={runtime}\n");
+        await Units.ReloadDaemonAsync(TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        Assert.Equal(UnitResult.Done, (await Units.StartAsync(unit, TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken)).Result);
+        return unit;
+    }
+
     public async Task SignalAsync(int ordinal, int signal)
     {
         Assert.Equal(UnitResult.Done, (await Units.KillAsync(Layout(ordinal).Unit, KillTarget.Main, signal, TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken)).Result);

@@ -53,15 +53,18 @@ public sealed class RedisPropertyTests
     public void Step_PredictAndDuring_ChangeOnlyWhatIsWritten()
     {
         var seen = new System.Collections.Concurrent.ConcurrentDictionary<string, int>(StringComparer.Ordinal);
-        Cases.Sample(c => EachStep(c.Input, c.State, (agent, before, call, step) =>
+        foreach (var (input, state) in Named()) EachStep(input, state, Check);
+        Cases.Sample(c => EachStep(c.Input, c.State, Check), iter: Samples);
+        Assert.Equal(new RedisAgent(Scope(Input())).Tools.Select(t => t.Name).Order(), seen.Keys.Order()); // Every tool was met.
+
+        void Check(RedisAgent agent, RedisState before, Proposal<RedisState> call, Step step)
         {
             seen.AddOrUpdate(step.Tool, 1, static (_, n) => n + 1);
             var writes = call.Touches(before).Writes;
             foreach (var after in (RedisState[])[call.Predict(before), call.During(before)])
                 foreach (var key in agent.FactKeys(before).Concat(agent.FactKeys(after)).Except(writes))
                     Assert.True(agent.Fact(before, key) == agent.Fact(after, key), $"{step.Key} changes {key} from {agent.Fact(before, key)} to {agent.Fact(after, key)}");
-        }), iter: Samples);
-        Assert.Equal(new RedisAgent(Scope(Input())).Tools.Select(t => t.Name).Order(), seen.Keys.Order()); // Every tool was met.
+        }
     }
 
     [Fact]
