@@ -28,7 +28,7 @@ internal sealed class RedisAgent(RedisScope scope, RedisActuator? actuator = nul
     [
         new("one-primary", Strength.Never, "", static (_, before, after) => Primaries(after) > Math.Max(1, Primaries(before)) ? $"{Primaries(after)} primaries" : null),
         new("no-empty-primary", Strength.Never, "", static (_, before, after) => after is { Leads: true, ComesUpEmpty: true } && RedisRoles.HolderOfData(after) is { } holder
-            && !(before.Leads && before.Keys == Stored.None) ? $"a primary without data would wipe member {holder}" : null),
+            && !(before.Leads && (before.ComesUpEmpty || before.Keys == Stored.None)) ? $"a primary without data would wipe member {holder}" : null),
         new("keep-serving", Strength.Guard, RedisFacts.Serving, static (goal, before, after) => goal is not null && before.Answers && !after.Answers
             && !after.Peers.Values.Any(p => p.Answers && (p.Role == RedisRole.Primary || p.Link == Link.Up)) ? "no other member serves" : null),
         new("keep-primary", Strength.Guard, RedisFacts.Role, static (goal, before, after) => goal is not null && Primaries(before) > 0 && Primaries(after) == 0

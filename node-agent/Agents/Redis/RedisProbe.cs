@@ -90,7 +90,7 @@ internal static class RedisProbe
             var replies = await client.CallAsync(RedisInfo.Commands, Answer * 2, ct).ConfigureAwait(false);
             if (replies.FirstOrDefault(r => r.IsError) is { } refusal) return Without(peer, refusal.Code == "LOADING" ? Serving.Loading : FactValue.Unseen(refusal.Code));
             var info = RedisInfo.Of(replies);
-            return new(peer.Ordinal, new(peer.Address, Serving.Answering, info.Role, info.Link, info.Keys), info);
+            return new(peer.Ordinal, new(peer.Address, Serving.Answering, info.Role, info.Link, info.Keys) { Offset = info.Offset }, info);
         }
         catch (RespException e)
         {

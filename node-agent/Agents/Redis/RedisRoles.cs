@@ -29,7 +29,7 @@ internal static class RedisRoles
             return new(RedisRole.Primary, "it is to be primary, has its data, and everyone who has any follows it");
         if (HolderOfData(s) is { } holder)
             return goal.IsPrimary
-                ? new(null, $"member {holder} holds the data and this member would come up as primary without it; make member {holder} primary: spec.primary: {holder}")
+                ? new(null, Advice(holder))
                 : new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
         if (!goal.IsPrimary) return new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
         foreach (var (ordinal, peer) in s.Peers)
@@ -43,12 +43,15 @@ internal static class RedisRoles
     /// </summary>
     public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
 
-    /// <summary>A member that answers and has keys.</summary>
+    private static string Advice(int holder) => $"member {holder} holds the data and this member would be primary without it; make member {holder} primary: spec.primary: {holder}";
+
+    /// <summary>Of the members that answer and have keys, the one that is furthest.</summary>
     public static int? HolderOfData(RedisState s)
     {
+        (int Ordinal, long Offset)? found = null;
         foreach (var (ordinal, peer) in s.Peers)
-            if (peer.Answers && peer.Keys == Stored.Some) return ordinal;
-        return null;
+            if (peer.Answers && peer.Keys == Stored.Some && (found is null || peer.Offset > found.Value.Offset)) found = (ordinal, peer.Offset);
+        return found?.Ordinal;
     }
 
     /// <summary>Whether a replica may become primary: nobody is, everyone is seen, and everyone else follows it or has nothing.</summary>
@@ -82,6 +85,7 @@ internal static class RedisRoles
         if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one member says it is primary", Later);
         foreach (var (ordinal, peer) in s.Peers)
             if (!peer.Seen) return new(null, $"no primary is seen, and member {ordinal} cannot be seen", Later);
+        if (goal.IsPrimary && s.Keys == Stored.None && HolderOfData(s) is { } holder) return new(null, Advice(holder));
         if (goal.IsPrimary)
             return ObstacleToPromotion(goal, s) is { } obstacle ? new(null, "nobody is primary: " + obstacle, Soon) : new(RedisRole.Primary, "nobody is primary, and everyone follows this member");
         if (s.Role == RedisRole.Follows(goal.Wanted.Address)) return new(null, $"member {goal.PrimaryOrdinal} is to be primary and is not yet", Soon);

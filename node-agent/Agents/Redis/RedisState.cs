@@ -57,6 +57,9 @@ internal static class Stored
 /// <param name="Keys">none or some.</param>
 internal sealed record RedisPeerState(string Address, string Serving, string Role = FactValue.Absent, string Link = FactValue.Absent, string Keys = FactValue.Absent)
 {
+    /// <summary>How far its replication stream is, bytes; not a fact, only to say who is furthest.</summary>
+    public long Offset { get; init; }
+
     public bool Answers => Serving == Redis.Serving.Answering;
 
     public bool Leads => Answers && Role == RedisRole.Primary;

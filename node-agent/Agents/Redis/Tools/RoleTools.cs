@@ -73,11 +73,12 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
 
 /// <summary>Makes a replica primary where nobody is.</summary>
 internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
-    : RedisTool<RoleArgs>("promote", RedisJson.Default.RoleArgs, scope, actuator, Kind.Role)
+    : RedisTool<RoleArgs>("promote", RedisJson.Default.RoleArgs, scope, actuator, Kind.Role, Kind.Primary)
 {
     public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is not null && RedisRoles.ForLive(goal, state) is { Role: RedisRole.Primary } choice)
+        if (difference.Kind == Kind.Primary) yield return Move.Wait<RoleArgs>(difference.Text, difference.ClearsAfter);
+        else if (goal is not null && RedisRoles.ForLive(goal, state) is { Role: RedisRole.Primary } choice)
             yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
     }
 

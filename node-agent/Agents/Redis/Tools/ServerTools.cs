@@ -112,10 +112,17 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
     public override RedisState During(RedisState state, RoleArgs args) => state.Down() with { RoleFile = args.Role };
 
     public override Assessment Assess(RedisState state, RoleArgs args) => Starting.ReplacesData(state, args.Role)
-        ? new(RiskLevel.Dangerous, ["replaces-data"], LosesData: true) : Moderate("restart");
+        ? new(RiskLevel.Dangerous, ["replaces-data"], LosesData: true)
+        : IsLastCopy(state) ? new(RiskLevel.Dangerous, ["last-copy"], LosesData: true) : Moderate("restart");
 
-    public override Undo Inverse(RedisState before, RoleArgs args) => Starting.ReplacesData(before, args.Role)
-        ? Undo.Impossible("its data is replaced by the primary's empty set") : Undo.Keep("it did not answer");
+    public override Undo Inverse(RedisState before, RoleArgs args) => Starting.ReplacesData(before, args.Role) ? Undo.Impossible("its data is replaced by the primary's empty set")
+        : IsLastCopy(before) ? Undo.Impossible("what only this member had in memory is gone") : Undo.Keep("it did not answer");
+
+    /// <summary>
+    /// Without persistence a member that does not answer may still hold in memory what no other member that answers has. Alone it is what its
+    /// spec asked for: a cache, whose restart is its repair.
+    /// </summary>
+    private static bool IsLastCopy(RedisState s) => !s.Peers.IsEmpty && !RedisSettings.Persists(s.FileSettings) && RedisRoles.HolderOfData(s) is null;
 
     public override Timing Timing(RoleArgs args) => Starting.Timing;
     public override Status? Observe(RedisState observed, RoleArgs args) => Starting.Observe(observed, args.Role);
