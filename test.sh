@@ -26,6 +26,8 @@ passed=0 failed=0 skipped=0
 say() { echo "== $*"; }
 wants() { [ ${#only[@]} -eq 0 ] || printf '%s\n' "${only[@]}" | grep -qx "$1"; }
 finish() {
+  # The compiler stays for the next build of a person; a machine that is done wants nothing left behind.
+  [ -z "${CI:-}" ] || dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1 </dev/null
   local line="$passed passed, $failed failed"
   [ "$skipped" -eq 0 ] || line+=", $skipped skipped"
   echo "$line"
