@@ -61,10 +61,11 @@ if [ -z "$fast" ] && { [ ${#only[@]} -eq 0 ] || wants Lab.Tests; }; then
 fi
 
 run() { # PROJECT
-  local name=$1 exe dll start=$SECONDS counts total f s p
+  local name=$1 exe start=$SECONDS counts f s p
   wants "$name" || return 0
-  dll=$(find "tests/$name/bin/Debug/net10.0" -maxdepth 1 -name "*.runtimeconfig.json" | head -n 1)
-  exe=${dll%.runtimeconfig.json}
+  # Beside it lies the program under test, whose name is another.
+  exe=tests/$name/bin/Debug/net10.0/$name
+  [ -x "$exe" ] || exe=tests/$name/bin/Debug/net10.0/AgentMetal.$name
   [ -x "$exe" ] || { failed=$((failed + 1)); say "$name FAILED: it was not built"; return; }
   timeout "$2" "$exe" -xml "$out/$name.xml" -noColor >"$out/$name.log" 2>&1 </dev/null
   local rc=$?
