@@ -23,11 +23,24 @@ export AGENTMETAL_SOAK=$soak AGENTMETAL_SEED=${AGENTMETAL_SEED:-20261123}
 mkdir -p "$out"
 rm -f "$out"/*.xml
 passed=0 failed=0 skipped=0
+# A soak that was cut off goes on where it was: what is done for this commit and seed is not run again.
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo none)$([ -z "$(git status --porcelain 2>/dev/null)" ] || echo -changed)
+soaked=$PWD/artifacts/soak/$commit-$AGENTMETAL_SEED
+[ -z "$soak" ] || mkdir -p "$soaked"
 say() { echo "== $*"; }
 wants() { [ ${#only[@]} -eq 0 ] || printf '%s\n' "${only[@]}" | grep -qx "$1"; }
 finish() {
   # The compiler stays for the next build of a person; a machine that is done wants nothing left behind.
   [ -z "${CI:-}" ] || dotnet build-server shutdown --vbcscompiler >/dev/null 2>&1 </dev/null
+  if [ -n "$soak" ]; then
+    {
+      printf '{ "commit": "%s", "seed": %s, "passed": %d, "failed": %d, "skipped": %d, "projects": {' "$commit" "$AGENTMETAL_SEED" "$passed" "$failed" "$skipped"
+      local sep= f
+      for f in "$soaked"/*.done; do [ -e "$f" ] && { printf '%s "%s": [%s]' "$sep" "$(basename "$f" .done)" "$(tr ' ' ',' <"$f")"; sep=,; }; done
+      printf ' } }\n'
+    } >artifacts/soak/results.json
+    say "artifacts/soak/results.json"
+  fi
   local line="$passed passed, $failed failed"
   [ "$skipped" -eq 0 ] || line+=", $skipped skipped"
   echo "$line"
@@ -63,6 +76,12 @@ fi
 run() { # PROJECT
   local name=$1 exe start=$SECONDS counts f s p
   wants "$name" || return 0
+  if [ -n "$soak" ] && [ -s "$soaked/$name.done" ]; then
+    read -r p f s <"$soaked/$name.done"
+    passed=$((passed + p)) skipped=$((skipped + s))
+    say "$name $p passed (done before)"
+    return
+  fi
   # Beside it lies the program under test, whose name is another.
   exe=tests/$name/bin/Debug/net10.0/$name
   [ -x "$exe" ] || exe=tests/$name/bin/Debug/net10.0/AgentMetal.$name
@@ -80,15 +99,35 @@ run() { # PROJECT
   # A runner that failed without a failed test (a crash at the end) is a failure too.
   [ "$rc" -eq 0 ] || [ "$f" -gt 0 ] || f=1
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  [ -z "$soak" ] || [ "$f" -gt 0 ] || echo "$p $f $s" >"$soaked/$name.done"
   say "$name $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
   [ "$f" -eq 0 ] || grep -aE "\[FAIL\]|^\s+(Assert|Error|System|at AgentMetal|Expected|Actual)" "$out/$name.log" | head -n 60
   [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40
 }
 
+# The tests of the systemd layer want a real systemd: a host of the lab, for as long as they run.
+systemd_host() {
+  [ -z "$fast" ] && wants NodeAgent.Tests && [ "$(id -u)" = 0 ] || return 0
+  LAB_STATE=$(mktemp -d)/lab
+  export LAB_STATE
+  if tests/Lab/host.sh create --owner $$ >"$out/host.log" 2>&1 && tests/Lab/host.sh up systemd-1 >>"$out/host.log" 2>&1; then
+    AGENTMETAL_LAB_LEADER=$(tests/Lab/host.sh leader systemd-1)
+    export AGENTMETAL_LAB_LEADER
+  else
+    say "no lab host: $(tail -n 1 "$out/host.log")"
+  fi
+}
+systemd_host_down() {
+  [ -z "${LAB_STATE:-}" ] || tests/Lab/host.sh down >>"$out/host.log" 2>&1
+  unset LAB_STATE AGENTMETAL_LAB_LEADER
+}
+
 run Tidy 120
 run Runtime.Tests 600
 run Cli.Tests 600
+systemd_host
 run NodeAgent.Tests 900
+systemd_host_down
 run Coordinator.Tests 900
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
 [ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 1800)
