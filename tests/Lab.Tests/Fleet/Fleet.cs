@@ -118,6 +118,18 @@ public sealed class Fleet : IAsyncDisposable
             REDISCLI_AUTH=$(sed -n 's/^requirepass //p' "$(dirname "$conf")/auth.conf" | tr -d '"') redis-cli --no-auth-warning -p {port} {command}
             """, stop)).Trim();
 
+    /// <summary>As the other, and a failure shows what the daemon of that host wrote last.</summary>
+    public static async Task EventuallyAsync(LabHost on, string what, TimeSpan within, Func<Task<bool>> holds, CancellationToken stop)
+    {
+        var until = Stopwatch.StartNew();
+        while (!await holds())
+        {
+            if (until.Elapsed > within)
+                Assert.Fail($"not within {within.TotalSeconds:0} s: {what}\n{await on.ShellAsync("journalctl -u agentmetald -o short -n 40 --no-pager", stop)}");
+            await Task.Delay(200, stop);
+        }
+    }
+
     public static async Task EventuallyAsync(string what, TimeSpan within, Func<Task<bool>> holds, CancellationToken stop)
     {
         var until = Stopwatch.StartNew();
