@@ -47,7 +47,8 @@ internal sealed partial class Controller : IAsyncDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, MemberSlot> _slots = new(StringComparer.Ordinal);
-    private readonly WorkQueue _work = new(new());
+    /// <summary>A look at a host costs milliseconds: what failed is tried again soon, and nobody waits two minutes for a race that was lost.</summary>
+    private readonly WorkQueue _work = new(new(MaxDelay: TimeSpan.FromSeconds(20)));
     private readonly WorkQueue _probes = new(new());
     private readonly SemaphoreSlim _workSignal = new(0);
     private readonly CancellationTokenSource _stopping = new();

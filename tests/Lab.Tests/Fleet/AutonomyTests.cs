@@ -38,7 +38,7 @@ public sealed class AutonomyTests(SharedFleet shared)
             {
                 if (what.StartsWith("a setting", StringComparison.Ordinal)) await Fleet.RedisAsync(host, Port, "CONFIG SET maxmemory 12345678", stop);
                 await host.ShellAsync(harm, stop);
-                await Fleet.EventuallyAsync(host, $"{what}: serving again as declared (unit {id})", TimeSpan.FromSeconds(90), async () =>
+                await Fleet.EventuallyAsync(host, $"{what}: serving again as declared (unit {id})", TimeSpan.FromSeconds(150), async () =>
                     await Try(() => Fleet.RedisAsync(host, Port, "CONFIG GET maxmemory", stop)) is { } answer && answer.Contains("33554432", StringComparison.Ordinal)
                     && await Try(() => host.ShellAsync($"systemctl is-active {unit} && test -s /etc/systemd/system/{unit}", stop)) is not null, stop);
             }
