@@ -43,7 +43,7 @@ internal static class RedisRoles
     /// </summary>
     public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
 
-    private static string Advice(int holder) => $"member {holder} holds the data and this member would be primary without it; make member {holder} primary: spec.primary: {holder}";
+    public static string Advice(int holder) => $"member {holder} holds the data and this member would be primary without it; make member {holder} primary: spec.primary: {holder}";
 
     /// <summary>Of the members that answer and have keys, the one that is furthest.</summary>
     public static int? HolderOfData(RedisState s)
@@ -85,7 +85,6 @@ internal static class RedisRoles
         if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one member says it is primary", Later);
         foreach (var (ordinal, peer) in s.Peers)
             if (!peer.Seen) return new(null, $"no primary is seen, and member {ordinal} cannot be seen", Later);
-        if (goal.IsPrimary && s.Keys == Stored.None && HolderOfData(s) is { } holder) return new(null, Advice(holder));
         if (goal.IsPrimary)
             return ObstacleToPromotion(goal, s) is { } obstacle ? new(null, "nobody is primary: " + obstacle, Soon) : new(RedisRole.Primary, "nobody is primary, and everyone follows this member");
         if (s.Role == RedisRole.Follows(goal.Wanted.Address)) return new(null, $"member {goal.PrimaryOrdinal} is to be primary and is not yet", Soon);

@@ -78,8 +78,9 @@ internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
     public override IEnumerable<Move<RoleArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
         if (difference.Kind == Kind.Primary) yield return Move.Wait<RoleArgs>(difference.Text, difference.ClearsAfter);
-        else if (goal is not null && RedisRoles.ForLive(goal, state) is { Role: RedisRole.Primary } choice)
-            yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
+        if (goal is null || difference.Kind != Kind.Role || RedisRoles.ForLive(goal, state) is not { Role: RedisRole.Primary } choice) yield break;
+        if (state.Keys == Stored.None && RedisRoles.HolderOfData(state) is { } holder) yield return Move.Wait<RoleArgs>(RedisRoles.Advice(holder));
+        else yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
     }
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>

@@ -119,10 +119,11 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
         : IsLastCopy(before) ? Undo.Impossible("what only this member had in memory is gone") : Undo.Keep("it did not answer");
 
     /// <summary>
-    /// Without persistence a member that does not answer may still hold in memory what no other member that answers has. Alone it is what its
-    /// spec asked for: a cache, whose restart is its repair.
+    /// Without persistence a member that does not answer may still hold in memory what no other has: one that leads, or whose link to a hung
+    /// primary still stands, has it too; one that was cut off before has less. Alone it is what its spec asked for: a cache, repaired by a restart.
     /// </summary>
-    private static bool IsLastCopy(RedisState s) => !s.Peers.IsEmpty && !RedisSettings.Persists(s.FileSettings) && RedisRoles.HolderOfData(s) is null;
+    private static bool IsLastCopy(RedisState s) => !s.Peers.IsEmpty && !RedisSettings.Persists(s.FileSettings)
+        && !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some && (p.Leads || p.Link == Link.Up));
 
     public override Timing Timing(RoleArgs args) => Starting.Timing;
     public override Status? Observe(RedisState observed, RoleArgs args) => Starting.Observe(observed, args.Role);
