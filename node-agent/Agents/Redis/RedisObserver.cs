@@ -85,6 +85,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         Link = info.Link,
         AuthLive = own.MasterAuth == (own.Password ?? "") ? scope.Auth.DigestOf(own.Password) : "mixed:" + scope.Auth.DigestOf(own.MasterAuth),
         Keys = info.Keys,
+        Offset = info.Offset,
         Live = own.Settings,
         Progress = info.Progress,
         Rewriting = info.Rewriting,

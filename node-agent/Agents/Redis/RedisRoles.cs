@@ -25,8 +25,8 @@ internal static class RedisRoles
         var remembered = RedisRole.Followed(s.RoleFile) is { } followed && goal.MemberAt(followed) is { } member && member.Ordinal != goal.Ordinal ? member : null;
         if (remembered is not null) return new(RedisRole.Follows(remembered.Address), $"it followed member {remembered.Ordinal}, and no other primary is seen");
         if (s.RoleFile == RedisRole.Primary && KeepsData(s)) return new(RedisRole.Primary, "it was primary and has its data");
-        if (goal.IsPrimary && KeepsData(s) && s.Peers.Values.All(p => p.Keys != Stored.Some || p.Role == RedisRole.Follows(goal.Self.Address)) && s.Peers.Values.All(p => p.Seen))
-            return new(RedisRole.Primary, "it is to be primary, has its data, and everyone who has any follows it");
+        if (goal.IsPrimary && KeepsData(s) && s.Peers.Values.All(p => p.Answers && p.Role == RedisRole.Follows(goal.Self.Address)))
+            return new(RedisRole.Primary, "it is to be primary, has its data, and everyone follows it");
         if (HolderOfData(s) is { } holder)
             return goal.IsPrimary
                 ? new(null, Advice(holder))
@@ -34,6 +34,7 @@ internal static class RedisRoles
         if (!goal.IsPrimary) return new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
         foreach (var (ordinal, peer) in s.Peers)
             if (!peer.Seen) return new(null, $"member {ordinal} cannot be seen and may hold the data", Later);
+            else if (!peer.Answers && s.Data != Stored.None && RedisSettings.Persists(s.FileSettings)) return new(null, $"its role is not known, and member {ordinal} is down and may be the primary; its host starts it first", Soon);
         return new(RedisRole.Primary, "it is to be primary, and no member holds data");
     }
 
@@ -43,7 +44,7 @@ internal static class RedisRoles
     /// </summary>
     public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
 
-    public static string Advice(int holder) => $"member {holder} holds the data and this member would be primary without it; make member {holder} primary: spec.primary: {holder}";
+    public static string Advice(int holder) => $"member {holder} holds data that this member, as primary, would be without; make member {holder} primary: spec.primary: {holder}";
 
     /// <summary>Of the members that answer and have keys, the one that is furthest.</summary>
     public static int? HolderOfData(RedisState s)

@@ -142,6 +142,9 @@ internal sealed record RedisState
     /// <summary>Keys in memory: none or some. Clients own it: a step that promised it could never be confirmed.</summary>
     public string Keys { get; init; } = FactValue.Absent;
 
+    /// <summary>How far its replication stream is, bytes; who is furthest is asked only where nobody is primary.</summary>
+    public long Offset { get; init; }
+
     /// <summary>In a predicted state: the server comes up without the data it had.</summary>
     public bool ComesUpEmpty { get; init; }
 

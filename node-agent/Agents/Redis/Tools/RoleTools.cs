@@ -79,7 +79,7 @@ internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
     {
         if (difference.Kind == Kind.Primary) yield return Move.Wait<RoleArgs>(difference.Text, difference.ClearsAfter);
         if (goal is null || difference.Kind != Kind.Role || RedisRoles.ForLive(goal, state) is not { Role: RedisRole.Primary } choice) yield break;
-        if (state.Keys == Stored.None && RedisRoles.HolderOfData(state) is { } holder) yield return Move.Wait<RoleArgs>(RedisRoles.Advice(holder));
+        if (RedisRoles.HolderOfData(state) is { } holder && (state.Keys == Stored.None || state.Peers[holder].Offset > state.Offset)) yield return Move.Wait<RoleArgs>(RedisRoles.Advice(holder));
         else yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
     }
 

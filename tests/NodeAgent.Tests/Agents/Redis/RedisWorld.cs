@@ -54,6 +54,7 @@ internal sealed class RedisWorld
             Peers = peers,
             Link = own.Answers && own.Role != RedisRole.Primary ? LinkOf(i) : FactValue.Absent,
             Keys = !own.Answers ? FactValue.Absent : _memory[i] > 0 ? Stored.Some : Stored.None,
+            Offset = _memory[i],
             Data = _disk[i] > 0 ? Stored.Aof : Stored.None,
             Fork = own.Leads && peers.Values.Any(p => p.Leads) ? RedisForkOf(i) : FactValue.Absent,
         };

@@ -19,6 +19,7 @@ public sealed class RedisWorldTests
             var world = new RedisWorld(run.Persistent);
             Assert.Null(world.Settle());
             world.Write();
+            var deleted = false;
             foreach (var (kind, a, b) in run.Events)
             {
                 var (best, up) = (world.Best, world.Leaders);
@@ -29,7 +30,10 @@ public sealed class RedisWorldTests
                     case 2 when a != b: world.Cut(a, b); break;
                     case 3: world.Heal(); break;
                     case 4: world.SetPrimary(a); break;
-                    case 5: world.DeleteRoleFile(a); break;
+                    case 5 when !deleted: // Once: two files deleted by hand and two servers lost leave nothing to tell by who was primary.
+                        world.DeleteRoleFile(a);
+                        deleted = true;
+                        break;
                     case 6: world.RestartBySystemd(a); break;
                     case 7 or 8: world.Write(); break;
                     case < 13: world.Plan(a); break;
