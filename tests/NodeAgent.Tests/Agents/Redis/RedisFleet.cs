@@ -121,7 +121,7 @@ internal sealed class RedisFleet : IAsyncDisposable
     /// <summary>All members in turn, until a whole round finds nothing to do.</summary>
     public async Task ConvergeAllAsync()
     {
-        for (var round = 0; round < 60; round++)
+        for (var round = 0; round < 300; round++) // Half a minute: a replica asks for its primary once in a second or five.
         {
             var quiet = true;
             for (var i = 0; i < Count; i++)
