@@ -53,6 +53,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.LinkChanged = metrics.Attached;
         link.ApproverSet = bytes => TakeApprovers(folder, bytes);
         metrics.Observe(controller);
+        controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
 
         foreach (var wire in await store.AssignmentsAsync(stop))
