@@ -176,10 +176,15 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             }
             var now = clock.GetUtcNow();
             if (told?.Progress != progress) (progress, lastChange) = (told?.Progress, now);
+            // A call that returned is not repeated unless its tool says that nothing of it is visible: a second restart helps nobody.
+            var again = told?.Phase is not Phase.Running && (applies == 0 || refusal is not null || told?.Phase == Phase.NotStarted);
+            // What it was planned on may have moved while this process was dead or the step was waiting: it is not made again on another ground.
+            var moved = again && (applies > 0 || resumed) ? Matches(execution, state, ReadOnly(step)) : null;
             var failure = told?.Phase == Phase.Failed ? told.Detail ?? "failed"
+                : moved is not null ? "moved while it ran: " + moved
                 : now - started > call.Timing.Timeout ? $"not confirmed within {call.Timing.Timeout.TotalSeconds:0} s: {differs}"
                 : now - lastChange > call.Timing.Stall ? $"no progress for {call.Timing.Stall.TotalSeconds:0} s: {differs}"
-                : refusal is not null && applies >= MaxApplies ? refusal : null;
+                : again && applies >= MaxApplies ? refusal ?? $"made {applies} times, and nothing of it is to be seen: {differs}" : null;
             if (failure is not null)
             {
                 yield return Record(execution, Entry.Failed, step, state, intent, failure);
@@ -187,9 +192,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 foreach (var e in UndoFrom(goal, execution, step, failure)) yield return e;
                 yield break;
             }
-            // A call that returned is not repeated unless its tool says that nothing of it is visible: a second restart helps nobody.
-            var again = applies == 0 || refusal is not null || told?.Phase == Phase.NotStarted;
-            if (again && applies < MaxApplies && told?.Phase is not Phase.Running)
+            if (again)
             {
                 if (applies > 0) yield return new Pause(call.Timing.Poll);
                 applies++;
@@ -217,6 +220,9 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             Audit = [new("Step" + kind, AuditBody.Of(step, detail, runId: execution.Run.RunId, seen: entry.After))],
         };
     }
+
+    /// <summary>What the step depends on and does not change itself.</summary>
+    private static ImmutableArray<Fact> ReadOnly(Step step) => [.. step.Basis.Where(b => !step.Expect.Any(e => e.Key == b.Key))];
 
     private ImmutableArray<Fact> Facts(TState state, ImmutableArray<Fact> named) => _planner.Facts(state, named.Select(f => f.Key));
 

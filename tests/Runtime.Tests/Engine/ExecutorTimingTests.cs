@@ -61,4 +61,64 @@ public sealed class ExecutorTimingTests
         Assert.Equal((Ended.Undone, "smoke", "off"), (result.Ended, result.Detail, rig.World.State["a"]));
         Assert.Equal(Rig<Panel, Panel>.Began, rig.Clock.GetUtcNow());
     }
+
+    [Fact]
+    public void Run_WhatItMadeIsGoneAgain_IsMadeAgainAndNotWaitedFor()
+    {
+        var rig = Fragile();
+        var fell = false;
+        rig.Port.Before = e =>
+        {
+            // Somebody stops it between the change and the look that would have confirmed it.
+            if (e is not Observe<Panel> || fell || rig.World.Begun == 0) return;
+            fell = true;
+            rig.World.State = s_off;
+        };
+        Assert.Equal(Ended.Done, rig.Execute(s_goal, rig.Plan(s_goal).Steps).Ended);
+        Assert.Equal(2, rig.World.Begun);
+        Assert.InRange(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began, TimeSpan.Zero, TimeSpan.FromSeconds(2));
+    }
+
+    [Fact]
+    public void Run_WhatItMakesIsNeverThere_FailsAfterThreeChangesAndNotAtTheStall()
+    {
+        var rig = Fragile();
+        rig.World.Drift = _ => rig.World.State = s_off;
+        var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
+        Assert.Equal((Ended.Undone, 3), (result.Ended, rig.World.Begun));
+        Assert.StartsWith("made 3 times, and nothing of it is to be seen: a is off, not on", result.Detail, StringComparison.Ordinal);
+        Assert.InRange(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began, TimeSpan.Zero, TimeSpan.FromSeconds(5));
+    }
+
+    [Fact]
+    public void Run_WhatItReadsMovedWhileItWaited_IsNotMadeAgain()
+    {
+        var rig = Fragile();
+        rig.World.Drift = _ => rig.World.State = s_off.With("leader", "b");
+        var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
+        Assert.Equal((Ended.Undone, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
+    }
+
+    [Theory]
+    [InlineData(Fault.DieHalfway)]
+    [InlineData(Fault.DieAfter)]
+    public void Resume_WhatItReadsMovedWhileTheProcessWasDead_IsNotMadeAgain(Fault death)
+    {
+        var rig = Fragile();
+        rig.World.FaultAt = (n, _) => n == 1 ? death : Fault.None;
+        Assert.Throws<DiedException>(() => rig.Execute(s_goal, rig.Plan(s_goal).Steps));
+        rig.World.State = s_off.With("leader", "b");
+        var result = rig.Execute(s_goal, []);
+        Assert.Equal((Ended.Undone, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
+    }
+
+    /// <summary>A switch that stands on who leads, and whose tool sees that nothing of its change is left.</summary>
+    private static Rig<Panel, Panel> Fragile() => new(s_off, w => new PanelAgent(new FlipTool
+    {
+        World = w,
+        Bounds = s_bounds,
+        Reads = _ => ["leader"],
+        While = (s, _) => s.With("a", "half"),
+        Sees = (s, f) => f.To == "on" && s["a"] == "off" ? new(Phase.NotStarted) : null,
+    }));
 }

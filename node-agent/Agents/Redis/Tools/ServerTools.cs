@@ -7,7 +7,7 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Tools;
 /// <summary>What a start makes of a state, shared by all tools that start the server.</summary>
 internal static class Starting
 {
-    public static readonly Timing Timing = new(TimeSpan.FromHours(6), TimeSpan.FromMinutes(3), TimeSpan.FromMilliseconds(200));
+    public static readonly Timing Timing = new(TimeSpan.FromHours(6), TimeSpan.FromMinutes(1), TimeSpan.FromMilliseconds(200));
 
     /// <summary>The server up with a role and what its files say.</summary>
     public static RedisState Up(RedisState s, string role)
@@ -39,6 +39,8 @@ internal static class Starting
         { Serving: Serving.Loading } => new(Phase.Running, s.Progress, "reads its data"),
         { Answers: true, Link: Link.Syncing } when s.Role == role => new(Phase.Running, s.Progress, "syncs with its primary"),
         { UnitActive: "activating" } => new(Phase.Running, s.Progress, "starts"),
+        // It went down again while we waited (stopped by hand, its unit deleted): waiting on brings nothing.
+        { IsDown: true } => new(Phase.NotStarted),
         _ => null,
     };
 

@@ -255,4 +255,19 @@ public sealed class RedisPlanningTests
 
     internal static RedisState Isolated(RedisState state) =>
         state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, FactValue.Unseen("unreachable"))) };
+
+    [Theory]
+    [InlineData("start")]
+    [InlineData("restart")]
+    [InlineData("reconfigure")]
+    public void Observe_ServerDownAgainWhileItsStartIsConfirmed_IsNotStarted(string name)
+    {
+        var goal = Goal(Input());
+        var call = new RedisAgent(RedisSamples.Scope(Input())).Tools.Single(t => t.Name == name)
+            .Bind(name == "reconfigure" ? """{"Role":"primary","Text":""}""" : """{"Role":"primary"}""");
+        var converged = Converged(Input(), goal);
+        Assert.Equal(Phase.NotStarted, call.Observe(converged.Down())?.Phase);
+        Assert.Equal(Phase.Running, call.Observe(converged.Down() with { UnitActive = "activating" })?.Phase);
+        Assert.Null(call.Observe(converged));
+    }
 }
