@@ -131,6 +131,8 @@ internal sealed class BusConnection : IAsyncDisposable
         }
 
         _whyAway = "the connection was closed";
+        // A stop that came in a pause finds calls that waited for the next attempt.
+        CloseBus();
         _ended.SetResult();
         DrainInbox();
     }
