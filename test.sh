@@ -101,8 +101,22 @@ run() { # PROJECT
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   [ -z "$soak" ] || [ "$f" -gt 0 ] || echo "$p $f $s" >"$soaked/$name.done"
   say "$name $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
-  [ "$f" -eq 0 ] || grep -aE "\[FAIL\]|^\s+(Assert|Error|System|at AgentMetal|Expected|Actual)" "$out/$name.log" | head -n 60
+  # A failed test with what it said, without the frames of the runner.
+  [ "$f" -eq 0 ] || sed -n '/\[FAIL\]$/,/^=== \|--- End of stack/p' "$out/$name.log" | grep -av 'End of stack' | cut -c 1-400 | head -n 150
   [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40
+}
+
+# What is skipped must name a capability that tests/skips.txt knows, in the number it knows.
+skips() {
+  [ "$skipped" -gt 0 ] || return 0
+  local most text n known=0
+  while read -r most text; do
+    case $most in '' | '#'*) continue;; esac
+    n=$(cat "$out"/*.xml | grep -oE '<reason>[^<]*(<!\[CDATA\[[^]]*)?' | grep -cF -- "$text")
+    known=$((known + n))
+    [ "$n" -le "$most" ] || { failed=$((failed + 1)); say "skips FAILED: $n tests skip for \"$text\", tests/skips.txt knows $most"; }
+  done <tests/skips.txt
+  [ "$known" -ge "$skipped" ] || { failed=$((failed + 1)); say "skips FAILED: $((skipped - known)) tests skip for a reason that tests/skips.txt does not know"; }
 }
 
 # The tests of the systemd layer want a real systemd: a host of the lab, for as long as they run.
@@ -131,4 +145,5 @@ systemd_host_down
 run Coordinator.Tests 900
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
 [ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 1800)
+[ -n "$soak" ] || skips
 finish
