@@ -11,7 +11,8 @@ public sealed partial class Executor<TGoal, TState>
     /// <summary>
     /// Backwards through the failed step's group and whatever was built on it (a later step whose basis holds a fact that group changed),
     /// looking before every undo: already as before = nothing to do; as the step left it = undo; anything else = somebody moved it, and we
-    /// stop and say so. An undo obeys the invariants as any step does.
+    /// stop and say so. An undo obeys the invariants as any step does. It asks for no turn of its own (those of the step that failed are still held):
+    /// it ends a disturbance, and must not wait for a coordinator that is away.
     /// </summary>
     private IEnumerable<Effect> UndoFrom(TGoal? goal, Execution execution, Step failed, string why)
     {

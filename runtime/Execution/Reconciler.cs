@@ -182,10 +182,15 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
 
     private IEnumerable<Effect> Resume(ReconcileInput<TGoal> input, OpenRun open, Box box)
     {
+        // The goal is aimed at the world as it is, as a plan would: the invariants of the steps that are left see it.
+        var look = new Observe<TState>();
+        yield return look;
+        if (look.Away is { } away) { box.Report = Unseen(away); yield break; }
+        var goal = agent.Aim(input.Goal, look.State);
         var execution = new Execution(open.Run, open.Entries);
         var same = open.Run.GoalHash == input.Request.GoalHash && open.Run.Subject == input.Request.Subject;
         // A goal that has changed does not leave a step half done: the open one is finished (or undone), the rest is planned anew.
-        foreach (var e in _executor.Run(input.Request, input.Goal, execution, onlyOpenStep: !same)) yield return e;
+        foreach (var e in _executor.Run(input.Request, goal, execution, onlyOpenStep: !same)) yield return e;
         var report = new ReconcileReport { Phase = ReconcilePhase.Converging, PlanHash = open.Run.PlanHash, Steps = open.Run.Steps };
         foreach (var e in Close(execution, box, report, [], [])) yield return e;
     }

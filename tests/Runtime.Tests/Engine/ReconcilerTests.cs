@@ -25,6 +25,23 @@ public sealed class ReconcilerTests
     }
 
     [Fact]
+    public void Reconcile_Resumed_ShowsTheInvariantsTheGoalAsItWasAimed()
+    {
+        List<string> seen = [];
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool { World = w })
+        {
+            Aims = (spec, _) => spec?.With("aimed", "off"),
+            Rules = [new("watch", Strength.Never, "deadly", (goal, _, _) => { seen.Add(goal?["aimed"] ?? "none"); return null; })],
+        });
+        rig.World.State = s_off.With("aimed", "off");
+        rig.World.FaultAt = (n, _) => n == 1 ? Fault.DieAfter : Fault.None;
+        Assert.Throws<DiedException>(() => rig.Pass(s_on));
+        seen.Clear();
+        rig.Pass(s_on);
+        Assert.Equal(["off"], seen.Distinct());
+    }
+
+    [Fact]
     public void Reconcile_OneGroupIsHeld_TheOthersRun()
     {
         var rig = Rig();

@@ -40,6 +40,12 @@ public sealed class PanelAgent(params ImmutableArray<FlipTool> tools) : Agent<Pa
     /// <summary>The rules of the world.</summary>
     public ImmutableArray<Invariant<Panel, Panel>> Rules { get; init; } = [];
 
+    /// <summary>How a goal is aimed at the world; null = as it is.</summary>
+    public Func<Panel?, Panel, Panel?>? Aims { get; init; }
+
+    /// <inheritdoc />
+    public override Panel? Aim(Panel? spec, Panel state) => Aims is null ? spec : Aims(spec, state);
+
     /// <summary>Undo scope of a switch; null = itself.</summary>
     public Func<string, string?> GroupOf { get; init; } = static _ => null;
 
