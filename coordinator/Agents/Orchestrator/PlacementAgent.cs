@@ -70,8 +70,9 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             "host" => state.Hosts.TryGetValue(rest, out var host) ? host.Standing.ToString() : FactValue.Absent,
             "port" => PortFact(state, rest),
             "member" => state.Members.TryGetValue(rest, out var member) ? member.AsFact() : FactValue.Absent,
-            "served" => state.Members.TryGetValue(rest, out var member) ? member.Served.ToString(CultureInfo.InvariantCulture) : FactValue.Absent,
-            "acknowledged" => state.Members.TryGetValue(rest, out var member) ? (member.Acknowledged ? "true" : "false") : FactValue.Absent,
+            // What the host says, and may say at once: a member that is not there is one of which nothing was said, so that placing it changes neither.
+            "served" => state.Members.TryGetValue(rest, out var member) ? member.Served.ToString(CultureInfo.InvariantCulture) : "0",
+            "acknowledged" => state.Members.TryGetValue(rest, out var member) && member.Acknowledged ? "true" : "false",
             _ => throw new ArgumentOutOfRangeException(nameof(key), key, "placement has no such fact"),
         };
     }

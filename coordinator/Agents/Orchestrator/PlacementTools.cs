@@ -67,8 +67,7 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
         writes.Add("member/" + key);
         if (old is null || old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, args.Port));
         if (old is not null && old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, old.Port));
-        if (old is null) writes.AddRange("served/" + key, "acknowledged/" + key);
-        else if (old.Acknowledged) writes.Add("acknowledged/" + key);
+        if (old is { Acknowledged: true }) writes.Add("acknowledged/" + key);
         if (state.Members.IsEmpty) writes.Add("empty");
         // A host that goes away keeps its members, and one that is away learns of changes when it is back: only a new member needs it here.
         return new(old is null or { Absent: true } ? ["generation", "host/" + args.Node] : ["generation"], writes.DrainToImmutable());

@@ -101,6 +101,16 @@ public sealed class PlacementTests
     }, iter: 200);
 
     [Fact]
+    public void Plan_HostThatReportsBeforeAnybodyLooks_ConfirmsTheStep()
+    {
+        var state = State([Plain(0)]);
+        var step = Assert.Single(Plan(state, Wanted(1, 0, Map(), 1)).Steps);
+        var placed = Agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Predict(state);
+        var reported = placed with { Members = placed.Members.ToImmutableSortedDictionary(m => m.Key, m => m.Value with { Served = 1 }, StringComparer.Ordinal) };
+        Assert.All(step.Expect, f => Assert.Equal(f, new(f.Key, Agent.Fact(reported, f.Key))));
+    }
+
+    [Fact]
     public void Plan_LabelsThatMatchOneOfThree_SaysSo()
     {
         var state = State([.. Enumerable.Range(0, 3).Select(i => Plain(i) with { Labels = Map(("site", i == 0 ? "lab" : "far")) })]);
