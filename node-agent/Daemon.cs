@@ -44,7 +44,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         await using var bus = new SystemdLink(new SystemdOptions { BusAddress = busAddress }, _clock);
         using var paths = new PathWatcher();
         var host = Access(bus);
-        var metrics = new Metrics(version);
+        var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var coordinator = new Uri("https://" + config.Coordinator);
         var link = new CoordinatorLink(Options(coordinator), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host), new MemberState(store, _clock), host.Units, paths, link,

@@ -14,9 +14,16 @@ internal sealed class Metrics
     private readonly Gauge _attached;
     private readonly Counter _steps;
     private readonly Gauge _held;
+    private readonly Gauge _firstPass;
+    private readonly Gauge _allPasses;
+    private readonly Func<TimeSpan> _sinceExec;
+    private int _lookedAt;
 
-    public Metrics(string version)
+    /// <param name="version">Of this build.</param>
+    /// <param name="sinceExec">How long this process has been running.</param>
+    public Metrics(string version, Func<TimeSpan> sinceExec)
     {
+        _sinceExec = sinceExec;
         var factory = Prometheus.Metrics.WithCustomRegistry(_registry);
         _passes = factory.CreateCounter("agentmetal_reconcile_total", "Passes of the pipeline, by the phase they ended in.", "kind", "phase");
         _duration = factory.CreateHistogram("agentmetal_reconcile_duration_seconds", "How long a pass took.", new HistogramConfiguration
@@ -28,6 +35,9 @@ internal sealed class Metrics
         _attached = factory.CreateGauge("agentmetal_coordinator_attached", "1 while the stream to the coordinator stands.");
         _steps = factory.CreateCounter("agentmetal_events_total", "Events of members, by reason.", "reason");
         _held = factory.CreateGauge("agentmetal_steps_held", "Steps that wait for a signature.");
+        var once = new GaugeConfiguration { SuppressInitialValue = true };
+        _firstPass = factory.CreateGauge("agentmetal_first_pass_seconds", "From the start of the process to the end of the first pass over a member, within 5 ms.", once);
+        _allPasses = factory.CreateGauge("agentmetal_all_passes_seconds", "From the start of the process until every member had been looked at, within 5 ms.", once);
         factory.CreateGauge("agentmetal_build_info", "Always 1; the version is a label.", "version").WithLabels(version).Set(1);
     }
 
@@ -38,6 +48,7 @@ internal sealed class Metrics
             var kind = resource.Split(' ')[0];
             _passes.WithLabels(kind, phase.ToString()).Inc();
             _duration.WithLabels(kind).Observe(took.TotalSeconds);
+            if (_lookedAt < 2) Starting(controller);
         };
         _registry.AddBeforeCollectCallback(() =>
         {
@@ -45,6 +56,13 @@ internal sealed class Metrics
             foreach (var phase in Enum.GetNames<ReconcilePhase>()) _members.WithLabels(phase).Set(members.Count(m => m.Phase == phase));
             _held.Set(members.Sum(m => m.Held.Length));
         });
+    }
+
+    /// <summary>The first looks after a start are timed; every later pass costs one comparison here.</summary>
+    private void Starting(Controller controller)
+    {
+        if (Interlocked.CompareExchange(ref _lookedAt, 1, 0) == 0) _firstPass.Set(_sinceExec().TotalSeconds);
+        if (controller.Members.All(m => m.Report is not null) && Interlocked.CompareExchange(ref _lookedAt, 2, 1) == 1) _allPasses.Set(_sinceExec().TotalSeconds);
     }
 
     public void Attached(bool attached) => _attached.Set(attached ? 1 : 0);
