@@ -22,6 +22,9 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
     /// <summary>Called with the resource's uid when a report changed what is known of it.</summary>
     public Action<string>? ResourceChanged { get; set; }
 
+    /// <summary>A stream begins.</summary>
+    public Task BeginAsync(NodeSession session, CancellationToken stop) => turns.AttachedAsync(session.Uid, session.BootId, stop);
+
     public async Task TakeAsync(NodeSession session, NodeMessage message, CancellationToken stop)
     {
         if (message.Heartbeat is { } heartbeat) session.Heartbeat = heartbeat;

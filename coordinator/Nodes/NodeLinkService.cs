@@ -34,6 +34,7 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
                 return;
             }
             await records.RememberAsync(session, hello, ended.Token);
+            await inbox.BeginAsync(session, ended.Token);
             await WelcomeAsync(session, hello, responseStream, ended.Token);
             var writing = WriteAsync(session, responseStream, ended.Token);
             try { await ReadAsync(session, requestStream, ended.Token); }

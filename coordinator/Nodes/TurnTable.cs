@@ -12,12 +12,20 @@ namespace AgentMetal.Coordinator.Nodes;
 internal sealed class TurnTable(IStore store, Leadership leadership, TimeProvider clock) : IDisposable
 {
     public static readonly TimeSpan LongestHold = TimeSpan.FromMinutes(30);
+
+    /// <summary>
+    /// How long the turns of a daemon that ended without giving them back stay its host's: time for the daemon that follows to go on with the step it
+    /// finds in its journal, which asks for its turn again. Without an end a daemon that was killed would keep its peers from every change for half an hour.
+    /// </summary>
+    public static readonly TimeSpan Resumption = TimeSpan.FromSeconds(30);
+
     private const int MaxKey = 200;
     private const int MaxTurns = 10_000;
 
     private sealed record Held(string Node, DateTimeOffset Until, long Term);
 
     private readonly Dictionary<string, Held> _held = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _boots = new(StringComparer.Ordinal);
     private readonly SemaphoreSlim _gate = new(1, 1);
 
     /// <summary>Reads what was out when the coordinator before ended.</summary>
@@ -70,6 +78,23 @@ internal sealed class TurnTable(IStore store, Leadership leadership, TimeProvide
         {
             refusal.Holder = "nobody: " + e.Message;
             return refusal;
+        }
+        finally { _gate.Release(); }
+    }
+
+    /// <summary>A node attached. Of a boot other than the one before, nothing is known to hold a turn any more.</summary>
+    /// <param name="boot">Distinguishes two lives of the node's daemon.</param>
+    public async Task AttachedAsync(string node, string boot, CancellationToken stop)
+    {
+        await _gate.WaitAsync(stop);
+        try
+        {
+            var before = _boots.GetValueOrDefault(node);
+            _boots[node] = boot;
+            if (before is null || before == boot) return;
+            var until = clock.GetUtcNow() + Resumption;
+            // In memory only: a coordinator that starts anew counts what is stored for its whole time, as it does for everybody.
+            foreach (var (key, held) in _held.Where(h => h.Value.Node == node && h.Value.Until > until).ToList()) _held[key] = held with { Until = until };
         }
         finally { _gate.Release(); }
     }
