@@ -21,6 +21,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     private const string TrustedTimeMeta = "trusted_time";
     private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
     private static readonly TimeSpan RenewLookEvery = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan EndDeadline = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = logs.CreateLogger<Daemon>();
     private readonly TimeProvider _clock = TimeProvider.System;
@@ -67,12 +68,33 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var local = new LocalServer(socketPath, Sources(store, controller, link), logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
         try
         {
-            await Task.WhenAll(local.RunAsync(stop), link.RunAsync(stop), WatchdogAsync(notifier, store, stop), RenewAsync(folder, coordinator, stop), PersistTimeAsync(store, stop));
+            await TogetherAsync([local.RunAsync(ending.Token), link.RunAsync(ending.Token), WatchdogAsync(notifier, store, ending.Token),
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
+    }
+
+    /// <summary>Until all have ended. A part that fails ends the others, and systemd starts a whole daemon: half of one would look alive.</summary>
+    private static async Task TogetherAsync(List<Task> parts, CancellationTokenSource ending)
+    {
+        try
+        {
+            while (parts.Count > 0)
+            {
+                var ended = await Task.WhenAny(parts);
+                parts.Remove(ended);
+                await ended;
+            }
+        }
+        finally
+        {
+            await ending.CancelAsync();
+            await Task.WhenAny(Task.WhenAll(parts), Task.Delay(EndDeadline, CancellationToken.None));
+        }
     }
 
     private DateTimeOffset Now() => TrustedTime.Now(_clock.GetUtcNow(), _persistedTime);
@@ -161,8 +183,12 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         {
             await Task.Delay(TimePersistEvery, _clock, stop);
             _persistedTime = Now();
-            await store.SetMetaAsync(TrustedTimeMeta, _persistedTime.ToUnixTimeMilliseconds().ToString(), stop);
-            await store.PruneApprovalsAsync(_persistedTime, stop);
+            try
+            {
+                await store.SetMetaAsync(TrustedTimeMeta, _persistedTime.ToUnixTimeMilliseconds().ToString(), stop);
+                await store.PruneApprovalsAsync(_persistedTime, stop);
+            }
+            catch (LocalStoreException e) { LogTimeNotKept(_log, e.Message); } // The next hour may find space.
         }
     }
 
@@ -173,7 +199,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         {
             if (_identity.StateAt(Now(), jitter) is CertificateState.Due or CertificateState.Expired)
             {
-                var renewed = await new Enrolment(folder, coordinator, Now).RenewAsync(_identity, stop);
+                var renewed = await TryRenewAsync(folder, coordinator, stop);
                 if (renewed.IsTrusted)
                 {
                     // Make before break: the stream that stands keeps its certificate, the next one uses the new one.
@@ -185,6 +211,13 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             }
             await Task.Delay(RenewLookEvery, _clock, stop);
         }
+    }
+
+    private async Task<Verdict<NodeIdentity>> TryRenewAsync(IdentityFolder folder, Uri coordinator, CancellationToken stop)
+    {
+        try { return await new Enrolment(folder, coordinator, Now).RenewAsync(_identity, stop); }
+        // A full disk is no end of the certificate: there are days left to try again.
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return Verdict<NodeIdentity>.Refuse(TrustProblemCode.Malformed, e.Message); }
     }
 
     /// <summary>The engine's clock never goes back behind what was persisted, because approvals are judged by it.</summary>
@@ -206,6 +239,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
     [LoggerMessage(EventId = 1304, Level = LogLevel.Information, Message = "certificate renewed, valid until {Until}")]
     private static partial void LogRenewed(ILogger log, DateTimeOffset until);
+
+    [LoggerMessage(EventId = 1306, Level = LogLevel.Warning, Message = "the trusted time was not kept: {Why}; it is tried again in an hour")]
+    private static partial void LogTimeNotKept(ILogger log, string why);
 
     [LoggerMessage(EventId = 1305, Level = LogLevel.Warning, Message = "certificate not renewed: {Why}; it is valid until {Until}")]
     private static partial void LogNotRenewed(ILogger log, string why, DateTimeOffset until);

@@ -59,7 +59,7 @@ internal static class Program
             Console.Error.WriteLine($"agentmetald: {e.Message}. See agentmetald --help");
             return 2;
         }
-        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or LocalStoreException)
+        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
         {
             Console.Error.WriteLine($"<3>agentmetald: {e.Message}");
             return 1;

@@ -105,11 +105,15 @@ internal sealed class LinkWriter(Outbox outbox, ILinkState state, Controller con
         {
             var message = new V1.NodeMessage();
             outbox.Drain(message);
-            var records = await state.AuditAfterAsync(_auditSent, AuditBatch, stop);
-            message.Audit.AddRange(records.Select(Wire.ToProto));
-            var members = controller.Members;
-            message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, Converged = members.Count(m => m.IsConverged), Total = members.Length };
-            try { await stream.WriteAsync(message, stop); }
+            IReadOnlyList<Runtime.Audit.AuditRecord> records;
+            try
+            {
+                records = await state.AuditAfterAsync(_auditSent, AuditBatch, stop);
+                message.Audit.AddRange(records.Select(Wire.ToProto));
+                var members = controller.Members;
+                message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, Converged = members.Count(m => m.IsConverged), Total = members.Length };
+                await stream.WriteAsync(message, stop);
+            }
             catch (Exception) { outbox.Return(message); throw; }
             if (records.Count > 0) _auditSent = records[^1].Seq;
             if (records.Count == AuditBatch) continue;

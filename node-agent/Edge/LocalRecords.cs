@@ -72,4 +72,4 @@ internal abstract record LocalOpening
 }
 
 /// <summary>The host's disk could not answer. What was acknowledged is safe; the step that needed this write does not happen.</summary>
-internal sealed class LocalStoreException(string reason, Exception? inner = null) : Exception(reason, inner);
+internal sealed class LocalStoreException(string reason, Exception? inner = null) : IOException(reason, inner);
