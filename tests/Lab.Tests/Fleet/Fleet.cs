@@ -14,6 +14,9 @@ namespace AgentMetal.LabTests.Fleets;
 /// </summary>
 public sealed class Fleet : IAsyncDisposable
 {
+    /// <summary>The CLI as a host sees it.</summary>
+    public const string HostCli = "/usr/share/agentmetal-cli/agentmetal";
+
     private readonly string directory;
     private readonly string artifacts;
     private Process? coordinator;
@@ -28,21 +31,32 @@ public sealed class Fleet : IAsyncDisposable
 
     private string Cli => Path.Combine(artifacts, "cli", "agentmetal");
 
-    public static async Task<Fleet> StartAsync(CancellationToken stop)
+    /// <param name="hosts">Names of the hosts; null: the lab's own three.</param>
+    /// <param name="prepare">What happens to each host before it joins.</param>
+    public static async Task<Fleet> StartAsync(CancellationToken stop, IReadOnlyList<string>? hosts = null, Func<LabHost, Task>? prepare = null)
     {
         var root = RepositoryRoot();
         var artifacts = Path.Combine(root, "artifacts");
         (await CommandRunner.RunAsync([Path.Combine(root, "packaging/build.sh")], TimeSpan.FromMinutes(20), cancellationToken: stop)).OrThrow();
-        var lab = await Lab.StartAsync(new LabOptions
+        var options = new LabOptions
         {
-            Binds = [new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal")],
-        }, stop);
+            Binds =
+            [
+                new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal"),
+                new(Path.Combine(artifacts, "cli"), Path.GetDirectoryName(HostCli)!),
+            ],
+        };
+        var lab = await Lab.StartAsync(hosts is null ? options : options with { HostNames = hosts }, stop);
         var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts);
         try
         {
             (await fleet.CliAsync(stop, "init", "--coordinator", "control", "--address", lab.GatewayAddress, "--bundle", Path.Combine(fleet.directory, "bundle"))).OrThrow();
             await fleet.StartCoordinatorAsync(stop);
-            foreach (var host in lab.Hosts) await fleet.JoinAsync(host, stop);
+            foreach (var host in lab.Hosts)
+            {
+                if (prepare is not null) await prepare(host);
+                await fleet.JoinAsync(host, stop);
+            }
             await fleet.WaitAttachedAsync(lab.Hosts.Count, stop);
             return fleet;
         }
@@ -95,9 +109,24 @@ public sealed class Fleet : IAsyncDisposable
         await EventuallyAsync($"{count} hosts attached", TimeSpan.FromSeconds(60), async () =>
             (await CliAsync(stop, "nodes", "list", "-o", "json")).Stdout.Split("\"Attached\"").Length - 1 >= count, stop);
 
-    /// <summary>What a host says of itself, without a coordinator.</summary>
-    public async Task<string> LocalAsync(LabHost host, CancellationToken stop, params string[] arguments) =>
-        (await host.RunAsync(["/usr/share/agentmetal-cli/agentmetal", "local", .. arguments], cancellationToken: stop)).Stdout;
+    /// <summary>Why a member is not as wanted, as its host says itself (`agentmetal local why`); empty while it does not answer.</summary>
+    public static async Task<string> WhyAsync(LabHost host, string name, CancellationToken stop)
+    {
+        var said = await host.RunAsync(["env", "NO_COLOR=1", "COLUMNS=2000", HostCli, "local", "why", "redis/" + name], cancellationToken: stop);
+        return said.Succeeded ? said.Stdout : "";
+    }
+
+    /// <summary>Deletes a resource with its data, signing what has to be signed, and waits until it is gone.</summary>
+    public async Task RemoveAsync(string name, CancellationToken stop)
+    {
+        await CliAsync(stop, "delete", "redis", name, "--yes", "--no-wait");
+        await EventuallyAsync($"{name} is gone", TimeSpan.FromSeconds(90), async () =>
+        {
+            if ((await CliAsync(stop, "approve", "--list", "-o", "json")).Stdout.Contains($"\"Redis default/{name}\"", StringComparison.Ordinal))
+                await CliAsync(stop, "approve", "redis/" + name, "--yes", "--reason", "test");
+            return (await CliAsync(stop, "get", "redis", name)).ExitCode == 3;
+        }, stop);
+    }
 
     /// <summary>The units of members on a host, by name.</summary>
     public static async Task<string[]> MemberUnitsAsync(LabHost host, string resource, CancellationToken stop) =>
