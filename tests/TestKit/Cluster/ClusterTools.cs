@@ -85,7 +85,8 @@ internal sealed class PromoteTool(FakeWorld<ClusterState>? world) : ClusterTool<
 
     public override Assessment Assess(ClusterState state, OnMember args) => Assessment.Moderate("role-change");
 
-    public override Undo Inverse(ClusterState before, OnMember args) => before.PrimaryName is { } p ? By(new OnMember(p)) : Undo.Keep("the lost primary must not lead again by itself");
+    public override Undo Inverse(ClusterState before, OnMember args) => before.PrimaryName is not { } p ? Undo.Keep("the lost primary must not lead again by itself")
+        : before.Members.All(m => m.Key == p || m.Value.Follows == p) ? By(new OnMember(p)) : Undo.Keep("not all followed the primary, and a promotion makes them");
 }
 
 internal sealed class SetLiveTool(FakeWorld<ClusterState>? world) : ClusterTool<SetTo>("set-live", ClusterJson.Default.SetTo, world, "live-config")
