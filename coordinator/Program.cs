@@ -31,7 +31,7 @@ catch (Exception e) when (e is IOException or UnauthorizedAccessException)
     return 2;
 }
 SqliteStore store;
-switch (SqliteStore.Open(new() { Path = Path.Combine(options.Data, "store.db") }))
+switch (SqliteStore.Open(new() { Path = Path.Combine(options.Data, "store.db"), Restored = options.Restored }))
 {
     case StoreOpening.Opened opened:
         store = opened.Store;

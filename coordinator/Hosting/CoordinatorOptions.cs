@@ -14,6 +14,7 @@ internal sealed record CoordinatorOptions
           --listen ADDR:PORT   for nodes and operators, TLS only; default 0.0.0.0:7443
           --metrics ADDR:PORT  /metrics and /healthz in plaintext, loopback only; default 127.0.0.1:9464
           --name NAME          unique in the fleet; default: the name in the identity
+          --restored           the store in --data is a backup that was put back: what was read from it before is read anew; give it once
           --version, --help
         """;
 
@@ -28,13 +29,18 @@ internal sealed record CoordinatorOptions
     /// <summary>Empty = as the identity says.</summary>
     public string Name { get; init; } = "";
 
+    /// <summary>The store is a backup that was put back.</summary>
+    public bool Restored { get; init; }
+
     /// <summary>The options, or every error with its flag and the fix.</summary>
     public static (CoordinatorOptions? Options, IReadOnlyList<string> Errors) Parse(IReadOnlyList<string> args)
     {
         var given = new Dictionary<string, string>(StringComparer.Ordinal);
         var errors = new List<string>();
+        var restored = false;
         for (var i = 0; i < args.Count; i++)
         {
+            if (args[i] == "--restored") { restored = true; continue; }
             var (flag, value) = args[i].Split('=', 2) is [var f, var v] ? (f, v) : (args[i], null);
             if (flag is not ("--data" or "--identity" or "--listen" or "--metrics" or "--name")) { errors.Add($"{flag}: there is no such flag; see --help"); continue; }
             if (value is null && (i + 1 == args.Count || args[i + 1].StartsWith("--", StringComparison.Ordinal))) { errors.Add($"{flag}: needs a value"); continue; }
@@ -49,7 +55,7 @@ internal sealed record CoordinatorOptions
         var name = given.GetValueOrDefault("--name", "");
         if (name.Length > 0 && !Runtime.Trust.TrustNames.IsName(name)) errors.Add($"--name: \"{name}\" is not 1 to 63 of a-z, 0-9, '-' and '.'");
         if (errors.Count > 0) return (null, errors);
-        return (new() { Data = given["--data"], Identity = given["--identity"], Listen = listen, Metrics = metrics, Name = name }, []);
+        return (new() { Data = given["--data"], Identity = given["--identity"], Listen = listen, Metrics = metrics, Name = name, Restored = restored }, []);
 
         IPEndPoint Address(string flag, IPEndPoint otherwise)
         {

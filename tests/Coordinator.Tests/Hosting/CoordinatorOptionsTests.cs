@@ -34,4 +34,11 @@ public sealed class CoordinatorOptionsTests
         Assert.Empty(errors);
         Assert.Equal(("d", "i", "10.0.0.1:8443", "127.0.0.1:0", "control"), (options!.Data, options.Identity, options.Listen.ToString(), options.Metrics.ToString(), options.Name));
     }
+
+    [Fact]
+    public void Parse_Restored_IsASwitch()
+    {
+        Assert.True(CoordinatorOptions.Parse(["--restored", "--data", "d", "--identity", "i"]).Options!.Restored);
+        Assert.False(CoordinatorOptions.Parse(["--data", "d", "--identity", "i"]).Options!.Restored);
+    }
 }
