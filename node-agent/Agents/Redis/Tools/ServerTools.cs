@@ -151,21 +151,29 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
     }
 
     public override Footprint Touches(RedisState state, ReconfigureArgs args) =>
-        new([.. Starting.Reads(state, args.Role).Remove(RedisFacts.ConfigFile), RedisFacts.PeersKeys], [RedisFacts.ConfigFile, RedisFacts.RoleFile, .. RedisFacts.OfServer])
+        new([.. Starting.Reads(state, args.Role).Remove(RedisFacts.ConfigFile), RedisFacts.PeersKeys, .. ReadsAof(args.Text) ? [RedisFacts.Data] : ImmutableArray<string>.Empty], [RedisFacts.ConfigFile, RedisFacts.RoleFile, .. RedisFacts.OfServer])
         { Turns = [Scope.Turn] };
 
     public override RedisState Predict(RedisState state, ReconfigureArgs args) =>
         Starting.Up(state with { ConfigFile = Mark(args.Text), ConfigText = args.Text }, args.Role) with
         {
-            Keys = RedisSettings.Persists(RedisRender.Parse(args.Text)) ? state.Keys : Stored.None,
-            ComesUpEmpty = args.Role == RedisRole.Primary && (state.Keys == Stored.None || !RedisSettings.Persists(RedisRender.Parse(args.Text))),
+            Keys = ComesBack(state, args) ? state.Keys : Stored.None,
+            ComesUpEmpty = args.Role == RedisRole.Primary && (state.Keys == Stored.None || !ComesBack(state, args)),
         };
 
     public override RedisState During(RedisState state, ReconfigureArgs args) =>
         state.Down() with { RoleFile = args.Role, ConfigFile = Mark(args.Text), ConfigText = args.Text };
 
-    public override Assessment Assess(RedisState state, ReconfigureArgs args) => state.Keys == Stored.Some && args.Role == RedisRole.Primary && !RedisSettings.Persists(RedisRender.Parse(args.Text))
-        ? new(RiskLevel.Dangerous, ["not-persistent"], LosesData: true) : Moderate("restart");
+    public override Assessment Assess(RedisState state, ReconfigureArgs args) => state.Keys == Stored.Some && args.Role == RedisRole.Primary && !ComesBack(state, args)
+        ? new(RiskLevel.Dangerous, [RedisSettings.Persists(RedisRender.Parse(args.Text)) ? "files-missing" : "not-persistent"], LosesData: true) : Moderate("restart");
+
+    /// <summary>
+    /// Whether the server finds again what it has now. One that stops writes its dump, if it keeps any; one that starts with an append-only file reads
+    /// nothing else, so where that file was deleted under it, it comes up empty.
+    /// </summary>
+    private static bool ComesBack(RedisState state, ReconfigureArgs args) => ReadsAof(args.Text) ? state.Data == Stored.Aof : RedisSettings.Persists(RedisRender.Parse(args.Text));
+
+    private static bool ReadsAof(string text) => RedisRender.Parse(text).GetValueOrDefault("appendonly") == "yes";
 
     public override Undo Inverse(RedisState before, ReconfigureArgs args)
     {

@@ -29,7 +29,7 @@ internal sealed class LastBackup(RedisScope scope, RedisActuator? actuator)
     }
 
     public override Footprint Touches(RedisState state, PathArgs args) =>
-        new([RedisFacts.Serving], state.Data == Stored.None ? [RedisFacts.Backup, RedisFacts.Data] : [RedisFacts.Backup]);
+        state.Data == Stored.None ? new([RedisFacts.Serving], [RedisFacts.Backup, RedisFacts.Data]) : new([RedisFacts.Serving, RedisFacts.Data], [RedisFacts.Backup]);
 
     public override RedisState Predict(RedisState state, PathArgs args) => state with { Backup = Present, Data = state.Data == Stored.None ? Stored.Rdb : state.Data };
     public override RedisState During(RedisState state, PathArgs args) => state;

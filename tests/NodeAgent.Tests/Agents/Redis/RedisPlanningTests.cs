@@ -253,6 +253,19 @@ public sealed class RedisPlanningTests
         Assert.Contains("\nRestart=on-failure\n", Goal(Input(1)).UnitText, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Plan_RestartAfterTheAppendOnlyFileWasDeleted_WipesNobody()
+    {
+        var input = Input(spec: """{"databases":32}""");
+        var replicated = Plan(input, Converged(input, Goal(Input())) with { Data = Stored.None });
+        Assert.DoesNotContain(replicated.Steps, s => s.Tool == "reconfigure");
+        Assert.Contains(replicated.Blocked, b => b.Reasons.Any(r => r.StartsWith("no-empty-primary", StringComparison.Ordinal)));
+        var alone = Input(members: 1, spec: """{"databases":32}""");
+        var step = Assert.Single(Plan(alone, Converged(alone, Goal(Input(members: 1))) with { Data = Stored.Rdb }).Steps);
+        Assert.Equal(("reconfigure", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+        Assert.Contains("files-missing", step.Risk.Reasons);
+    }
+
     internal static RedisState Isolated(RedisState state) =>
         state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, FactValue.Unseen("unreachable"))) };
 
