@@ -66,7 +66,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
         {
             "generation" => state.Generation.ToString(CultureInfo.InvariantCulture),
             "resource" => state.Exists ? "present" : FactValue.Absent,
-            "empty" => state.Members.IsEmpty ? "true" : "false",
+            "members" => state.Members.Count.ToString(CultureInfo.InvariantCulture),
             "host" => state.Hosts.TryGetValue(rest, out var host) ? host.Standing.ToString() : FactValue.Absent,
             "port" => PortFact(state, rest),
             "member" => state.Members.TryGetValue(rest, out var member) ? member.AsFact() : FactValue.Absent,
@@ -79,7 +79,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
 
     public override IEnumerable<string> FactKeys(PlacementState state) =>
     [
-        "generation", "resource", "empty",
+        "generation", "resource", "members",
         .. state.Hosts.Keys.Select(h => "host/" + h),
         .. state.Hosts.Values.SelectMany(h => h.Ports.Keys.Select(p => PortKey(h.Uid, p))),
         .. state.Members.Keys.SelectMany(m => new[] { "member/" + m, "served/" + m, "acknowledged/" + m }),

@@ -68,9 +68,15 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
         if (old is null || old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, args.Port));
         if (old is not null && old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, old.Port));
         if (old is { Acknowledged: true }) writes.Add("acknowledged/" + key);
-        if (state.Members.IsEmpty) writes.Add("empty");
+        if (old is null) writes.Add("members");
         // A host that goes away keeps its members, and one that is away learns of changes when it is back: only a new member needs it here.
-        return new(old is null or { Absent: true } ? ["generation", "host/" + args.Node] : ["generation"], writes.DrainToImmutable());
+        // One that is on its way out may be said to be gone at any time, and then it is made anew.
+        return new(old switch
+        {
+            null or { Acknowledged: true } => ["generation", "host/" + args.Node],
+            { Absent: true } => ["generation", "host/" + args.Node, "acknowledged/" + key],
+            _ => ["generation"],
+        }, writes.DrainToImmutable());
     }
 
     public override PlacementState Predict(PlacementState state, MemberArgs args) => state.Put(new()
@@ -176,7 +182,7 @@ internal sealed class ForgetTool(IAssignmentWriter writer)
         var writes = ImmutableArray.CreateBuilder<string>(5);
         writes.AddRange("member/" + key, "acknowledged/" + key, "served/" + key);
         if (state.Members.TryGetValue(key, out var member)) writes.Add(PlacementAgent.PortKey(args.Node, member.Port));
-        if (state.Members.Count == 1) writes.Add("empty");
+        writes.Add("members");
         return new([], writes.DrainToImmutable());
     }
 
@@ -197,7 +203,7 @@ internal sealed class DropTool(IAssignmentWriter writer)
     public override IEnumerable<Move<DropArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference) =>
         [Move.Do(new DropArgs(state.ResourceUid, state.ResourceKey), 10, difference.Text)];
 
-    public override Footprint Touches(PlacementState state, DropArgs args) => new(["empty", "generation"], ["resource"]);
+    public override Footprint Touches(PlacementState state, DropArgs args) => new(["members", "generation"], ["resource"]);
 
     public override PlacementState Predict(PlacementState state, DropArgs args) => state with { Exists = false };
 
