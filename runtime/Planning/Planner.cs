@@ -205,7 +205,11 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
         var risk = call.Assess(state);
         if (undo.Kind == UndoKind.Impossible) risk = risk.Raise(RiskLevel.Dangerous, "irreversible");
         if (request.Teardown && risk.LosesData) risk = risk.Raise(RiskLevel.Dangerous, "teardown");
-        if (Broken(goal, state, call, call.Touches(state), Strength.Guard) is { } guard) risk = risk.Raise(RiskLevel.Dangerous, guard[..guard.IndexOf(':')]);
+        if (Broken(goal, state, call, call.Touches(state), Strength.Guard) is null) return risk;
+        // All of them: who signs for a member that stops serving must also read that no primary is left.
+        foreach (var invariant in agent.Invariants)
+            if (invariant.Strength == Strength.Guard && (invariant.Check(goal, state, call.During(state)) ?? invariant.Check(goal, state, call.Predict(state))) is not null)
+                risk = risk.Raise(RiskLevel.Dangerous, invariant.Name);
         return risk;
     }
 

@@ -123,6 +123,14 @@ public sealed class PlannerTests
     }
 
     [Fact]
+    public void Plan_TwoGuardsBroken_NamesBoth()
+    {
+        var agent = new PanelAgent(new FlipTool()) { Rules = [new("first", Strength.Guard, "a", static (_, _, _) => "x"), new("second", Strength.Guard, "a", static (_, _, _) => "y")] };
+        var step = Assert.Single(PlanChecks.Plan(agent, Panel.Of(("a", "on")), Panel.Of(("a", "off"))).Steps);
+        Assert.Equal(["first", "second"], step.Risk.Reasons);
+    }
+
+    [Fact]
     public void Plan_GuardOrIrreversible_IsDangerousAndComesLast()
     {
         var tool = new FlipTool { Back = (s, f) => f.Switch == "a" ? Undo.Impossible("gone") : new FlipTool().To(f.Switch, s[f.Switch]) };
