@@ -50,7 +50,8 @@ public static class PlanChecks
         return findings;
     }
 
-    internal static IEnumerable<string> Differing<TGoal, TState>(Agent<TGoal, TState> agent, TState a, TState b, ICollection<string> except)
+    /// <summary>Keys of the facts in which two states differ, without these.</summary>
+    public static IEnumerable<string> Differing<TGoal, TState>(Agent<TGoal, TState> agent, TState a, TState b, ICollection<string> except)
         where TGoal : class =>
         agent.FactKeys(a).Concat(agent.FactKeys(b)).Distinct(StringComparer.Ordinal).Where(k => !except.Contains(k) && agent.Fact(a, k) != agent.Fact(b, k));
 }

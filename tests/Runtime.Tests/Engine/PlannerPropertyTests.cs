@@ -42,38 +42,6 @@ public sealed class PlannerPropertyTests
         Assert.True(reached > 100 && blocked > 100, $"{reached} reached, {blocked} blocked");
     }
 
-    [Fact]
-    public void Plan_ToolsInAnyOrder_HasOneHash() => Gen.Select(Samples.Foggy, Gen.Int).Sample((c, seed) =>
-    {
-        var plan = PlanChecks.Plan(s_agent, c.Goal, c.State);
-        var shuffled = PlanChecks.Plan(new ClusterAgent(null, new Random(seed)), c.Goal, c.State);
-        Assert.Equal(plan.Hash, shuffled.Hash);
-        Assert.Equal(plan.Steps.Select(s => (s.Hash, s.Wave)), shuffled.Steps.Select(s => (s.Hash, s.Wave)));
-        Assert.Equal(plan.Blocked.Select(b => b.Difference + string.Join('|', b.Reasons)), shuffled.Blocked.Select(b => b.Difference + string.Join('|', b.Reasons)));
-    }, iter: 500, threads: 1);
-
-    [Fact]
-    public void Plan_GoalReached_ProposesNothingMore()
-    {
-        var moved = 0;
-        Samples.Clear.Sample(c =>
-        {
-            var plan = PlanChecks.Plan(s_agent, c.Goal, c.State);
-            if (plan.Steps.Length > 0) moved++;
-            var again = PlanChecks.Plan(s_agent, plan.Goal, plan.Final);
-            Assert.Equal((Outcome.Converged, 0), (again.Outcome, again.Steps.Length));
-        }, iter: 500, threads: 1);
-        Assert.True(moved > 300);
-    }
-
-    [Fact]
-    public void Plan_ProtectedCluster_NeverLosesItsLastCopy() => Samples.Clear.Sample(c =>
-    {
-        var plan = PlanChecks.Plan(s_agent, c.Goal, c.State, PlanChecks.Request with { Protected = true });
-        Assert.DoesNotContain(plan.Steps, s => s.Risk.LosesData);
-        if (!c.State.Members.IsEmpty) Assert.NotEmpty(plan.Final.Members);
-    }, iter: 500, threads: 1);
-
     [Theory]
     [InlineData("none", "")]
     [InlineData("footprint", "it changes undeclared c")]

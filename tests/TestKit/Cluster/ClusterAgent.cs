@@ -49,7 +49,7 @@ public sealed class ClusterAgent : Agent<ClusterGoal, ClusterState>
     private static IEnumerable<Difference> OfMember(ClusterGoal goal, ClusterState state, string name)
     {
         if (!state.Members.TryGetValue(name, out var m)) { yield return new("missing", name, $"{name} does not exist"); yield break; }
-        if (m.Unseen is not null) { yield return new("unseen", name, $"{name} cannot be seen"); yield break; }
+        if (m.Unseen is not null) { yield return new("unseen", name, $"{name} cannot be seen") { ClearsAfter = TimeSpan.FromSeconds(10) }; yield break; }
         if (!m.Up) { yield return new("down", name, $"{name} is down"); yield break; }
         if (!m.Primary && m.Follows != state.PrimaryName) yield return new("unlinked", name, $"{name} follows {m.Follows}");
         if (m.Config != goal.Config) yield return new("restart-config", name, $"{name} runs {m.Config}, wants {goal.Config}");

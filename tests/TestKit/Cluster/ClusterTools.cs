@@ -48,7 +48,7 @@ internal sealed class FollowTool(FakeWorld<ClusterState>? world) : ClusterTool<F
         yield return state.PrimaryName is { } p ? Move.Do(new FollowArgs(difference.Subject, p), 5, "") : Move.Wait<FollowArgs>("no primary yet");
     }
 
-    public override Footprint Touches(ClusterState state, FollowArgs args) => new(["primary"], [$"m/{args.Member}/follows", $"m/{args.Member}/sync", "serving"]);
+    public override Footprint Touches(ClusterState state, FollowArgs args) => new(["primary", $"m/{args.Member}/up"], [$"m/{args.Member}/follows", $"m/{args.Member}/sync", "serving"]);
 
     public override ClusterState Predict(ClusterState state, FollowArgs args) => state.With(args.Member, m => m with { Follows = args.Follows, InSync = true });
 
@@ -75,7 +75,7 @@ internal sealed class PromoteTool(FakeWorld<ClusterState>? world) : ClusterTool<
     }
 
     public override Footprint Touches(ClusterState state, OnMember args) =>
-        new(["members", $"m/{args.Member}/up", $"m/{args.Member}/sync"], ["primary", "serving", .. state.Members.Keys.Select(n => $"m/{n}/follows")]) { Turns = ["disruption"] };
+        new(["members", $"m/{args.Member}/up", $"m/{args.Member}/sync", $"m/{state.PrimaryName ?? args.Member}/sync"], ["primary", "serving", .. state.Members.Keys.Select(n => $"m/{n}/follows")]) { Turns = ["disruption"] };
 
     public override ClusterState Predict(ClusterState state, OnMember args) => state with
     {

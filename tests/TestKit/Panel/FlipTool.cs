@@ -19,6 +19,12 @@ public sealed class FlipTool(string name = "flip", int version = 1) : Tool<Panel
     /// <summary>Facts it changes.</summary>
     public Func<Flip, ImmutableArray<string>> Writes { get; init; } = static f => [f.Switch];
 
+    /// <summary>Facts it changes, where that depends on the state; null = <see cref="Writes"/>.</summary>
+    public Func<Panel, Flip, ImmutableArray<string>>? WritesIn { get; init; }
+
+    /// <summary>Its words for people; null = what it does.</summary>
+    public Func<Flip, string>? Words { get; init; }
+
     /// <summary>The state once complete.</summary>
     public Func<Panel, Flip, Panel> After { get; init; } = static (s, f) => s.With(f.Switch, f.To);
 
@@ -50,7 +56,7 @@ public sealed class FlipTool(string name = "flip", int version = 1) : Tool<Panel
     public override IEnumerable<Move<Flip>> Propose(Panel? goal, Panel state, Difference difference) => Moves(goal, state, difference);
 
     /// <inheritdoc />
-    public override Footprint Touches(Panel state, Flip args) => new(Reads(args), Writes(args)) { Turns = Turns, ActsBlind = Blind };
+    public override Footprint Touches(Panel state, Flip args) => new(Reads(args), WritesIn?.Invoke(state, args) ?? Writes(args)) { Turns = Turns, ActsBlind = Blind };
 
     /// <inheritdoc />
     public override Panel Predict(Panel state, Flip args) => After(state, args);
@@ -71,7 +77,7 @@ public sealed class FlipTool(string name = "flip", int version = 1) : Tool<Panel
     public override Status? Observe(Panel observed, Flip args) => Sees(observed, args);
 
     /// <inheritdoc />
-    public override string Describe(Flip args) => $"{Name} {args.Switch} to {args.To}";
+    public override string Describe(Flip args) => Words?.Invoke(args) ?? $"{Name} {args.Switch} to {args.To}";
 
     /// <inheritdoc />
     public override ValueTask ApplyAsync(Flip args, ToolContext context) =>

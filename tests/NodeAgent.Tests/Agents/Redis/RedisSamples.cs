@@ -178,23 +178,6 @@ internal static class RedisSamples
 
     public static readonly Gen<(MemberInput Input, RedisState State)> Cases = Inputs.SelectMany(input => State(input).Select(state => (input, state)));
 
-    /// <summary>Situations that chance meets too rarely; together they use every tool.</summary>
-    public static IEnumerable<(MemberInput Input, RedisState State)> Named()
-    {
-        yield return (Input(members: 1), Nothing(Input(members: 1)));
-        yield return (Input(members: 1, absent: true, teardown: true), Converged(Input(members: 1), Goal(Input(members: 1))));
-        yield return (Input(primary: 1), Converged(Input(primary: 1), Goal(Input(primary: 1))));
-        var input = Input(1, primary: 1);
-        var orphan = Converged(input, Goal(input));
-        yield return (input, orphan with
-        {
-            Link = Link.Down,
-            Peers = orphan.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value with { Role = RedisRole.Follows("10.0.0.2:6379"), Link = Link.Down }),
-        });
-        var adopted = Input(members: 1, spec: """{"auth":{"enabled":false},"adopt":{"unit":"redis-server.service"}}""");
-        yield return (adopted, Nothing(adopted) with { Adopted = "redis-server.service" });
-    }
-
     public static PlanRequest Request(MemberInput input) => new(new(input.NodeUid, input.ResourceUid, input.Generation), "g", input.Protect) { Teardown = input.Teardown };
 
     public static Plan<RedisGoal, RedisState> Plan(MemberInput input, RedisState state, Agent<RedisGoal, RedisState>? agent = null) =>

@@ -1,0 +1,151 @@
+using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents.Orchestrator;
+using AgentMetal.Coordinator.Agents.Redis;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources.Kinds;
+using CsCheck;
+
+namespace AgentMetal.Conformance.Placement;
+
+/// <summary>The fleet half: members of a Redis on hosts, with goals read by the coordinator's own half of Redis.</summary>
+public sealed class PlacementConformance : AgentConformance
+{
+    private protected override ISuite Suite { get; } = new Suite<PlacementGoal, PlacementState>(new PlacementSamples());
+}
+
+internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
+{
+    private const string Uid = "r1";
+
+    private static readonly Gen<HostView> s_host =
+        from site in Gen.OneOf("lab", "lab", "far")
+        from standing in Gen.OneOf(Standing.Open, Standing.Open, Standing.Open, Standing.Away, Standing.Quarantined)
+        from port in Gen.OneOf(0, 0, 6379, 7000)
+        from able in Gen.OneOf(true, true, true, false)
+        select Host(0) with { Standing = standing, Labels = Map(("site", site)), Kinds = able ? ["Redis"] : [], Ports = Taken(port, "other", 0) };
+
+    private static readonly Gen<PlacementGoal> s_goal =
+        from replicas in Gen.Int[0, 3]
+        from primary in Gen.Int[0, 3]
+        from site in Gen.OneOf("", "", "lab")
+        from port in Gen.OneOf(6379, 6379, 7000)
+        from spread in Gen.OneOf("host", "none")
+        select Goal(replicas, Math.Min(primary, replicas), port, site, spread);
+
+    private static readonly Gen<(int Ordinal, int Host, int Port, long Generation, int Primary, bool Absent, bool Teardown, bool Acknowledged, bool Served)> s_member =
+        Gen.Select(Gen.Select(Gen.Int[0, 4], Gen.Int[0, 5], Gen.OneOf(6379, 7000), Gen.Long[1, 3]), Gen.Select(Gen.Int[0, 2], Gen.Int[0, 3], Gen.Bool, Gen.Bool, Gen.Bool),
+            (a, b) => (a.Item1, a.Item2, a.Item3, a.Item4, b.Item1, b.Item2 == 0, b.Item3, b.Item4, b.Item5));
+
+    public override IReadOnlyCollection<string> Kinds => ["missing", "stale", "no-room", "misplaced", "extra", "acknowledged", "released", "resource-remains"];
+
+    public override Gen<Case<PlacementGoal, PlacementState>> Any { get; } =
+        from hosts in s_host.Array[0, 6]
+        from members in s_member.Array[0, 5]
+        from goal in s_goal
+        from dice in Gen.Int[0, 4]
+        select Of("", dice == 0 ? null : goal, With(State(hosts.Select((h, i) => h with { Uid = $"n{i}", Name = $"edge-{i}" })),
+            members.Where(m => m.Host < hosts.Length).DistinctBy(m => m.Ordinal).DistinctBy(m => m.Host).Where(m => !hosts[m.Host].Ports.ContainsKey(m.Port))
+                .Select(m => Member($"n{m.Host}", m.Ordinal, m.Port, m.Generation, m.Primary) with
+                { Absent = m.Absent, Teardown = m.Absent && m.Teardown, Acknowledged = m.Absent && m.Acknowledged, Served = m.Served ? m.Generation : m.Generation - 1 })));
+
+    public override IReadOnlyList<Case<PlacementGoal, PlacementState>> Journeys { get; } =
+    [
+        Of("create", Goal(2, 0), Three),
+        Of("scale out", Goal(2, 0), Placed(Goal(0, 0))),
+        Of("scale in with another primary", Goal(0, 0), Placed(Goal(2, 2))),
+        Of("change", Goal(2, 1) with { SpecHash = "another" }, Placed(Goal(2, 0))),
+        Of("another port", Goal(2, 0, 7000), Placed(Goal(2, 0))),
+        Of("delete", null, Placed(Goal(2, 0))),
+    ];
+
+    private static PlacementState Three => State(Enumerable.Range(0, 3).Select(Host));
+
+    public override int Count => 400;
+
+    /// <summary>Hosts serve what they were told, and acknowledge what is to go; one that is away answers when it is back.</summary>
+    public override PlacementState Settle(PlacementState state) => state.Members.Values.Where(m => state.Hosts.GetValueOrDefault(m.Node) is { Standing: Standing.Open })
+        .Aggregate(state, (s, m) => s with { Members = s.Members.SetItem(m.Key, m with { Served = m.Absent ? m.Served : m.Generation, Acknowledged = m.Absent }) });
+
+    public override IEnumerable<PlacementState> Between(PlacementState a, PlacementState b)
+    {
+        foreach (var uid in a.Hosts.Keys.Intersect(b.Hosts.Keys)) yield return a with { Hosts = a.Hosts.SetItem(uid, a.Hosts[uid] with { Standing = b.Hosts[uid].Standing }) };
+        foreach (var key in b.Members.Keys.Except(a.Members.Keys)) yield return a.Put(b.Members[key]);
+        foreach (var key in a.Members.Keys)
+        {
+            yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { Served = a.Members[key].Served + 1 }) };
+            if (a.Members[key].Absent) yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { Acknowledged = !a.Members[key].Acknowledged }) };
+            if (!a.Members[key].Absent) yield return a.Put(a.Members[key] with { Generation = a.Members[key].Generation + 1 });
+        }
+        yield return a with { Exists = !a.Exists };
+    }
+
+    private static Case<PlacementGoal, PlacementState> Of(string name, PlacementGoal? goal, PlacementState state) =>
+        new(name, new PlacementAgent(new NoWriter()), goal, state with { Generation = 3 }, new(new(new string('c', 32), Uid, 3), "goal"));
+
+    /// <summary>As this goal left it, a generation ago.</summary>
+    private static PlacementState Placed(PlacementGoal goal)
+    {
+        var samples = new Planner<PlacementGoal, PlacementState>(new PlacementAgent(new NoWriter()));
+        var state = samples.Plan(new(new("coordinator", Uid, 2), "before"), goal with { Generation = 2 }, Three with { Generation = 2 }, Attempts.None(default), [], []).Final;
+        return state.Members.Values.Aggregate(state, (s, m) => s with { Members = s.Members.SetItem(m.Key, m with { Served = 2 }) });
+    }
+
+    private static PlacementGoal Goal(int replicas, int primary, int port = 6379, string site = "", string spread = "host")
+    {
+        var labels = site.Length > 0 ? ",\"labels\":{\"site\":\"" + site + "\"}" : "";
+        var spec = $$$"""{"replicas":{{{replicas}}},"primary":{{{primary}}},"port":{{{port}}},"placement":{"spread":"{{{spread}}}"{{{labels}}}}}""";
+        var (canonical, errors) = RedisKind.Schema.Validate(System.Text.Encoding.UTF8.GetBytes(spec));
+        Assert.Empty(errors);
+        return new() { Kind = "Redis", Generation = 3, SpecHash = "spec", Protect = false, Shape = new RedisFleet().Read(canonical.ToArray()) };
+    }
+
+    private static PlacementState State(IEnumerable<HostView> hosts) => new()
+    {
+        ResourceUid = Uid,
+        ResourceKey = "Redis default/sessions",
+        Generation = 3,
+        Exists = true,
+        Hosts = hosts.ToImmutableSortedDictionary(h => h.Uid, h => h, StringComparer.Ordinal),
+        Members = ImmutableSortedDictionary.Create<string, MemberView>(StringComparer.Ordinal),
+    };
+
+    private static PlacementState With(PlacementState state, IEnumerable<MemberView> members) => members.Aggregate(state, (s, m) => s.Put(m));
+
+    private static HostView Host(int i) => new()
+    {
+        Uid = $"n{i}",
+        Name = $"edge-{i}",
+        Address = $"10.0.0.{i + 1}",
+        Standing = Standing.Open,
+        Labels = Map(),
+        Kinds = ["Redis"],
+        Ports = ImmutableSortedDictionary<int, PortHolder>.Empty,
+    };
+
+    private static MemberView Member(string node, int ordinal, int port, long generation, int primary) => new()
+    {
+        Node = node,
+        Ordinal = ordinal,
+        Port = port,
+        Generation = generation,
+        SpecHash = "spec",
+        Primary = primary,
+        Protect = false,
+        Adopt = "",
+        Peers = [new(ordinal, node, "edge-" + node[1..], "10.0.0.1", port)],
+    };
+
+    private static ImmutableSortedDictionary<int, PortHolder> Taken(int port, string resource, int ordinal) =>
+        port == 0 ? ImmutableSortedDictionary<int, PortHolder>.Empty : ImmutableSortedDictionary<int, PortHolder>.Empty.Add(port, new(resource, ordinal, "Redis default/" + resource));
+
+    private static ImmutableSortedDictionary<string, string> Map(params (string Key, string Value)[] entries) => entries.ToImmutableSortedDictionary(e => e.Key, e => e.Value, StringComparer.Ordinal);
+
+    /// <summary>Placement only plans here: its calls are made on the model.</summary>
+    private sealed class NoWriter : IAssignmentWriter
+    {
+        public ValueTask PutAsync(MemberArgs args, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask ReleaseAsync(ReleaseArgs args, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask ForgetAsync(ForgetArgs args, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask DropAsync(DropArgs args, CancellationToken stop) => throw new NotSupportedException();
+    }
+}

@@ -1,0 +1,149 @@
+using CsCheck;
+
+namespace AgentMetal.Conformance;
+
+/// <summary>
+/// What every agent's catalog of tools must pass. An agent gives its samples (<see cref="Samples{TGoal, TState}"/>) and inherits the rest; a rule that its
+/// samples do not reach is a failure, not a pass.
+/// </summary>
+public abstract class AgentConformance
+{
+    /// <summary>The suite with the agent's types closed over.</summary>
+    private protected abstract ISuite Suite { get; }
+
+    [Fact]
+    public void Steps_AnyState_KeepTheirFootprintAndResolveWhatTheyAnswer() => Suite.Plans();
+
+    [Fact]
+    public void Steps_OtherStateWithTheSameReadsAndWrites_DoTheSame() => Suite.Dependence();
+
+    [Fact]
+    public void Plans_AnyState_ReachTheGoalOrSayWhyNot() => Suite.Convergence();
+
+    [Fact]
+    public void Plans_ToolsInAnyOrder_AreOnePlan() => Suite.Determinism();
+
+    [Fact]
+    public void Steps_ThatLoseData_AreDangerousAndRefusedWhenProtected() => Suite.Danger();
+
+    [Fact]
+    public void Steps_AnyState_SurviveTheJournalAndShowNoSecret() => Suite.Texts();
+
+    [Fact]
+    public void Differences_EveryKind_IsDeclaredMetAndAnswered() => Suite.Kinds();
+
+    [Fact]
+    public void Differences_Changed_AFactChanged() => Suite.Facts();
+
+    [Fact]
+    public void Tools_Everyone_IsReachedBySomeSample() => Suite.Tools();
+
+    [Fact]
+    public void Timings_AnyStep_AreInOrderAndEnd() => Suite.Timings();
+
+    [Fact]
+    public void Journeys_KilledAtEveryBoundary_ReachTheirEndWithEffectsOnce() => Suite.Crashes();
+}
+
+/// <summary>The rules run over samples; each throws what it finds.</summary>
+internal interface ISuite
+{
+    void Plans();
+    void Dependence();
+    void Convergence();
+    void Determinism();
+    void Danger();
+    void Texts();
+    void Kinds();
+    void Facts();
+    void Tools();
+    void Timings();
+    void Crashes();
+}
+
+/// <summary>The rules over the samples of one agent.</summary>
+internal sealed class Suite<TGoal, TState>(Samples<TGoal, TState> samples) : ISuite
+    where TGoal : class
+{
+    private readonly Rules<TGoal, TState> _rules = new(samples);
+
+    private Coverage Seen => _rules.Seen;
+
+    public void Plans()
+    {
+        Each(_rules.Plans);
+        Assert.True(Seen.Steps > samples.Count / 2, $"only {Seen.Steps} steps were met");
+        // Forward-only agents have none; one that has some must have shown them.
+        if (Seen.Inverses > 0) Assert.True(Seen.Inverses > samples.Count / 10, $"only {Seen.Inverses} inverses were met");
+    }
+
+    public void Dependence()
+    {
+        Pairs(_rules.Dependence);
+        Assert.True(Seen.Neighbours > samples.Count, $"only {Seen.Neighbours} neighbours were met");
+    }
+
+    public void Convergence()
+    {
+        Each(_rules.Convergence);
+        Assert.True(Seen.Reached > samples.Count / 10 && Seen.Waited > samples.Count / 100, $"{Seen.Reached} reached, {Seen.Waited} waited: the samples show nothing");
+    }
+
+    public void Determinism() => Gen.Select(samples.Any, Gen.Int).Sample((c, seed) => None(_rules.Determinism(c, seed)), iter: samples.Count / 2, threads: 1);
+
+    public void Danger()
+    {
+        Each(_rules.Danger);
+        Assert.Equal(samples.HoldsData, Seen.Losses > 0); // An agent with data must have shown a step that loses it.
+    }
+
+    public void Texts() => Each(_rules.Texts, samples.Count / 3);
+
+    public void Kinds()
+    {
+        Each(_rules.Kinds, samples.Count);
+        // Later ones come up only on the way.
+        foreach (var c in samples.Journeys) None(_rules.Convergence(c));
+        Assert.Empty(samples.Kinds.Except(Seen.Kinds));
+    }
+
+    public void Facts()
+    {
+        Pairs(_rules.Facts);
+        Assert.True(Seen.Changes > samples.Count / 10, $"only {Seen.Changes} pairs differed");
+    }
+
+    public void Tools()
+    {
+        foreach (var c in samples.Journeys) None(_rules.Plans(c));
+        var catalog = samples.Journeys[0].Agent.Tools.Select(t => t.Name).ToList();
+        if (catalog.Except(Seen.Tools).Any()) Each(_rules.Plans);
+        Assert.Empty(catalog.Except(Seen.Tools));
+        Assert.Equal(catalog.Count, catalog.Distinct(StringComparer.Ordinal).Count());
+    }
+
+    public void Timings() => Each(_rules.Timings, samples.Count / 3);
+
+    public void Crashes()
+    {
+        var deaths = 0;
+        foreach (var c in samples.Journeys) None(Conformance.Crashes.Of(samples, c, () => deaths++));
+        Assert.True(deaths > 20 * samples.Journeys.Count, $"only {deaths} deaths");
+    }
+
+    private void Each(Func<Case<TGoal, TState>, IEnumerable<string>> rule, int? count = null)
+    {
+        foreach (var c in samples.Journeys) None(rule(c).Select(f => $"{c.Name}: {f}"));
+        samples.Any.Sample(c => None(rule(c)), iter: count ?? samples.Count, threads: 1);
+    }
+
+    private void Pairs(Func<Case<TGoal, TState>, TState, IEnumerable<string>> rule) =>
+        Gen.Select(samples.Any, samples.Any).Sample((c, other) => None(rule(c, other.State)), iter: samples.Count / 2, threads: 1);
+
+    /// <summary>The first few, whole: a collection cut in the middle of a word helps nobody.</summary>
+    private static void None(IEnumerable<string> findings)
+    {
+        var found = findings.Take(6).ToList();
+        if (found.Count > 0) Assert.Fail(string.Join("\n", found));
+    }
+}

@@ -1,0 +1,38 @@
+using CsCheck;
+
+namespace AgentMetal.Conformance;
+
+/// <summary>What the author of an agent gives, for the suite to judge its catalog by.</summary>
+internal abstract class Samples<TGoal, TState>
+    where TGoal : class
+{
+    /// <summary>The closed set of difference kinds.</summary>
+    public abstract IReadOnlyCollection<string> Kinds { get; }
+
+    /// <summary>Every goal beside every state, unseen and half-made ones among them.</summary>
+    public abstract Gen<Case<TGoal, TState>> Any { get; }
+
+    /// <summary>Situations that chance meets too rarely. Each can be brought to its end by this agent alone: a crash is tried at every boundary of them.</summary>
+    public abstract IReadOnlyList<Case<TGoal, TState>> Journeys { get; }
+
+    /// <summary>What the world does by itself while nobody acts.</summary>
+    public virtual TState Settle(TState state) => state;
+
+    /// <summary>States between two of one case: the first with one group of what the observer reads taken from the second.</summary>
+    public abstract IEnumerable<TState> Between(TState a, TState b);
+
+    /// <summary>Texts that must never be shown.</summary>
+    public virtual IReadOnlyCollection<string> Secrets => [];
+
+    /// <summary>Whether the agent keeps data that could be lost.</summary>
+    public virtual bool HoldsData => false;
+
+    /// <summary>Whether data that was there before is nowhere afterwards.</summary>
+    public virtual bool Loses(TState before, TState after) => false;
+
+    /// <summary>Cases per rule.</summary>
+    public virtual int Count => 600;
+
+    /// <summary>Plans in a row within which a case must come to rest.</summary>
+    public virtual int MaxPlans => 12;
+}
