@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using AgentMetal.NodeAgent.Edge.Identity;
 
 namespace AgentMetal.NodeAgent;
 
@@ -69,11 +70,22 @@ internal sealed record AgentConfig
         }
     }
 
+    /// <summary>Writes the file whole and durable: a host that lost its power right after joining must still know its fleet.</summary>
     public void Save(string data)
     {
         var path = Path.Combine(data, FileName);
-        File.WriteAllBytes(path + ".new", JsonSerializer.SerializeToUtf8Bytes(this, AgentConfigJson.Default.AgentConfig));
+        using (var stream = new FileStream(path + ".new", FileMode.Create, FileAccess.Write))
+        {
+            stream.Write(JsonSerializer.SerializeToUtf8Bytes(this, AgentConfigJson.Default.AgentConfig));
+            stream.Flush(flushToDisk: true);
+        }
         File.Move(path + ".new", path, overwrite: true);
+        // The rename, and the directory that the join made for it.
+        foreach (var directory in new[] { data, Path.GetDirectoryName(Path.GetFullPath(data)) ?? "/" })
+        {
+            using var handle = DirectoryHandle.Open(directory);
+            handle.Sync();
+        }
     }
 }
 

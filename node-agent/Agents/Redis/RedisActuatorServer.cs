@@ -144,6 +144,8 @@ internal sealed partial class RedisActuator
         await RunAsync("/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
         await RunAsync("/bin/sync", ["--", path + ".partial"], ct).ConfigureAwait(false);
         await RunAsync("/bin/mv", ["--", path + ".partial", path], ct).ConfigureAwait(false);
+        // The data goes next: the name of its last copy must be on the disk before.
+        await RunAsync("/bin/sync", ["--", _layout.BackupDir], ct).ConfigureAwait(false);
     }
 
     private async ValueTask RunAsync(string program, string[] arguments, CancellationToken ct)
