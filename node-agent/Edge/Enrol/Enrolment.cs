@@ -19,7 +19,8 @@ internal sealed class Enrolment(IdentityFolder folder, Uri coordinator, Func<Dat
         while (true)
         {
             try { return await JoinOnceAsync(token, name, version, labels, stop); }
-            catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded && DateTimeOffset.UtcNow < until) { await Task.Delay(Between, stop); }
+            // Cancelled is how the coordinator sees the deadline of a call that it could not answer in time.
+            catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded or StatusCode.Cancelled && DateTimeOffset.UtcNow < until) { await Task.Delay(Between, stop); }
             catch (RpcException e) { return new TrustProblem(TrustProblemCode.Malformed, $"{coordinator.Authority}: {e.StatusCode}: {e.Status.Detail}"); }
         }
     }
