@@ -65,6 +65,15 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
+    /// <summary>A virtual machine on this lab's bridge, off until it is started; the caller disposes of it before the lab.</summary>
+    /// <param name="name">As of a host.</param>
+    /// <param name="binds">Copied to a disk that the guest reads.</param>
+    public async Task<LabGuest> AddGuestAsync(string name, IReadOnlyList<LabBind> binds, CancellationToken cancellationToken = default)
+    {
+        var options = binds.SelectMany(bind => new[] { "--bind", $"{Path.GetFullPath(bind.Source)}:{bind.Destination}" });
+        return new LabGuest(script, name, await script.DefineGuestAsync(name, options, cancellationToken));
+    }
+
     /// <summary>Neither host hears the other any more; both hear everybody else. Outlives a reboot of either.</summary>
     public Task PartitionAsync(LabHost a, LabHost b, CancellationToken cancellationToken = default) =>
         VerbAsync(cancellationToken, "cut", a.Name, b.Name);

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace AgentMetal.Testing;
 
 /// <summary>Calls host.sh for one lab. The script is the only place that knows how a host is made.</summary>
@@ -28,6 +30,33 @@ internal sealed class LabScript(string stateDirectory)
         var result = await CommandRunner.RunAsync(
             [Path.Combine(ScriptDirectory, "rootfs.sh")], TimeSpan.FromMinutes(20), default, CacheEnvironment(), cancellationToken);
         return result.OrThrow().Stdout.Trim();
+    }
+
+    /// <summary>Builds the disk and kernel of guests if they are missing (half a minute, and the root filesystem before it).</summary>
+    public static async Task GuestImageAsync(CancellationToken cancellationToken) => (await CommandRunner.RunAsync(
+        [Path.Combine(ScriptDirectory, "guest.sh"), "image"], TimeSpan.FromMinutes(30), default, CacheEnvironment(), cancellationToken)).OrThrow();
+
+    /// <summary>A guest's address; its disk is made by this.</summary>
+    public async Task<string> DefineGuestAsync(string name, IEnumerable<string> options, CancellationToken cancellationToken)
+    {
+        (await CommandRunner.RunAsync(
+            [Path.Combine(ScriptDirectory, "guest.sh"), "define", name, .. options], TimeSpan.FromMinutes(2), default, ScriptEnvironment(), cancellationToken)).OrThrow();
+        return await RequireAsync(TimeSpan.FromSeconds(30), cancellationToken, "address", name);
+    }
+
+    /// <summary>The machine itself: the script becomes it, so that killing this process is its power cut.</summary>
+    public Process StartGuest(string name)
+    {
+        var start = new ProcessStartInfo(Path.Combine(ScriptDirectory, "guest.sh"))
+        {
+            ArgumentList = { "run", name },
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        foreach (var (key, value) in ScriptEnvironment())
+            start.Environment[key] = value;
+        return Process.Start(start) ?? throw new LabException("guest.sh could not be started");
     }
 
     private Dictionary<string, string> ScriptEnvironment() => new(CacheEnvironment()) { ["LAB_STATE"] = stateDirectory };

@@ -15,6 +15,7 @@
 #   address NAME, leader NAME, bus NAME, list
 #   down [NAME...]                        remove these hosts, or the whole lab
 #   sweep                                 remove every lab whose owner is dead
+# A virtual machine, made by guest.sh, is a host here too: poweroff, the network faults, address, list, down and sweep know it.
 set -euo pipefail
 export LC_ALL=C.UTF-8 PATH=$PATH:/usr/sbin:/sbin
 
