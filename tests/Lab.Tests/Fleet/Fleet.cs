@@ -27,6 +27,9 @@ public sealed class Fleet : IAsyncDisposable
 
     public string Home => Path.Combine(directory, "home");
 
+    /// <summary>What every host has of what is shipped; a guest is given the same.</summary>
+    public IReadOnlyList<LabBind> Shipped { get; private init; } = [];
+
     public string CoordinatorData => Path.Combine(directory, "data");
 
     private string Cli => Path.Combine(artifacts, "cli", "agentmetal");
@@ -47,7 +50,7 @@ public sealed class Fleet : IAsyncDisposable
             ],
         };
         var lab = await Lab.StartAsync(hosts is null ? options : options with { HostNames = hosts }, stop);
-        var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts);
+        var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts) { Shipped = options.Binds };
         try
         {
             (await fleet.CliAsync(stop, "init", "--coordinator", "control", "--address", lab.GatewayAddress, "--bundle", Path.Combine(fleet.directory, "bundle"))).OrThrow();
