@@ -87,6 +87,18 @@ UNIT
   printf '[Journal]\nStorage=volatile\nForwardToConsole=yes\nMaxLevelConsole=info\n' >"$root/etc/systemd/journald.conf.d/lab.conf"
   mkfs.ext4 -q -F -O ^metadata_csum -E lazy_itable_init=0 -d "$root" "$partial/image/disk.raw" "${disk_mib}M" >&2
 }
+# Images that no caller asked for in two weeks and no guest stands on, and what builds left that were killed: the lock is ours.
+prune() {
+  local used state
+  rm -rf --one-file-system "$cache"/guest-partial.*
+  find "$cache" -maxdepth 1 -name 'guest-*.used' -mtime +14 | while read -r used; do
+    for state in $(cat "$cache"/labs/*/state 2>/dev/null); do
+      if grep -qsx "${used%.used}" "$state"/hosts/*/image; then continue 2; fi
+    done
+    say "removing ${used%.used}, unused for two weeks"
+    rm -rf --one-file-system "${used%.used}" "$used"
+  done
+}
 build() { # ROOTFS
   local version kernel=$partial/kernel
   mkdir -p "$partial/image"
@@ -111,6 +123,7 @@ image() {
     exec 9>"$cache/guest.lock"
     flock -w "$build_limit_s" 9 || die "another build held $cache/guest.lock for $build_limit_s s"
     if [ ! -d "$target" ]; then
+      prune
       real_kernel=$(apt-cache depends "$kernel_package" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
       [ -n "$real_kernel" ] || die "this machine's apt sources have no $kernel_package"
       partial=$(mktemp -d "$cache/guest-partial.XXXXXX")
@@ -120,6 +133,7 @@ image() {
     fi
     exec 9>&-
   fi
+  touch "$target.used" 2>/dev/null || true
 }
 
 # Whether this machine's KVM can run the kernel at all; some open the device and then cannot. Asked once a boot.
