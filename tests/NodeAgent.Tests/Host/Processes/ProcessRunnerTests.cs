@@ -65,6 +65,18 @@ public sealed class ProcessRunnerTests
     }
 
     [Fact]
+    public void Run_EndlessOutput_KeepsItsMemoryBounded()
+    {
+        var request = Request("/usr/bin/head", ["-c", "64000000", "/dev/zero"]) with { MaxOutputBytes = 1000, Deadline = TimeSpan.FromMinutes(1) };
+        using var stop = new AgentMetal.NodeAgent.Host.WakeUp();
+        using var run = new ProcessRun(request, TimeProvider.System, stop);
+        var before = GC.GetAllocatedBytesForCurrentThread(); // The whole run is on this thread.
+        var outcome = run.Run();
+        Assert.True(outcome is { IsSuccess: true, Truncated: true }, outcome.Detail);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 2_000_000);
+    }
+
+    [Fact]
     public async Task Run_LongInputThatIsEchoed_DoesNotDeadlock()
     {
         var text = new string('x', 1_000_000);
