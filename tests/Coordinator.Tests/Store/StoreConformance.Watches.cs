@@ -98,7 +98,13 @@ public abstract partial class StoreConformance
     private async Task<(int Conflicts, int Resumes)> RunWritersAndReplay((int, int, int, int)[][] plans, int stride)
     {
         var store = Open();
-        var told = await Task.WhenAll(plans.Select(plan => Task.Run(() => Write(store, plan))));
+        // All have read before the first one writes: writers that happen to run one after another would show no conflict.
+        var (reading, all) = (plans.Length, new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+        var told = await Task.WhenAll(plans.Select(plan => Task.Run(() => Write(store, plan, () =>
+        {
+            if (Interlocked.Decrement(ref reading) == 0) all.SetResult();
+            return all.Task.WaitAsync(TimeSpan.FromSeconds(30), Stop);
+        }))));
         var committed = told.SelectMany(t => t).Where(t => t.At is not null).ToDictionary(t => t.At!.Value, t => t.Txn);
         var model = new SortedDictionary<string, (string Value, long Modified)>(StringComparer.Ordinal);
         var at = new Revision(store.StoreId, 0);
@@ -124,13 +130,14 @@ public abstract partial class StoreConformance
     }
 
     /// <summary>Each step reads a key and writes it and another if it is unchanged since; a delete always expects a present key, so every commit counts.</summary>
-    private static async Task<List<(long? At, StoreTxn Txn)>> Write(IStore store, (int Key, int Other, int Kind, int Value)[] plan)
+    private static async Task<List<(long? At, StoreTxn Txn)>> Write(IStore store, (int Key, int Other, int Kind, int Value)[] plan, Func<Task> firstRead)
     {
         var told = new List<(long?, StoreTxn)>();
         foreach (var (key, other, kind, value) in plan)
         {
             var read = (await store.GetAsync($"k{key}", Stop)).Entry;
-            await Task.Yield();
+            if (told.Count == 0) await firstRead();
+            else await Task.Yield();
             var write = kind == 0 && read is not null ? StoreWrite.Delete($"k{key}") : StoreWrite.Put($"k{key}", Bytes($"{value}"));
             StoreWrite[] writes = other == key ? [write] : [write, StoreWrite.Put($"k{other}", Bytes($"other {value}"))];
             var txn = new StoreTxn { Compares = [new($"k{key}", read?.ModifiedAt ?? 0)], Writes = writes };
