@@ -24,6 +24,9 @@ internal sealed record ControllerOptions
     /// <summary>See <see cref="Attempts"/>.</summary>
     public int MaxReturns { get; init; } = 8;
 
+    /// <summary>Between two tries of a remedy that failed: what a person put right elsewhere is found out by trying.</summary>
+    public TimeSpan Rest { get; init; } = TimeSpan.FromMinutes(5);
+
     /// <summary>What agents may do on this host.</summary>
     public Mode Mode { get; init; } = Mode.Enforce;
 
@@ -208,7 +211,7 @@ internal sealed partial class Controller : IAsyncDisposable
         Turns = _turns,
         Verifier = _verifier,
         Clock = _clock,
-        Attempts = new(attempts, _clock.GetUtcNow(), MaxReturns: _options.MaxReturns),
+        Attempts = new(attempts, _clock.GetUtcNow(), MaxReturns: _options.MaxReturns, Rest: _options.Rest),
         Open = open,
         Mode = _paused ? Mode.Propose : _options.Mode,
         NewRunId = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8)),

@@ -111,6 +111,9 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
     private readonly Planner<TGoal, TState> _planner = new(agent);
     private readonly Executor<TGoal, TState> _executor = new(agent, verifier, clock);
 
+    /// <summary>Of why a remedy failed, this many characters are kept with the attempt.</summary>
+    private const int MaxDetail = 300;
+
     /// <summary>Holds the report once the sequence of effects has ended.</summary>
     public sealed class Box
     {
@@ -209,7 +212,7 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         var failed = result.Ended is Ended.Undone or Ended.UndoStopped ? result.At : null;
         var attempts = completed.Where(s => s.Difference != failed?.Difference).DistinctBy(s => s.Difference)
             .Select(s => new Attempt(s.Difference, s.Key, at, true)).ToImmutableArray();
-        if (failed is not null) attempts = attempts.Add(new(failed.Difference, failed.Key, at, false));
+        if (failed is not null) attempts = attempts.Add(new(failed.Difference, failed.Key, at, false, result.Detail.Length <= MaxDetail ? result.Detail : result.Detail[..MaxDetail]));
         yield return new Commit { Close = execution.Run.RunId, Attempts = attempts, Audit = [new("RunEnded", AuditBody.Of(("run", execution.Run.RunId), ("ended", result.Ended.ToString()), ("detail", result.Detail)))] };
         if (result.Ended == Ended.Moved && result.At is { } moved && Executor<TGoal, TState>.NeedsApproval(new(execution.Run.Subject, ""), moved))
             yield return new Tell("ApprovalVoided", $"{moved.Text}: {result.Detail}", warning: true);
@@ -253,7 +256,7 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
                 _ => ReconcilePhase.Stuck,
             },
             Summary = agent.Summary(plan.Goal, state),
-            Blocker = first is null ? "" : first.Difference + ": " + string.Join("; ", first.Reasons.Distinct()),
+            Blocker = first is null ? "" : first.Difference.TrimEnd(':') + ": " + string.Join("; ", first.Reasons.Distinct()),
             Differences = plan.Differences,
             Blocked = plan.Blocked,
             Steps = plan.Steps,

@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using System.Collections.Immutable;
+using System.Globalization;
 using AgentMetal.Runtime.Reasoning;
 using AgentMetal.Runtime.Risk;
 
@@ -135,7 +136,8 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
     {
         if (call.Blocked is { } blocked) return blocked;
         if (run.Taken.Count > 0 && run.Taken.Contains(call.Key)) return "repeats " + call.Key; // The whole of cycle detection.
-        if (run.Tried.Exhausted(difference.Key, call.Key)) return "tried and failed: " + call.Text;
+        if (run.Tried.Resting(difference.Key, call.Key) is var (last, until))
+            return string.Create(CultureInfo.InvariantCulture, $"tried and failed: {call.Text}{(last.Detail.Length > 0 ? ": " + last.Detail : "")}; tried again at {until:HH:mm:ss} UTC");
         var touches = call.Touches(run.Model);
         if (!touches.ActsBlind)
             foreach (var key in touches.Reads)

@@ -21,6 +21,18 @@ public sealed class AttemptsTests
     }
 
     [Fact]
+    public void Exhausted_WithARest_IsTriedOnceMoreAfterEachAndSaysWhen()
+    {
+        var tried = (Attempts.None(s_now) with { Rest = TimeSpan.FromMinutes(5) }).Add("d", "start", false, s_now).Add("d", "start", false, s_now.AddMinutes(1));
+        Assert.Equal(s_now.AddMinutes(6), tried.Resting("d", "start")!.Value.Until);
+        Assert.True((tried with { Now = s_now.AddMinutes(5.9) }).Exhausted("d", "start"));
+        Assert.False((tried with { Now = s_now.AddMinutes(6) }).Exhausted("d", "start"));
+        // One more failure, and it rests again.
+        tried = tried.Add("d", "start", false, s_now.AddMinutes(6));
+        Assert.Equal(s_now.AddMinutes(11), tried.Resting("d", "start")!.Value.Until);
+    }
+
+    [Fact]
     public void Exhausted_SuccessesBetween_DoNotCount() =>
         Assert.False(Attempts.None(s_now).Add("d", "restart", false, s_now).Add("d", "restart", true, s_now).Exhausted("d", "restart"));
 

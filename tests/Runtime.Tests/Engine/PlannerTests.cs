@@ -101,7 +101,7 @@ public sealed class PlannerTests
         tried = tried.Add("switch:a", """flip{"Switch":"a","To":"on"}""", false, default);
         var plan = PlanChecks.Plan(new PanelAgent(new FlipTool()), goal, s_off, tried: tried);
         Assert.Equal(Outcome.Escalate, plan.Outcome);
-        Assert.Equal(["tried and failed: flip a to on"], Assert.Single(plan.Blocked).Reasons);
+        Assert.Equal(["tried and failed: flip a to on; tried again at 01:00:00 UTC"], Assert.Single(plan.Blocked).Reasons);
     }
 
     [Fact]
