@@ -8,7 +8,7 @@ internal static class Kind
 {
     public const string Unseen = "unseen", Package = "package", DataDirMissing = "data-dir-missing", DataDirWrong = "data-dir-wrong", Config = "config",
         Auth = "auth", Unit = "unit", DropIn = "drop-in", Enabled = "enabled", Down = "down", Starting = "starting", Mute = "mute", RestartSetting = "restart-setting",
-        LiveSetting = "live-setting", RoleFile = "role-file", Role = "role", Handover = "handover", Primary = "primary", Link = "link", Adoption = "adoption",
+        LiveSetting = "live-setting", RoleFile = "role-file", Role = "role", Writes = "writes", Handover = "handover", Primary = "primary", Link = "link", Adoption = "adoption",
         Present = "present";
 }
 
@@ -60,6 +60,8 @@ internal static class RedisDifferences
                     yield return new(Kind.RestartSetting, key, Differs(goal, s, key));
                 foreach (var key in RedisSettings.Live)
                     if (s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]) yield return new(Kind.LiveSetting, key, Differs(goal, s, key));
+                // No tool answers it: the server takes writes again by itself once its disk does.
+                if (s.Writes == Writes.Refused) yield return new(Kind.Writes, "", NoWrites) { ClearsAfter = RedisRoles.Later };
                 break;
             case Serving.Answering or Serving.Loading when s.UnitActive is "activating" or "deactivating" or "active" or "reloading":
                 yield return new(Kind.Starting, "", $"the server is {s.Serving}, its unit {s.UnitActive}") { ClearsAfter = RedisRoles.Soon };
@@ -133,6 +135,8 @@ internal static class RedisDifferences
     /// <summary>Settings that only a restart brings to what is declared.</summary>
     public static IEnumerable<string> RestartSettings(RedisGoal goal, RedisState s) =>
         RedisSettings.Restart.Where(key => s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]);
+
+    private const string NoWrites = "the server refuses writes, because it could not write to its disk: free space there (df), or look at its log (journalctl -u)";
 
     private static string Differs(RedisGoal goal, RedisState s, string key) =>
         $"{key} is {Shown(s.Live.GetValueOrDefault(key, FactValue.Absent))}, wants {Shown(goal.Settings[key])}";

@@ -30,7 +30,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         var own = await probe.ConfigureAwait(false);
         var seen = await Task.WhenAll(others).ConfigureAwait(false);
         var state = WithServer(OfHost(package, unit, own), own);
-        return WithPeers(state, own, seen);
+        return WithPeers(state with { Port = state.IsDown && scope.Goal is { } goal && RedisProbe.Listens(goal.Self.Port) ? Port.Taken : Port.Free }, own, seen);
     }
 
     /// <summary>Passwords in the files of a member, the current one first.</summary>
@@ -83,6 +83,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
     {
         Role = info.Role,
         Link = info.Link,
+        Writes = own.Writes,
         AuthLive = own.MasterAuth == (own.Password ?? "") ? scope.Auth.DigestOf(own.Password) : "mixed:" + scope.Auth.DigestOf(own.MasterAuth),
         Keys = info.Keys,
         Offset = info.Offset,

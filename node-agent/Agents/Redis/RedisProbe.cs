@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Net.NetworkInformation;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
@@ -12,6 +13,10 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 internal sealed record OwnServer(string Serving, RedisInfo? Info, ImmutableSortedDictionary<string, string> Settings, string? Password, string MasterAuth)
 {
     public bool Answers => Serving == Redis.Serving.Answering;
+
+    /// <summary>Taken, or refused since a write of the append-only file or a scheduled snapshot failed (server.c, writeCommandsDeniedByDiskError).</summary>
+    public string Writes => Info is { } info && ((info["aof_enabled"] == "1" && info["aof_last_write_status"] == "err")
+        || (info["rdb_last_bgsave_status"] == "err" && Settings.GetValueOrDefault("save", "") != "")) ? Redis.Writes.Refused : Redis.Writes.Taken;
 
     /// <summary>Passwords are in it.</summary>
     public override string ToString() => Serving;
@@ -79,6 +84,13 @@ internal static class RedisProbe
             replies[^1].Items is [_, var masterAuth] ? masterAuth.Text : "");
     }
 
+    /// <summary>Whether any process of this host listens on a TCP port; false where that cannot be read, and the start will tell.</summary>
+    public static bool Listens(int port)
+    {
+        try { return IPGlobalProperties.GetIPGlobalProperties().GetActiveTcpListeners().Any(l => l.Port == port); }
+        catch (NetworkInformationException) { return false; }
+    }
+
     public static async ValueTask<PeerServer> PeerAsync(RedisPeer peer, ImmutableArray<string?> passwords, CancellationToken ct)
     {
         try
@@ -112,7 +124,7 @@ internal static class RedisProbe
     {
         var own = await OwnAsync(endpoint, passwords, ct).ConfigureAwait(false);
         if (own.Info is not { } info) return own.Serving;
-        return string.Join('|', own.Serving, info.Role, info.Link, info["master_failover_state"], digest(own.Password), digest(own.MasterAuth),
+        return string.Join('|', own.Serving, info.Role, info.Link, own.Writes, info["master_failover_state"], digest(own.Password), digest(own.MasterAuth),
             string.Join(',', own.Settings.Select(s => s.Key + "=" + s.Value)));
     }
 

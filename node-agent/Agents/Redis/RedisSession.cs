@@ -17,7 +17,8 @@ internal sealed record RedisSession(RespClient? Client, string? Password, bool L
         try
         {
             var ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
-            if (!ping.IsError) return new(client, null, false);
+            // MISCONF is an answer too: a server whose disk is full refuses writes and PING, and tells everything else.
+            if (!ping.IsError || ping.Code == "MISCONF") return new(client, null, false);
             if (ping.Code == "LOADING") return new(client, null, true);
             if (ping.Code != "NOAUTH") throw new RespException(RespFailure.Malformed, "PING is refused: " + ping.Code);
             foreach (var password in passwords.OfType<string>().Distinct(StringComparer.Ordinal))

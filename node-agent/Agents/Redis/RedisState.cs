@@ -33,6 +33,24 @@ internal static class Link
     public const string Lagging = "lagging";
 }
 
+/// <summary>Whether the server takes writes.</summary>
+internal static class Writes
+{
+    public const string Taken = "taken";
+
+    /// <summary>Its last write to disk failed, and it answers MISCONF until one succeeds (redis.conf, stop-writes-on-bgsave-error; aof.c).</summary>
+    public const string Refused = "refused";
+}
+
+/// <summary>Whether a server that is down could listen.</summary>
+internal static class Port
+{
+    public const string Free = "free";
+
+    /// <summary>Another process listens on it.</summary>
+    public const string Taken = "taken";
+}
+
 /// <summary>What is stored, on disk or in memory.</summary>
 internal static class Stored
 {
@@ -116,8 +134,13 @@ internal sealed record RedisState
     /// <summary>The unit that was taken over, or "missing" when it does not exist; absent for a member with its own.</summary>
     public string Adopted { get; init; } = FactValue.Absent;
 
+    /// <summary>Looked at only while the server is down.</summary>
+    public string Port { get; init; } = Redis.Port.Free;
+
     public string Role { get; init; } = FactValue.Absent;
     public string Link { get; init; } = FactValue.Absent;
+
+    public string Writes { get; init; } = FactValue.Absent;
 
     /// <summary>Keyed digest of the password that the server takes and gives.</summary>
     public string AuthLive { get; init; } = FactValue.Absent;
@@ -189,6 +212,7 @@ internal sealed record RedisState
         Serving = Redis.Serving.Refused,
         UnitActive = "inactive",
         Role = FactValue.Absent,
+        Writes = FactValue.Absent,
         Link = FactValue.Absent,
         AuthLive = FactValue.Absent,
         Keys = FactValue.Absent,
@@ -206,17 +230,17 @@ internal static class RedisFacts
         ConfigFile = "file/config", AuthFile = "file/auth", RoleFile = "file/role", DataDir = "dir/data", Data = "data", Backup = "backup",
         Serving = "serving", Role = "role", Link = "link", AuthLive = "auth", Fork = "fork",
         DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen",
-        Adopted = "adopted";
+        Adopted = "adopted", Port = "port", Writes = "writes";
 
     private static readonly ImmutableArray<string> Fixed = [Package, UnitFile, UnitEnabled, UnitActive, UnitStale, ConfigFile, AuthFile, RoleFile, DataDir, Data,
-        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted];
+        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted, Port, Writes];
 
     public static string Live(string setting) => "live/" + setting;
 
     public static string Peer(int ordinal, string what) => string.Create(CultureInfo.InvariantCulture, $"peer/{ordinal}/{what}");
 
     /// <summary>What a started server shows and a stopped one does not.</summary>
-    public static readonly ImmutableArray<string> OfServer = [Serving, UnitActive, Role, Link, AuthLive, Fork, .. RedisSettings.All.Select(Live)];
+    public static readonly ImmutableArray<string> OfServer = [Serving, UnitActive, Role, Link, AuthLive, Fork, Writes, .. RedisSettings.All.Select(Live)];
 
     public static IEnumerable<string> Keyed(RedisState state) =>
         [.. Fixed, .. RedisSettings.All.Select(Live), .. state.Peers.Keys.SelectMany(n => (string[])[Peer(n, "serving"), Peer(n, "role"), Peer(n, "link"), Peer(n, "keys")])];
@@ -229,6 +253,8 @@ internal static class RedisFacts
         UnitActive => s.UnitActive,
         UnitStale => s.UnitStale,
         Adopted => s.Adopted,
+        Port => s.Port,
+        Writes => OfLive(s.Serving, s.Writes),
         DropIns => s.DropIns.IsEmpty ? FactValue.Absent : RedisRender.Digest(string.Join('\n', s.DropIns.Select(d => d.Key + "\n" + d.Value))),
         ConfigFile => s.ConfigFile,
         AuthFile => s.AuthFile,

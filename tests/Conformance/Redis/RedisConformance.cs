@@ -27,6 +27,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
     {
         0 => Of("", c.Input, Unseen(c.State, which)),
         1 or 2 => Of("", s_adopted, c.State with { Adopted = which == 0 ? "missing" : "redis-server.service", Peers = Nothing(s_adopted).Peers }),
+        3 => Of("", c.Input, c.State with { Writes = c.State.Answers ? Writes.Refused : c.State.Writes, Port = c.State.IsDown ? Port.Taken : Port.Free }),
         _ => Of("", c.Input, c.State),
     });
 
@@ -38,12 +39,13 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
 
     public override int Count => 900;
 
-    /// <summary>A start ends, a link comes up, an activation is over, an unreadable fact can be read again.</summary>
+    /// <summary>A start ends, a link comes up, an activation is over, a disk has space and a port is free again, an unreadable fact can be read again.</summary>
     public override RedisState Settle(RedisState s)
     {
         if (s.Serving == Serving.Loading) s = s with { Serving = Serving.Hung };
         if (s is { Serving: Serving.Refused, UnitActive: "activating" }) s = s with { UnitActive = "failed" };
         if (s is { Answers: true, Adopted: not FactValue.Absent, Role: FactValue.Absent }) s = s with { Role = RedisRole.Primary, AuthLive = RedisAuth.Off, Live = Goal(s_adopted).Settings };
+        if (s.Writes == Writes.Refused || s.Port == Port.Taken) s = s with { Writes = s.Answers ? Writes.Taken : s.Writes, Port = Port.Free };
         if (s.Answers && s.PeerPrimary is { } p && s.Role == RedisRole.Follows(p.Value.Address)) s = s with { Link = Link.Up };
         return s;
     }
@@ -52,7 +54,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
     [
         a with { Package = b.Package }, a with { UnitFile = b.UnitFile, UnitText = b.UnitText }, a with { ConfigFile = b.ConfigFile, ConfigText = b.ConfigText },
         a with { UnitActive = b.UnitActive }, a with { UnitEnabled = b.UnitEnabled }, a with { UnitStale = b.UnitStale }, a with { Serving = b.Serving }, a with { Live = b.Live },
-        a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
+        a with { Writes = b.Writes }, a with { Port = b.Port }, a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
         a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
         .. a.Peers.Keys.Intersect(b.Peers.Keys).Select(n => a with { Peers = a.Peers.SetItem(n, b.Peers[n]) }),
     ];

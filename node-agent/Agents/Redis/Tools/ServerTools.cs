@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -23,6 +24,7 @@ internal static class Starting
             Role = role,
             Link = follows is null ? FactValue.Absent : lead is { Leads: true } ? Link.Up : Link.Down,
             AuthLive = s.AuthFile,
+            Writes = Writes.Taken,
             Fork = FactValue.Absent,
             Live = s.FileSettings,
             Keys = lead is { Leads: true } ? lead.Keys : keeps && s.Data != Stored.None ? Stored.Some : Stored.None,
@@ -45,8 +47,8 @@ internal static class Starting
     };
 
     public static ImmutableArray<string> Reads(RedisState s, string role) => role == RedisRole.Primary && !RedisRoles.KeepsData(s)
-        ? [RedisFacts.DataDir, RedisFacts.UnitFile, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.Data, RedisFacts.PeersPrimary, RedisFacts.PeersKeys]
-        : [RedisFacts.DataDir, RedisFacts.UnitFile, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.PeersPrimary];
+        ? [RedisFacts.DataDir, RedisFacts.UnitFile, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.Port, RedisFacts.Data, RedisFacts.PeersPrimary, RedisFacts.PeersKeys]
+        : [RedisFacts.DataDir, RedisFacts.UnitFile, RedisFacts.ConfigFile, RedisFacts.AuthFile, RedisFacts.Port, RedisFacts.PeersPrimary];
 
     /// <summary>What must be in place before a start; null = everything is.</summary>
     public static string? Missing(RedisGoal goal, RedisState s)
@@ -74,6 +76,8 @@ internal sealed class Start(RedisScope scope, RedisActuator? actuator)
         if (goal is not { Adopt: "" }) yield break;
         var choice = RedisRoles.ForStart(goal, state);
         if (Starting.Missing(goal, state) is { } missing) yield return Move.Wait<RoleArgs>(missing);
+        else if (state.Port == Port.Taken)
+            yield return Move.Wait<RoleArgs>(string.Create(CultureInfo.InvariantCulture, $"port {goal.Self.Port} is taken by another process: end it, or change spec.port (ss -ltnp sport = :{goal.Self.Port})"), RedisRoles.Soon);
         else if (choice.Role is { } role) yield return Move.Do(new RoleArgs(role), 20, choice.Why);
         else yield return Move.Wait<RoleArgs>(choice.Why, choice.Retry);
     }

@@ -71,6 +71,24 @@ public sealed class RedisPlanningTests
     }
 
     [Fact]
+    public void Plan_DownWhileAnotherProcessHasItsPort_WaitsAndNamesThePort()
+    {
+        var down = Converged(Input(members: 1), Goal(Input(members: 1))).Down();
+        Assert.Equal(["start"], Plan(Input(members: 1), down).Steps.Select(s => s.Tool));
+        var plan = Plan(Input(members: 1), down with { Port = Port.Taken });
+        Assert.Equal((Outcome.Waiting, 0), (plan.Outcome, plan.Steps.Length));
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("port 6379 is taken", StringComparison.Ordinal)) && b.RetryAfter is not null);
+    }
+
+    [Fact]
+    public void Plan_ServerThatRefusesWrites_SaysSoAndDoesNothing()
+    {
+        var plan = Plan(Input(), Converged(Input(), Goal(Input())) with { Writes = Writes.Refused });
+        Assert.Equal((Outcome.Waiting, 0), (plan.Outcome, plan.Steps.Length));
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("refuses writes", StringComparison.Ordinal)) && b.RetryAfter is not null);
+    }
+
+    [Fact]
     public void Plan_OldPrimaryBesideNewOne_FollowsIt()
     {
         var goal = Goal(Input());

@@ -88,6 +88,7 @@ internal static class RedisSamples
         ConfigText = goal.ConfigText,
         AuthFile = goal.AuthDigest,
         AuthLive = goal.AuthDigest,
+        Writes = Writes.Taken,
         RoleFile = RoleOf(goal, input.Ordinal, primary),
         Role = RoleOf(goal, input.Ordinal, primary),
         Link = input.Ordinal == primary ? FactValue.Absent : Link.Up,
@@ -171,6 +172,7 @@ internal static class RedisSamples
             Link = s.role == RedisRole.Primary ? FactValue.Absent : s.link,
             Fork = s.role == RedisRole.Primary && state.Peers.Values.Any(p => p.Leads) ? s.flag ? RedisFork.Clean : RedisFork.Written : FactValue.Absent,
             AuthLive = s.auth switch { "old" => old, "mixed" => "mixed:k", _ => goal.AuthDigest },
+            Writes = Writes.Taken,
             Keys = s.keys,
             Live = live,
         };

@@ -128,7 +128,7 @@ internal sealed class RedisWorld
     {
         if (!_truth[i].IsDown || _truth[i].RoleFile == FactValue.Absent || _truth[i].ConfigText is null || !Goal(Member(i)).StartsItself) return;
         Log.Add("systemd starts " + i);
-        Become(i, See(i), _truth[i] with { Serving = Serving.Answering, UnitActive = "active", Role = _truth[i].RoleFile, AuthLive = _truth[i].AuthFile, Live = _truth[i].FileSettings }, true);
+        Become(i, See(i), _truth[i] with { Serving = Serving.Answering, UnitActive = "active", Role = _truth[i].RoleFile, AuthLive = _truth[i].AuthFile, Writes = Writes.Taken, Live = _truth[i].FileSettings }, true);
     }
 
     public void DeleteRoleFile(int i)
