@@ -45,7 +45,7 @@ internal sealed class DescribeView(Screen screen)
     private string Sentence(Condition c)
     {
         if (c.Status == "True") return c.Message;
-        var retry = c.RetryUnixMs > 0 ? $"; looked at again {When.Until(c.RetryUnixMs, screen.Clock)}" : "";
+        var retry = c.RetryUnixMs > 0 ? $"; looked at again {When.Again(c.RetryUnixMs, screen.Clock)}" : "";
         return $"since {When.ClockAndAge(c.SinceUnixMs, screen.Clock)}   {(c.Message.Length > 0 ? c.Message : c.Reason)}{retry}";
     }
 

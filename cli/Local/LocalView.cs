@@ -33,7 +33,7 @@ internal sealed class LocalView(Screen screen)
             var lines = new Table(new(""), new(""), new("", Overflow.Wrap, 30)) { Bare = true };
             var converged = m.Phase == "Converged";
             lines.Add("Ready", converged ? Piece.Good("True") : Piece.Bad("False"), converged ? m.Summary
-                : $"since {When.ClockAndAge(m.SinceUnixMs, screen.Clock)}   {(m.Blocker.Length > 0 ? m.Blocker : m.Phase)}" + (m.RetryUnixMs > 0 ? $"; looked at again {When.Until(m.RetryUnixMs, screen.Clock)}" : ""));
+                : $"since {When.ClockAndAge(m.SinceUnixMs, screen.Clock)}   {(m.Blocker.Length > 0 ? m.Blocker : m.Phase)}" + (m.RetryUnixMs > 0 ? $"; looked at again {When.Again(m.RetryUnixMs, screen.Clock)}" : ""));
             lines.Add("Phase", PhaseOf(m), converged ? "" : m.Summary);
             foreach (var difference in m.Differences) lines.Add("Differs", "", difference);
             foreach (var held in m.Held) lines.Add("Held", new(held.Risk, RiskWords.ToneOf(held.Risk)), $"{held.Text}: {RiskWords.Of(held.Reasons)}   hash {held.Hash}");

@@ -36,6 +36,9 @@ internal static class When
         return left <= TimeSpan.Zero ? "over" : "in " + Length(left);
     }
 
+    /// <summary>When what repeats comes next: "soon" once the time that was said is over, because a look that finds nothing new is not reported.</summary>
+    internal static string Again(long unixMs, TimeProvider time) => Until(unixMs, time) is var until && until == "over" ? "soon" : until;
+
     /// <summary>RFC 3339 in UTC, for programs; null when it never was.</summary>
     internal static string? Stamp(long unixMs) =>
         unixMs == 0 ? null : DateTimeOffset.FromUnixTimeMilliseconds(Bounded(unixMs)).UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
