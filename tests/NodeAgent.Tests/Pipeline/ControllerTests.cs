@@ -30,7 +30,8 @@ public sealed class ControllerTests
     [Fact]
     public async Task Probe_Changed_IsLookedAtAndUnchangedIsNot()
     {
-        await using var kit = new ControllerKit();
+        // No resync within the time that passes here: only the probe can wake.
+        await using var kit = new ControllerKit(new() { Workers = 1, Resync = TimeSpan.FromDays(300) });
         var (probe, probes) = ("primary", 0);
         kit.Runner.Watch = _ => new([], [], _ => { Interlocked.Increment(ref probes); return new(probe); });
         await kit.BeginAsync();
@@ -111,14 +112,17 @@ public sealed class ControllerTests
         {
             await using var kit = new ControllerKit();
             const string Other = "n0/Toy/uid-2/0";
-            kit.Runner.Watch = input => input.Key == Key ? new(["a.service"], [folder.FullName], null) : new(["b.service"], [folder.FullName], null);
+            var own = folder.CreateSubdirectory("own").FullName;
+            kit.Runner.Watch = input => input.Key == Key ? new(["a.service"], [own], null) : new(["b.service"], [folder.FullName], null);
             kit.Controller.Assign(Input(Other));
             await kit.BeginAsync();
             await kit.EndedAsync();
             await UntilAsync(() => kit.Units.Watched.Count == 2, "not both are watched");
+            Assert.True(IsWatched(own));
             kit.Controller.Forget(Key);
             await UntilAsync(() => kit.Units.Watched.SequenceEqual(["b.service"]), "the unit of a forgotten member is still watched");
-            // The other one watches the same folder, and still hears of it.
+            Assert.False(IsWatched(own), "the folder of a forgotten member is still watched");
+            // The other one still hears of its own.
             kit.Runner.Seen.Clear();
             File.WriteAllText(folder.FullName + "/new", "");
             await kit.EndedAsync();
@@ -208,5 +212,24 @@ public sealed class ControllerTests
         await kit.EndedAsync();
         await UntilAsync(() => said.Count == 2, "the new generation was not reported");
         Assert.Equal([1, 2], said);
+    }
+
+    /// <summary>Whether any inotify instance of this process watches the folder (proc(5), fdinfo).</summary>
+    private static bool IsWatched(string folder)
+    {
+        using var stat = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("/usr/bin/stat", ["-c", "%i", folder]) { RedirectStandardOutput = true })!;
+        var inode = "ino:" + long.Parse(stat.StandardOutput.ReadToEnd(), System.Globalization.CultureInfo.InvariantCulture).ToString("x", System.Globalization.CultureInfo.InvariantCulture) + " ";
+        foreach (var file in Directory.GetFiles("/proc/self/fdinfo"))
+        {
+            try
+            {
+                if (File.ReadAllText(file).Split('\n').Any(l => l.StartsWith("inotify ", StringComparison.Ordinal) && l.Contains(inode, StringComparison.Ordinal))) return true;
+            }
+            catch (IOException)
+            {
+                // Another test closed it meanwhile.
+            }
+        }
+        return false;
     }
 }
