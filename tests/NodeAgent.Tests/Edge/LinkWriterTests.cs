@@ -111,10 +111,14 @@ public sealed class LinkWriterTests
         public List<SignedApproval> Approvals { get; } = [];
         public List<string> Log { get; } = [];
 
+        /// <summary>Called while assignments are being stored.</summary>
+        public Action? Saving { get; set; }
+
         public ValueTask<LinkCursor> CursorAsync(CancellationToken stop) => new(new LinkCursor("store", 1));
 
         public ValueTask SaveAsync(IReadOnlyList<V1.Assignment> changed, IReadOnlyList<string> dropped, LinkCursor cursor, CancellationToken stop)
         {
+            Saving?.Invoke();
             lock (Log) Log.Add($"saved {changed.Count}, dropped {string.Join(',', dropped)}");
             return default;
         }

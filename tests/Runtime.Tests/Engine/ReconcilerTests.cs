@@ -78,6 +78,27 @@ public sealed class ReconcilerTests
         Assert.Equal(0, rig.World.Begun);
     }
 
+    /// <summary>A group that is drawn in by its last step takes its first one with it, and with that whatever was built between them.</summary>
+    [Fact]
+    public void Reconcile_GroupDrawnInByItsLastStep_HoldsWhatItsFirstStepCarries()
+    {
+        string[] order = ["early", "between", "deadly", "late"];
+        var off = Panel.Of([.. order.Select(n => (n, "off"))]);
+        var rig = new Rig<Panel, Panel>(off, w => new PanelAgent(new FlipTool
+        {
+            World = w,
+            Reads = f => f.Switch switch { "between" => ["early"], "late" => ["deadly"], _ => [] },
+            Moves = (goal, _, d) => [Move.Do(new Flip(d.Subject, goal![d.Subject]), Array.IndexOf(order, d.Subject), "")],
+            Risk = (_, f) => f.Switch == "deadly" ? Assessment.Dangerous("boom") : Assessment.Safe,
+        })
+        {
+            GroupOf = n => n is "early" or "late" ? "pair" : null,
+        });
+        var report = rig.Pass(Panel.Of([.. order.Select(n => (n, "on"))]));
+        Assert.Equal(order.Order(), report.Held.Select(s => s.Difference["switch:".Length..]).Order());
+        Assert.Equal(0, rig.World.Begun);
+    }
+
     [Fact]
     public void Reconcile_HeldStep_KeepsItsNonceUntilItsBasisMovesAndThenSaysSo()
     {

@@ -66,35 +66,6 @@ public sealed class FileTests : IDisposable
         Assert.Equal("secret", File.ReadAllText(At("target")));
     }
 
-    /// <summary>Between a check and its use a service may put a link in a file's place; the kernel refuses it there (O_NOFOLLOW, O_EXCL).</summary>
-    [Fact]
-    public async Task Write_NamesSwappedForLinksMeanwhile_TouchesNothingElsewhere()
-    {
-        File.WriteAllText(At("target"), "secret");
-        File.SetUnixFileMode(At("target"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        var (stop, ct) = (new CancellationTokenSource(), TestContext.Current.CancellationToken);
-        var swapping = Task.Run(() =>
-        {
-            for (var i = 0; !stop.IsCancellationRequested; i++)
-            {
-                var (spare, name) = (At("spare" + i), i % 4 < 2 ? At("owned") : At(".written.agentmetal-new"));
-                if (i % 2 == 0) File.CreateSymbolicLink(spare, At("target"));
-                else File.WriteAllText(spare, "");
-                File.Move(spare, name, overwrite: true);
-            }
-        }, ct);
-        for (var i = 0; i < 4000; i++)
-        {
-            _writer.SetOwnership(At("owned"), Private with { Mode = 0x1FF });
-            if (i % 4 == 0) _writer.Write(At("written"), "x"u8, Private with { Mode = 0x1FF });
-        }
-        await stop.CancelAsync();
-        await swapping;
-        stop.Dispose();
-        Assert.Equal("secret", File.ReadAllText(At("target")));
-        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(At("target")));
-    }
-
     [Fact]
     public void OpenDirectory_LinkInItsPlace_IsNotFollowed()
     {
