@@ -71,7 +71,7 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.StopAsync(context.Stop);
 
     /// <summary>Only then does a start bring back exactly what ran.</summary>
-    private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.RoleFile == s.Role && s.AuthLive == s.AuthFile
+    private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.Writes != Writes.Refused && s.RoleFile == s.Role && s.AuthLive == s.AuthFile
         && s.Live.SequenceEqual(s.FileSettings)
         && (s.Role == RedisRole.Primary || (s.Link == Link.Up && s.Peers.Values.Any(p => p.Leads && s.Role == RedisRole.Follows(p.Address))));
 }
