@@ -13,7 +13,10 @@ namespace AgentMetal.NodeAgent.Pipeline;
 internal sealed record ControllerOptions
 {
     /// <summary>Passes at the same time; each is mostly waiting.</summary>
-    public int Workers { get; init; } = 4;
+    public int Workers { get; init; } = 8;
+
+    /// <summary>Probes at the same time; each waits for one round trip, or for a server that hangs.</summary>
+    public int Probers { get; init; } = 16;
 
     /// <summary>Between two probes of one member, 1 s to 1 h.</summary>
     public TimeSpan Probe { get; init; } = TimeSpan.FromSeconds(10);
@@ -54,6 +57,7 @@ internal sealed partial class Controller : IAsyncDisposable
     private readonly WorkQueue _work = new(new(MaxDelay: TimeSpan.FromSeconds(20)));
     private readonly WorkQueue _probes = new(new());
     private readonly SemaphoreSlim _workSignal = new(0);
+    private readonly SemaphoreSlim _probing;
     private readonly CancellationTokenSource _stopping = new();
     private readonly ControllerOptions _options;
     private readonly IReadOnlyDictionary<string, IMemberRunner> _kinds;
@@ -70,6 +74,7 @@ internal sealed partial class Controller : IAsyncDisposable
         IApprovalVerifier verifier, TimeProvider clock, ILogger<Controller> log)
     {
         (_options, _state, _turns, _verifier, _clock, _log) = (options, state, turns, verifier, clock, log);
+        _probing = new(options.Probers);
         _kinds = kinds.ToDictionary(k => k.Kind, StringComparer.Ordinal);
         _watches = new MemberWatches(units, paths, Wake, log, _stopping.Token);
     }
@@ -169,6 +174,7 @@ internal sealed partial class Controller : IAsyncDisposable
         try { await Task.WhenAll(_loops).WaitAsync(TimeSpan.FromSeconds(10)); }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException) { LogSlowStop(_log); }
         await _watches.DisposeAsync();
+        // A probe may still be under way and give its place back: the semaphore holds nothing that needs disposing.
         _stopping.Dispose();
         _workSignal.Dispose();
     }

@@ -6,6 +6,7 @@ namespace AgentMetal.NodeAgent.Pipeline;
 internal sealed partial class Controller
 {
     private static readonly TimeSpan ProbeDeadline = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan ProbeFresh = TimeSpan.FromSeconds(1);
 
     private async Task PassAsync(string key, MemberSlot slot)
     {
@@ -17,7 +18,7 @@ internal sealed partial class Controller
             var runner = slot.Runner ?? throw new NotSupportedException($"kind {input.Key.Split('/')[1]} is not in this build; kinds: {string.Join(", ", Kinds)}");
             SetWatch(key, slot, runner, input);
             // The baseline is taken before the look: what changes in between makes the next probe differ, and costs one more look at most.
-            slot.Fingerprint = await ProbeAsync(slot);
+            slot.Fingerprint = JustSeen(slot) ?? await ProbeAsync(slot);
             var open = await _state.OpenRunAsync(key, _stopping.Token);
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
             result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told)), _stopping.Token);
@@ -116,22 +117,48 @@ internal sealed partial class Controller
                 if (_probes.TryTake(now, out key)) slot = _slots.GetValueOrDefault(key);
                 wait = _probes.NextDue is { } due ? due - now : _options.Probe;
             }
-            if (key.Length == 0)
+            try
             {
-                try { await Task.Delay(TimeSpan.FromMilliseconds(Math.Clamp(wait.TotalMilliseconds, 10, _options.Probe.TotalMilliseconds)), _clock, _stopping.Token); }
-                catch (OperationCanceledException) { return; }
-                continue;
+                if (key.Length == 0)
+                {
+                    await Task.Delay(TimeSpan.FromMilliseconds(Math.Clamp(wait.TotalMilliseconds, 10, _options.Probe.TotalMilliseconds)), _clock, _stopping.Token);
+                    continue;
+                }
+                // A server that hangs takes its whole deadline to say so: the others are not asked later for it.
+                await _probing.WaitAsync(_stopping.Token);
             }
-            var seen = slot is { Working: false, Fingerprint: not null } ? await ProbeAsync(slot) : null;
-            var changed = false;
-            lock (_lock)
-            {
-                // A pass that began meanwhile has taken its own baseline.
-                changed = slot is { Working: false } && seen is not null && seen != slot.Fingerprint;
-                if (slot is not null) _probes.Done(key, _clock.GetUtcNow(), _options.Probe * (0.95 + (0.1 * Random.Shared.NextDouble())));
-                else _probes.Done(key, _clock.GetUtcNow());
-            }
-            if (changed) Wake(key);
+            catch (OperationCanceledException) { return; }
+            _ = ProbeOneAsync(key, slot);
+        }
+    }
+
+    private async Task ProbeOneAsync(string key, MemberSlot? slot)
+    {
+        string? seen = null;
+        try { seen = slot is { Working: false, Fingerprint: not null } ? await ProbeAsync(slot) : null; }
+        catch (OperationCanceledException) { return; }
+        catch (Exception e) when (e is not OutOfMemoryException) { LogPassFailed(_log, slot!.Input.ResourceKey, slot.Input.Ordinal, "probe: " + e.Message, e); }
+        finally { _probing.Release(); }
+        var changed = false;
+        lock (_lock)
+        {
+            // A pass that began meanwhile has taken its own baseline.
+            changed = slot is { Working: false } && seen is not null && seen != slot.Fingerprint;
+            if (changed) slot!.JustSeen = (seen!, _clock.GetTimestamp());
+            if (slot is not null) _probes.Done(key, _clock.GetUtcNow(), _options.Probe * (0.95 + (0.1 * Random.Shared.NextDouble())));
+            else _probes.Done(key, _clock.GetUtcNow());
+        }
+        if (changed) Wake(key);
+    }
+
+    /// <summary>What the probe that caused this pass saw: a server that hangs would take its whole deadline to say it once more.</summary>
+    private string? JustSeen(MemberSlot slot)
+    {
+        lock (_lock)
+        {
+            var (seen, at) = slot.JustSeen;
+            slot.JustSeen = default;
+            return seen is not null && _clock.GetElapsedTime(at) < ProbeFresh ? seen : null;
         }
     }
 

@@ -43,6 +43,10 @@ internal sealed class MemberSlot(MemberInput input, IMemberRunner? runner, DateT
     public MemberView View { get; set; } = new() { Input = input, Phase = nameof(ReconcilePhase.Converging), Summary = "not looked at yet", Since = now };
     public MemberWatch? Watch { get; set; }
     public string? Fingerprint { get; set; }
+
+    /// <summary>What a probe found that differs from the fingerprint, and the clock's timestamp of it; the pass that it causes begins from there.</summary>
+    public (string? Fingerprint, long At) JustSeen { get; set; }
+
     public bool Working { get; set; }
     public int Immediate { get; set; }
 
