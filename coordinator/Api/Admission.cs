@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Fleet;
@@ -23,6 +24,10 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
 
     /// <summary>Larger specs would not fit a store value together with labels and annotations.</summary>
     public const int MaxSpec = 40 * 1024;
+
+    private const int MaxRemembered = 512;
+
+    private readonly ConcurrentDictionary<(string Kind, ByteString Written), ByteString> _complete = new();
 
     public (IReadOnlyList<Admitted> Admitted, IReadOnlyList<FieldError> Errors) Check(FleetView view, IReadOnlyList<Resource> requested)
     {
@@ -67,12 +72,11 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
             errors.Add(new("spec", $"has {wanted.Spec.Length} bytes; at most {MaxSpec}", "declare several resources"));
             return null;
         }
-        var (spec, specErrors) = kind.Validate(wanted.Spec.Memory);
-        errors.AddRange(specErrors);
-        if (errors.Count > 0) return null;
+        var spec = Complete(kind, wanted.Spec, errors);
+        if (spec is null || errors.Count > 0) return null;
 
         var before = view.Find(project, kind.Kind, meta.Name);
-        var next = new Resource { ApiVersion = Runtime.Resources.Resource.ApiVersion, Kind = kind.Kind, Spec = ByteString.CopyFrom(spec.AsSpan()), Metadata = new() { Project = project, Name = meta.Name, Protect = meta.Protect } };
+        var next = new Resource { ApiVersion = Runtime.Resources.Resource.ApiVersion, Kind = kind.Kind, Spec = spec, Metadata = new() { Project = project, Name = meta.Name, Protect = meta.Protect } };
         next.Metadata.Labels.Add(meta.Labels);
         next.Metadata.Annotations.Add(meta.Annotations);
         return before is null ? Create(wanted, next, errors) : Change(wanted, next, before, kind, errors);
@@ -95,11 +99,30 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
             errors.Add(new("revision", $"expects revision {wanted.Revision}, but {Keys.Of(next)} is at {before.ModifiedAt}: somebody changed it", "read it again and repeat the change"));
         if (wanted.Metadata.Uid.Length > 0 && wanted.Metadata.Uid != old.Metadata.Uid)
             errors.Add(new("metadata.uid", $"is {wanted.Metadata.Uid}, but {Keys.Of(next)} is {old.Metadata.Uid}: another resource has the name now", "leave it out"));
-        errors.AddRange(kind.ImmutableErrors(old.Spec.Memory, next.Spec.Memory));
         var respec = !old.Spec.Equals(next.Spec);
+        if (respec) errors.AddRange(kind.ImmutableErrors(old.Spec.Memory, next.Spec.Memory));
+        else next.Spec = old.Spec; // The same bytes: one copy of them is enough.
         (next.Metadata.Uid, next.Metadata.Generation, next.Metadata.CreatedUnixMs) = (old.Metadata.Uid, old.Metadata.Generation + (respec ? 1 : 0), old.Metadata.CreatedUnixMs);
         var same = !respec && old.Metadata.Protect == next.Metadata.Protect && old.Metadata.Labels.Equals(next.Metadata.Labels) && old.Metadata.Annotations.Equals(next.Metadata.Annotations);
         return new(next, before, same ? "unchanged" : "changed");
+    }
+
+    /// <summary>
+    /// The spec with its defaults; null after adding its errors. Which spec that is depends on what was written and on nothing else, and the same files are
+    /// planned and applied again and again: what was complete once is not worked out twice.
+    /// </summary>
+    private ByteString? Complete(KindSchema kind, ByteString written, List<Runtime.Resources.FieldError> errors)
+    {
+        var key = (kind.Kind, written);
+        if (_complete.TryGetValue(key, out var known)) return known;
+        var (spec, found) = kind.Validate(written.Memory);
+        errors.AddRange(found);
+        if (found.Length > 0) return null;
+        var complete = ByteString.CopyFrom(spec.AsSpan());
+        // Both bounds together: some 30 MB at the very most.
+        if (written.Length > MaxRemembered) return complete;
+        if (_complete.Count >= MaxResources) _complete.Clear();
+        return _complete[key] = complete;
     }
 
     private static string Clip(string text) => text.Length <= 63 ? text : text[..63] + "…";

@@ -58,8 +58,8 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
         var hash = new FieldHash("agentmetal/fleet-plan/v1");
         foreach (var (one, i) in all.Select((a, i) => (a, i)).OrderBy(x => Keys.Path(x.a.Resource), StringComparer.Ordinal))
         {
-            var plan = new ResourcePlan { Resource = one.Resource.Clone(), FromGeneration = one.Before?.Value.Metadata.Generation ?? 0, Action = one.Action };
-            plan.Changes.AddRange(Changes(one));
+            var plan = new ResourcePlan { Resource = one.Resource, FromGeneration = one.Before?.Value.Metadata.Generation ?? 0, Action = one.Action };
+            if (one.Action != "unchanged") plan.Changes.AddRange(Changes(one));
             hash.Add(Keys.Path(one.Resource)).Add(one.Resource.Metadata.Uid).Add(one.Action).Add(PlacementWorld.GoalHash(one.Resource));
             if (placings[i] is { } placing)
             {
