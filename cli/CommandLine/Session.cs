@@ -52,9 +52,9 @@ internal sealed class Session(Screen screen, OperatorHome home) : IDisposable
 
     internal Operator.OperatorClient Client => Link.Client;
 
-    /// <summary>A call with a deadline; every call has one.</summary>
+    /// <summary>A call with a deadline; every call has one. A longer --timeout stands above what the call is usually given.</summary>
     internal CallOptions Call(CancellationToken stop, TimeSpan? atMost = null) =>
-        new(deadline: DateTime.UtcNow + (atMost ?? Timeout ?? TimeSpan.FromSeconds(10)), cancellationToken: stop);
+        new(deadline: DateTime.UtcNow + (Timeout > atMost ? Timeout.Value : atMost ?? Timeout ?? TimeSpan.FromSeconds(10)), cancellationToken: stop);
 
     /// <summary>A stream that lasts as long as somebody looks.</summary>
     internal static CallOptions Stream(CancellationToken stop) => new(cancellationToken: stop);
