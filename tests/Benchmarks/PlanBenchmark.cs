@@ -26,7 +26,7 @@ internal static class PlanBenchmark
             var files = Directory.CreateDirectory(Path.Combine(control.Directory, "fleet")).FullName;
             WriteFiles(files, options.Resources);
             var watch = Stopwatch.StartNew();
-            (await control.CliAsync(stop, "apply", "-f", files, "--no-wait", "-o", "name")).OrThrow();
+            (await control.CliAsync(stop, "apply", "-f", files, "--no-wait", "-o", "name", "--timeout", "3m")).OrThrow();
             report.Add("plan", "agentmetal", $"apply of {options.Resources} new resources", "s", watch.Elapsed.TotalSeconds);
             while (await control.ReadyAsync(stop) is var ready && ready < options.Resources)
             {
@@ -63,7 +63,7 @@ internal static class PlanBenchmark
     private static async Task<(TimeSpan Took, double PeakMib)> PlanAsync(ControlPlane control, string files, int resources, CancellationToken stop)
     {
         var watch = Stopwatch.StartNew();
-        using var process = control.StartCli("plan", "-f", files, "--detailed-exitcode");
+        using var process = control.StartCli("plan", "-f", files, "--detailed-exitcode", "--timeout", "3m");
         var said = process.StandardOutput.ReadToEndAsync(stop);
         var complained = process.StandardError.ReadToEndAsync(stop);
         // The high-water mark only grows, so the last look before the end has it.
