@@ -21,6 +21,8 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     private const string TrustedTimeMeta = "trusted_time";
     private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
     private static readonly TimeSpan RenewLookEvery = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan FirstTrim = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan TrimEvery = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan EndDeadline = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = logs.CreateLogger<Daemon>();
@@ -72,7 +74,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         try
         {
             await TogetherAsync([local.RunAsync(ending.Token), link.RunAsync(ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token)], ending);
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
@@ -103,7 +105,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     {
         var processes = new ProcessRunner(_clock);
         var units = new UnitWriter(bus);
-        var packages = new DpkgReader(processes);
+        var packages = new DpkgReader(processes, "/var/lib/dpkg");
         return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes);
     }
 
@@ -189,6 +191,16 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
                 await store.PruneApprovalsAsync(_persistedTime, stop);
             }
             catch (LocalStoreException e) { LogTimeNotKept(_log, e.Message); } // The next hour may find space.
+        }
+    }
+
+    /// <summary>A start and a round of repairs need memory that a quiet daemon does not; neither the collector nor the allocator gives it back unasked.</summary>
+    private async Task TrimAsync(CancellationToken stop)
+    {
+        for (var wait = FirstTrim; ; wait = TrimEvery)
+        {
+            await Task.Delay(wait, _clock, stop);
+            MemoryTrim.GiveBack();
         }
     }
 

@@ -16,12 +16,16 @@ internal sealed record RedisSession(RespClient? Client, string? Password, bool L
         var client = await RespClient.ConnectAsync(endpoint, deadline, ct).ConfigureAwait(false);
         try
         {
-            var ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
+            // The password that is most likely the right one goes along with the first question: a host asks each of its members every ten seconds.
+            var likely = passwords.FirstOrDefault(p => p is not null);
+            var replies = await client.CallAsync(likely is null ? [RespCommand.Of("PING")] : [RespCommand.Secret("AUTH", likely), RespCommand.Of("PING")], deadline, ct).ConfigureAwait(false);
+            var ping = replies[^1];
+            if (likely is not null && !replies[0].IsError) return new(client, likely, ping.Code == "LOADING");
             // MISCONF is an answer too: a server whose disk is full refuses writes and PING, and tells everything else.
             if (!ping.IsError || ping.Code == "MISCONF") return new(client, null, false);
             if (ping.Code == "LOADING") return new(client, null, true);
             if (ping.Code != "NOAUTH") throw new RespException(RespFailure.Malformed, "PING is refused: " + ping.Code);
-            foreach (var password in passwords.OfType<string>().Distinct(StringComparer.Ordinal))
+            foreach (var password in passwords.OfType<string>().Where(p => p != likely).Distinct(StringComparer.Ordinal))
             {
                 var auth = await client.CallAsync(RespCommand.Secret("AUTH", password), deadline, ct).ConfigureAwait(false);
                 if (auth.IsError) continue;

@@ -1,15 +1,58 @@
+using System.Collections.Concurrent;
+using System.Globalization;
 using AgentMetal.NodeAgent.Host.Processes;
 
 namespace AgentMetal.NodeAgent.Host.Packages;
 
-/// <summary>Reads Debian's package database with dpkg-query(1).</summary>
-internal sealed class DpkgReader(IProcessRunner processes) : IPackageReader
+/// <summary>
+/// Reads Debian's package database with dpkg-query(1). What it said is kept while the database's files are the same: a host looks at each of its
+/// members, and a process for each look costs more than all the rest of it.
+/// </summary>
+/// <param name="processes">Runs dpkg-query.</param>
+/// <param name="database">Where the database is, such as /var/lib/dpkg; null = ask every time.</param>
+internal sealed class DpkgReader(IProcessRunner processes, string? database = null) : IPackageReader
 {
+    private const int MaxKept = 256;
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
+
+    private readonly ConcurrentDictionary<string, Lazy<Task<Observed<PackageState>>>> _kept = new(StringComparer.Ordinal);
 
     public async Task<Observed<PackageState>> GetAsync(string name, CancellationToken ct)
     {
         PackageName.Require(name);
+        if (Stamp() is not { } stamp) return await AskAsync(name, ct).ConfigureAwait(false);
+        if (_kept.Count >= MaxKept) _kept.Clear();
+        var key = name + " " + stamp;
+        // One question for all who ask meanwhile, for at a start every member does; its own deadline ends it, not that of who came first.
+        var asked = _kept.GetOrAdd(key, static (_, of) => new(() => of.Reader.AskAsync(of.Name, CancellationToken.None)), (Reader: this, Name: name));
+        var isKept = false;
+        try
+        {
+            var state = await asked.Value.WaitAsync(ct).ConfigureAwait(false);
+            // Kept only if nothing moved while dpkg-query read: otherwise it may be of before or after.
+            isKept = state.IsSeen && Stamp() == stamp;
+            return state;
+        }
+        finally
+        {
+            if (!isKept && asked.Value.IsCompleted) _kept.TryRemove(KeyValuePair.Create(key, asked));
+        }
+    }
+
+    /// <summary>What changes whenever dpkg writes: the status file, which it replaces, and the directory of updates that are not merged into it yet (dpkg(1)).</summary>
+    private string? Stamp()
+    {
+        if (database is null) return null;
+        try
+        {
+            var (status, updates) = (new FileInfo(Path.Combine(database, "status")), new DirectoryInfo(Path.Combine(database, "updates")));
+            return status.Exists ? string.Create(CultureInfo.InvariantCulture, $"{status.Length} {status.LastWriteTimeUtc.Ticks} {(updates.Exists ? updates.LastWriteTimeUtc.Ticks : 0)}") : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return null; }
+    }
+
+    private async Task<Observed<PackageState>> AskAsync(string name, CancellationToken ct)
+    {
         var outcome = await processes.RunAsync(
             new ProcessRequest
             {

@@ -36,6 +36,28 @@ public sealed class PackageTests
         Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("no-package-has-this-name", Ct)).Value.Status);
     }
 
+    [Fact]
+    public async Task Get_DatabaseUntouched_AsksOnceUntilAnyOfItsFilesMoves()
+    {
+        var database = Directory.CreateTempSubdirectory("agentmetal-dpkg-").FullName;
+        Directory.CreateDirectory(Path.Combine(database, "updates"));
+        File.WriteAllText(Path.Combine(database, "status"), "old");
+        var world = new World { Status = "un " };
+        var reader = new DpkgReader(world, database);
+        Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        Assert.Equal(["query"], world.Log);
+
+        world.Status = "ii ";
+        File.WriteAllText(Path.Combine(database, "status"), "longer");
+        Assert.Equal(PackageStatus.Installed, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        world.Status = "iU ";
+        Directory.SetLastWriteTimeUtc(Path.Combine(database, "updates"), DateTime.UtcNow.AddMinutes(1));
+        Assert.Equal(PackageStatus.Broken, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        Assert.Equal(["query", "query", "query"], world.Log);
+        Directory.Delete(database, recursive: true);
+    }
+
     [Theory]
     [InlineData("-oops")]
     [InlineData("a")]
