@@ -190,6 +190,8 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 yield return Record(execution, Entry.Failed, step, state, intent, failure);
                 yield return new Tell("StepFailed", $"{step.Text}: {failure}", warning: true);
                 foreach (var e in UndoFrom(goal, execution, step, failure)) yield return e;
+                // Somebody interfered: that says nothing against the remedy, so it does not count as one that was tried and failed.
+                if (moved is not null && execution.Result is { Ended: Ended.Undone }) execution.Result = new(Ended.Moved, step, failure);
                 yield break;
             }
             if (again)

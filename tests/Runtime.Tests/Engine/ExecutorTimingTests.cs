@@ -96,7 +96,7 @@ public sealed class ExecutorTimingTests
         var rig = Fragile();
         rig.World.Drift = _ => rig.World.State = s_off.With("leader", "b");
         var result = rig.Execute(s_goal, rig.Plan(s_goal).Steps);
-        Assert.Equal((Ended.Undone, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
+        Assert.Equal((Ended.Moved, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
     }
 
     [Theory]
@@ -109,7 +109,22 @@ public sealed class ExecutorTimingTests
         Assert.Throws<DiedException>(() => rig.Execute(s_goal, rig.Plan(s_goal).Steps));
         rig.World.State = s_off.With("leader", "b");
         var result = rig.Execute(s_goal, []);
-        Assert.Equal((Ended.Undone, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
+        Assert.Equal((Ended.Moved, "moved while it ran: leader is b, not -", 1), (result.Ended, result.Detail, rig.World.Begun));
+    }
+
+    [Fact]
+    public void Pass_RemedyInterruptedAgainAndAgain_IsStillTried()
+    {
+        var rig = Fragile();
+        for (var i = 0; i < 5; i++)
+        {
+            var leader = "leader-" + i;
+            rig.World.Drift = _ => rig.World.State = s_off.With("leader", leader);
+            rig.Pass(s_goal);
+        }
+        Assert.DoesNotContain(rig.Memory.Tried("toy").Log, a => !a.Worked);
+        rig.World.Drift = null;
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(s_goal).Phase);
     }
 
     /// <summary>A switch that stands on who leads, and whose tool sees that nothing of its change is left.</summary>
