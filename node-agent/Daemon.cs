@@ -23,6 +23,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     private static readonly TimeSpan RenewLookEvery = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan FirstTrim = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan TrimEvery = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan MetricsRetry = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan EndDeadline = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = logs.CreateLogger<Daemon>();
@@ -66,7 +67,6 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             else controller.Assign(input);
         }
         controller.Start();
-        using var serving = config.Metrics.Length > 0 ? metrics.Serve(IPEndPoint.Parse(config.Metrics)) : null;
         var local = new LocalServer(socketPath, Sources(store, controller, link), logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
@@ -74,7 +74,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         try
         {
             await TogetherAsync([local.RunAsync(ending.Token), link.RunAsync(ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token)], ending);
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), ServeMetricsAsync(metrics, ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
@@ -194,6 +194,23 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
     }
 
+    /// <summary>A port that somebody else has is no reason to leave members alone: it is tried again until it is free.</summary>
+    private async Task ServeMetricsAsync(Metrics metrics, CancellationToken stop)
+    {
+        if (config.Metrics.Length == 0) return;
+        var endpoint = IPEndPoint.Parse(config.Metrics);
+        while (true)
+        {
+            try
+            {
+                using var serving = metrics.Serve(endpoint);
+                await Task.Delay(Timeout.InfiniteTimeSpan, stop);
+            }
+            catch (HttpListenerException e) { LogNoMetrics(_log, config.Metrics, e.Message, MetricsRetry.TotalSeconds); }
+            await Task.Delay(MetricsRetry, _clock, stop);
+        }
+    }
+
     /// <summary>A start and a round of repairs need memory that a quiet daemon does not; neither the collector nor the allocator gives it back unasked.</summary>
     private async Task TrimAsync(CancellationToken stop)
     {
@@ -254,6 +271,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
     [LoggerMessage(EventId = 1306, Level = LogLevel.Warning, Message = "the trusted time was not kept: {Why}; it is tried again in an hour")]
     private static partial void LogTimeNotKept(ILogger log, string why);
+
+    [LoggerMessage(EventId = 1307, Level = LogLevel.Warning, Message = "no metrics at {Address}: {Why}; tried again in {Seconds} s")]
+    private static partial void LogNoMetrics(ILogger log, string address, string why, double seconds);
 
     [LoggerMessage(EventId = 1305, Level = LogLevel.Warning, Message = "certificate not renewed: {Why}; it is valid until {Until}")]
     private static partial void LogNotRenewed(ILogger log, string why, DateTimeOffset until);
