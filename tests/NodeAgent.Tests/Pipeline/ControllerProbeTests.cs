@@ -1,150 +1,83 @@
-using System.Collections.Immutable;
-using System.Runtime.CompilerServices;
-using AgentMetal.NodeAgent.Host;
-using AgentMetal.NodeAgent.Host.Files;
-using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.NodeAgent.Pipeline;
-using AgentMetal.Runtime.Approval;
-using AgentMetal.Runtime.Execution;
-using AgentMetal.Runtime.Planning;
-using AgentMetal.Runtime.Trust;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AgentMetal.NodeAgent.Tests.Pipeline;
 
+/// <summary>Probes of several members beside each other.</summary>
 public sealed class ControllerProbeTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
-
     [Fact]
     public async Task Probe_AMemberThatHangs_KeepsNobodyElseWaiting()
     {
-        using var world = new World();
-        await using var controller = world.Controller();
-        controller.Assign(World.Input("hangs"));
-        controller.Assign(World.Input("answers"));
-        controller.Start();
-        await world.Hanging.Task.WaitAsync(Patience, TestContext.Current.CancellationToken);
-        // The hanging probe ends only when the test says so: whatever else is asked now is asked beside it.
-        var before = world.Asked;
-        world.Wanted = before + 3;
-        await world.Reached.Task.WaitAsync(Patience, TestContext.Current.CancellationToken);
-        world.Let.TrySetResult();
+        await using var kit = new ControllerKit(new() { Workers = 2 });
+        var probes = new Probes(kit);
+        kit.Controller.Assign(ControllerKit.Input("n0/Toy/hangs/0"));
+        kit.Controller.Assign(ControllerKit.Input("n0/Toy/answers/0"));
+        kit.Controller.Start();
+        await kit.EndedAsync();
+        await kit.EndedAsync();
+        await probes.HangAsync();
+        // The hanging probe ends only when the test says so: whatever is asked now is asked beside it.
+        var before = probes.AskedOfOthers;
+        await ControllerKit.UntilAsync(() =>
+        {
+            kit.Clock.Advance(TimeSpan.FromSeconds(1));
+            return probes.AskedOfOthers >= before + 3;
+        }, "the other member is asked no more");
+        probes.Let.TrySetResult();
     }
 
     [Fact]
     public async Task Pass_CausedByAProbe_DoesNotAskTheSameAgain()
     {
-        using var world = new World();
-        await using var controller = world.Controller();
-        controller.Assign(World.Input("hangs"));
-        controller.Start();
-        await world.Hanging.Task.WaitAsync(Patience, TestContext.Current.CancellationToken);
-        var passes = world.Passes;
-        world.Let.TrySetResult();
-        await world.PassAfter(passes).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await using var kit = new ControllerKit();
+        var probes = new Probes(kit);
+        kit.Controller.Assign(ControllerKit.Input("n0/Toy/hangs/0"));
+        kit.Controller.Start();
+        await kit.EndedAsync();
+        await probes.HangAsync();
+        probes.Let.TrySetResult();
+        await kit.EndedAsync();
         // One for the first pass's baseline, one that hung; the pass that it caused begins from what it saw.
-        Assert.Equal(2, world.AskedOfHanging);
+        Assert.Equal(2, probes.AskedOfHanging);
     }
 
-    /// <summary>Two members: one whose second probe waits, one that answers at once.</summary>
-    private sealed class World : IMemberRunner, IMemberState, IUnitReader, ITurns, IApprovalVerifier, IDisposable
+    /// <summary>The second probe of the member "hangs" waits until it is let go, and then differs; everybody else answers at once.</summary>
+    private sealed class Probes
     {
-        private readonly Lock _lock = new();
-        private readonly PathWatcher _paths = new();
-        private readonly List<(int Count, TaskCompletionSource Reached)> _passes = [];
+        private readonly ControllerKit _kit;
+        private readonly TaskCompletionSource _hanging = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private int _others;
+        private int _ofHanging;
 
-        public TaskCompletionSource Hanging { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public Probes(ControllerKit kit)
+        {
+            _kit = kit;
+            kit.Runner.Watch = input => new([], [], _ => ProbeAsync(input.ResourceUid));
+        }
 
         public TaskCompletionSource Let { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public TaskCompletionSource Reached { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public int AskedOfOthers => Volatile.Read(ref _others);
 
-        public int Wanted { get; set; } = int.MaxValue;
+        public int AskedOfHanging => Volatile.Read(ref _ofHanging);
 
-        public int Asked { get; private set; }
-
-        public int AskedOfHanging { get; private set; }
-
-        public int Passes { get; private set; }
-
-        public string Kind => "Fake";
-
-        public static MemberInput Input(string name) => new()
+        /// <summary>Time passes until the probe hangs.</summary>
+        public Task HangAsync() => ControllerKit.UntilAsync(() =>
         {
-            Key = $"node/Fake/{name}/0",
-            ResourceKey = "Fake default/" + name,
-            Project = "default",
-            Name = name,
-            ResourceUid = name,
-            Ordinal = 0,
-            Generation = 1,
-            Spec = "{}"u8.ToArray(),
-            NodeUid = "node",
-        };
-
-        public Controller Controller() => new(new ControllerOptions { Probe = TimeSpan.FromMilliseconds(20) }, [this], this, this, _paths, this, this, TimeProvider.System, NullLogger<Controller>.Instance);
-
-        public Task PassAfter(int count)
-        {
-            lock (_lock)
-            {
-                if (Passes > count) return Task.CompletedTask;
-                var reached = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-                _passes.Add((count, reached));
-                return reached.Task;
-            }
-        }
-
-        public MemberWatch WatchFor(MemberInput input) => new([], [], _ => ProbeAsync(input.Name));
-
-        public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop)
-        {
-            lock (_lock)
-            {
-                Passes++;
-                foreach (var (count, reached) in _passes)
-                    if (Passes > count) reached.TrySetResult();
-            }
-            return Task.FromResult(new PassResult(new ReconcileReport { Phase = ReconcilePhase.Converged, Again = TimeSpan.FromHours(1) }, false, []));
-        }
-
-        public Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop) => ReconcileAsync(input, context, stop);
-
-        public IPassStore For(MemberInput input) => null!;
-
-        public ValueTask<OpenRun?> OpenRunAsync(string key, CancellationToken stop) => new((OpenRun?)null);
-
-        public ValueTask<ImmutableArray<Attempt>> AttemptsAsync(string key, long generation, CancellationToken stop) => new([]);
-
-        public Task<Observed<UnitState>> GetUnitAsync(string name, CancellationToken ct) => throw new InvalidOperationException("nobody asks for a unit here");
-
-        public async IAsyncEnumerable<UnitSignal> WatchAsync(IReadOnlyCollection<string> names, [EnumeratorCancellation] CancellationToken ct)
-        {
-            await Task.Delay(Timeout.Infinite, ct);
-            yield break;
-        }
-
-        public ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop) => new((string?)null);
-
-        public void Release(string key) => throw new InvalidOperationException("nobody takes a turn here");
-
-        public ApprovalVerdict Verify(PlanSubject subject, Step step, ImmutableArray<SignedApproval> found, DateTimeOffset now) => throw new InvalidOperationException("nobody approves here");
-
-        public void Dispose() => _paths.Dispose();
+            if (!_hanging.Task.IsCompleted) _kit.Clock.Advance(TimeSpan.FromSeconds(1));
+            return _hanging.Task.IsCompleted;
+        }, "no probe hangs");
 
         private async ValueTask<string> ProbeAsync(string name)
         {
-            int mine;
-            lock (_lock)
+            if (name != "hangs") Interlocked.Increment(ref _others);
+            else if (Interlocked.Increment(ref _ofHanging) == 2)
             {
-                if (name == "answers" && ++Asked >= Wanted) Reached.TrySetResult();
-                mine = name == "hangs" ? ++AskedOfHanging : 0;
+                _hanging.TrySetResult();
+                await Let.Task;
+                return "hung";
             }
-            if (mine != 2) return "well";
-            Hanging.TrySetResult();
-            await Let.Task;
-            return "hung";
+            return "well";
         }
     }
 }
