@@ -168,7 +168,9 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
     public override RedisState During(RedisState state, ReconfigureArgs args) =>
         state.Down() with { RoleFile = args.Role, ConfigFile = Mark(args.Text), ConfigText = args.Text };
 
-    public override Assessment Assess(RedisState state, ReconfigureArgs args) => state.Keys == Stored.Some && args.Role == RedisRole.Primary && !ComesBack(state, args)
+    /// <summary>A replica that comes up empty has its keys again from its primary, if that one has any.</summary>
+    public override Assessment Assess(RedisState state, ReconfigureArgs args) => state.Keys == Stored.Some && !ComesBack(state, args)
+        && (args.Role == RedisRole.Primary || !state.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some))
         ? new(RiskLevel.Dangerous, [RedisSettings.Persists(RedisRender.Parse(args.Text)) ? "files-missing" : "not-persistent"], LosesData: true) : Moderate("restart");
 
     /// <summary>

@@ -54,21 +54,28 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
         else yield return Move.Do(new PathArgs(Scope.Layout.Unit), 20, "the member is to go");
     }
 
-    public override Footprint Touches(RedisState state, PathArgs args) => new([RedisFacts.UnitEnabled], RedisFacts.OfServer) { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
+    public override Footprint Touches(RedisState state, PathArgs args) =>
+        new([RedisFacts.UnitEnabled, RedisFacts.Data, RedisFacts.PeersKeys], RedisFacts.OfServer) { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
     public override RedisState Predict(RedisState state, PathArgs args) => state.Down();
 
     /// <summary>A replica that has not caught up may hold the only copy of what its primary lost.</summary>
     public override Assessment Assess(RedisState state, PathArgs args) =>
-        state.Answers && state.Role != RedisRole.Primary && state.Link != Link.Up && state.Keys == Stored.Some ? Assessment.Dangerous("replica-behind")
+        OnlyInMemory(state) ? new(RiskLevel.Dangerous, ["memory-only"], LosesData: true)
+        : state.Answers && state.Role != RedisRole.Primary && state.Link != Link.Up && state.Keys == Stored.Some ? Assessment.Dangerous("replica-behind")
         : Scope.Teardown || !OtherCopy.WouldBeLost(Scope, state) ? Moderate("stop") : Assessment.Dangerous("last-member");
 
-    public override Undo Inverse(RedisState before, PathArgs args) => RanAsItsFilesSay(before)
+    public override Undo Inverse(RedisState before, PathArgs args) => OnlyInMemory(before) ? Undo.Impossible("what only its memory holds is gone")
+        : RanAsItsFilesSay(before)
         ? Undo.By(new("start", JsonSerializer.Serialize(new RoleArgs(before.Role), RedisJson.Default.RoleArgs)))
         : Undo.Keep("it did not run as its files say");
 
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(5));
     public override string Describe(PathArgs args) => "stop " + args.Path;
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.StopAsync(context.Stop);
+
+    /// <summary>Somebody deleted its files under it, and no other member has the keys: here it is the stop that loses them, and not the removal of the files.</summary>
+    private static bool OnlyInMemory(RedisState s) => s.Answers && s.Keys == Stored.Some && s.Data == Stored.None && RedisSettings.Persists(s.FileSettings)
+        && !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some);
 
     /// <summary>Only then does a start bring back exactly what ran.</summary>
     private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.Writes != Writes.Refused && s.RoleFile == s.Role && s.AuthLive == s.AuthFile
