@@ -117,7 +117,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         Version = version,
         Labels = config.Labels,
         Facts = HostFacts.Read(),
-        Addresses = HostFacts.Addresses(config.Address, coordinator),
+        Addresses = () => HostFacts.Addresses(config.Address, coordinator),
     };
 
     private ControllerOptions ControllerOptions() => new()

@@ -33,7 +33,8 @@ internal sealed class CoordinatorLink : IDisposable
             UseProxy = false,
             SslOptions = new SslClientAuthenticationOptions
             {
-                ClientCertificateContext = SslStreamCertificateContext.Create(identity, null, offline: true),
+                ClientCertificateContext = SslStreamCertificateContext.Create(identity, null, offline: true, PeerValidation.Trust(root)),
+                CertificateChainPolicy = PeerValidation.ChainPolicy(root),
                 RemoteCertificateValidationCallback = IsCoordinator,
             },
         };

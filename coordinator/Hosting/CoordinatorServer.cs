@@ -4,6 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 using AgentMetal.Coordinator.Api;
 using AgentMetal.Coordinator.Identity;
 using AgentMetal.Coordinator.Nodes;
+using AgentMetal.Runtime.Trust;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -79,7 +80,7 @@ internal static class CoordinatorServer
     {
         ServerCertificateContext = identity.Context,
         ClientCertificateRequired = true,
-        CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+        CertificateChainPolicy = PeerValidation.ChainPolicy(null),
         ApplicationProtocols = [SslApplicationProtocol.Http2, SslApplicationProtocol.Http11],
         EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls12 | System.Security.Authentication.SslProtocols.Tls13,
         RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is null || (certificate is X509Certificate2 leaf && gate.MayConnect(leaf)),

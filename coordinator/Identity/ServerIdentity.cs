@@ -62,7 +62,7 @@ internal sealed class ServerIdentity
             intermediate.Dispose();
             return refused with { Message = $"this coordinator's own certificate would be refused: {refused.Message}; run `agentmetal init` with the names and addresses in its file \"{InitBundle.NamesFile}\"" };
         }
-        var context = SslStreamCertificateContext.Create(leaf.CopyWithPrivateKey(key), [intermediate], offline: true);
+        var context = SslStreamCertificateContext.Create(leaf.CopyWithPrivateKey(key), [intermediate], offline: true, PeerValidation.Trust(bundle.Root));
         var ends = new DateTimeOffset(leaf.NotAfter.ToUniversalTime());
         return new Issued(context, RenewalRule.DueAt(new DateTimeOffset(leaf.NotBefore.ToUniversalTime()), ends, 0));
     }

@@ -25,6 +25,7 @@ internal static class CoordinatorChannel
             SslOptions = new SslClientAuthenticationOptions
             {
                 ClientCertificateContext = identity?.TlsContext(),
+                CertificateChainPolicy = PeerValidation.ChainPolicy(root),
 #pragma warning disable CA5359 // Any certificate only while the root is asked for: nothing is sent, and the answer is held against its hash.
                 RemoteCertificateValidationCallback = root is null ? static (_, _, _, _) => true : PeerValidation.For(() => root, PeerRole.Coordinator, now),
 #pragma warning restore CA5359

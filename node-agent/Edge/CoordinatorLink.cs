@@ -17,8 +17,8 @@ internal sealed record LinkOptions
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
     public required IReadOnlyDictionary<string, string> Facts { get; init; }
 
-    /// <summary>First = the one that peers use.</summary>
-    public required IReadOnlyList<string> Addresses { get; init; }
+    /// <summary>Asked at each attach, for they change while a host runs; first = the one that peers use.</summary>
+    public required Func<IReadOnlyList<string>> Addresses { get; init; }
 
     /// <summary>First pause after a lost stream; doubles up to <see cref="MaxBackOff"/>, with full jitter.</summary>
     public TimeSpan MinBackOff { get; init; } = TimeSpan.FromMilliseconds(500);
@@ -205,7 +205,7 @@ internal sealed partial class CoordinatorLink : ITurns
         };
         hello.Labels.Add(_options.Labels.ToDictionary());
         hello.Facts.Add(_options.Facts.ToDictionary());
-        hello.Addresses.AddRange(_options.Addresses);
+        hello.Addresses.AddRange(_options.Addresses());
         hello.Kinds.AddRange(_controller.Kinds);
         return hello;
     }

@@ -23,6 +23,25 @@ public static class PeerValidation
         };
     }
 
+    /// <summary>
+    /// For the options of TLS, so that TLS itself looks at nothing but the handshake: without it each handshake also asks the system's authorities, and
+    /// fetches what the certificate of a peer that nobody knows yet says is to be fetched.
+    /// </summary>
+    /// <param name="root">Null where the verdict is not TLS's to give at all.</param>
+    public static X509ChainPolicy ChainPolicy(PinnedRoot? root)
+    {
+        var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
+        if (root is not null) policy.CustomTrustStore.Add(root.Certificate);
+        return policy;
+    }
+
+    /// <summary>The same for the own certificate of a peer, whose chain is otherwise looked for among the system's.</summary>
+    public static SslCertificateTrust Trust(PinnedRoot root)
+    {
+        ArgumentNullException.ThrowIfNull(root);
+        return SslCertificateTrust.CreateForX509Collection([root.Certificate], sendTrustInHandshake: false);
+    }
+
     /// <summary>The certificates that the peer sent along, without its own: TLS leaves them in the chain's extra store.</summary>
     public static IReadOnlyList<X509Certificate2> Intermediates(X509Certificate2 leaf, X509Chain? chain)
     {

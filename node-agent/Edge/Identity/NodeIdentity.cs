@@ -37,7 +37,7 @@ internal sealed class NodeIdentity : IDisposable
     public DateTimeOffset NotAfter => new(_leaf.NotAfter.ToUniversalTime());
 
     /// <summary>For a client's TLS options: leaf, key and intermediate. A new one for each handler that is made after a renewal.</summary>
-    public SslStreamCertificateContext TlsContext() => SslStreamCertificateContext.Create(_leaf, [.. _intermediates], offline: true);
+    public SslStreamCertificateContext TlsContext() => SslStreamCertificateContext.Create(_leaf, [.. _intermediates], offline: true, PeerValidation.Trust(Root));
 
     /// <summary>Takes over key and root.</summary>
     public static Verdict<NodeIdentity> FromParts(ECDsa key, IReadOnlyList<byte[]> chain, PinnedRoot root)

@@ -36,7 +36,7 @@ public sealed class CoordinatorLinkTests : IAsyncDisposable
             Version = "1",
             Labels = new Dictionary<string, string>(),
             Facts = new Dictionary<string, string>(),
-            Addresses = ["10.0.0.1"],
+            Addresses = () => ["10.0.0.1"],
             MinBackOff = TimeSpan.FromMilliseconds(10),
             MaxBackOff = TimeSpan.FromMilliseconds(20),
             Silence = TimeSpan.FromSeconds(30),

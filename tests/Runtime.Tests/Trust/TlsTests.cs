@@ -1,5 +1,7 @@
 using System.IO.Pipelines;
+using System.Net;
 using System.Net.Security;
+using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -51,6 +53,29 @@ public sealed class TlsTests : IDisposable
         await Assert.ThrowsAsync<AuthenticationException>(() => Handshake(_pinned, other.Pinned));
     }
 
+    [Fact]
+    public void ChainPolicy_CertificateThatSaysWhereItsIssuerIs_FetchesNothing()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        using var key = P256.Generate();
+        var request = new CertificateRequest("CN=stranger", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509AuthorityInformationAccessExtension(null, [$"http://{listener.LocalEndpoint}/issuer.crt"]));
+        using var stranger = request.Create(new X500DistinguishedName("CN=nobody"), X509SignatureGenerator.CreateForECDsa(_nodeKey), s_now, s_now.AddDays(1), [1]);
+        using var chain = new X509Chain { ChainPolicy = PeerValidation.ChainPolicy(_pinned) };
+        Assert.False(chain.Build(stranger));
+        Assert.False(listener.Pending());
+    }
+
+    [Fact]
+    public void ChainPolicy_RootOfAnotherFleet_IsNotTrusted()
+    {
+        using var other = new Fleet();
+        using var ours = new X509Chain { ChainPolicy = PeerValidation.ChainPolicy(_pinned) };
+        using var theirs = new X509Chain { ChainPolicy = PeerValidation.ChainPolicy(other.Pinned) };
+        Assert.Equal((true, false), (ours.Build(_intermediate), theirs.Build(_intermediate)));
+    }
+
     private async Task<(Verdict<PeerIdentity>? Server, Verdict<PeerIdentity>? Client)> Handshake(PinnedRoot serverTrusts, PinnedRoot clientTrusts)
     {
         var up = new Pipe();
@@ -62,14 +87,16 @@ public sealed class TlsTests : IDisposable
         using var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(30));
         var serving = server.AuthenticateAsServerAsync(new SslServerAuthenticationOptions
         {
-            ServerCertificateContext = SslStreamCertificateContext.Create(_server, [_intermediate], offline: true),
+            ServerCertificateContext = SslStreamCertificateContext.Create(_server, [_intermediate], offline: true, PeerValidation.Trust(serverTrusts)),
             ClientCertificateRequired = true,
+            CertificateChainPolicy = PeerValidation.ChainPolicy(serverTrusts),
             RemoteCertificateValidationCallback = PeerValidation.For(() => serverTrusts, PeerRole.Node, () => s_now, verdict => seenByServer = verdict),
         }, deadline.Token);
         var connecting = client.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
         {
             TargetHost = "control.example",
-            ClientCertificateContext = SslStreamCertificateContext.Create(_node, [_intermediate], offline: true),
+            ClientCertificateContext = SslStreamCertificateContext.Create(_node, [_intermediate], offline: true, PeerValidation.Trust(clientTrusts)),
+            CertificateChainPolicy = PeerValidation.ChainPolicy(clientTrusts),
             RemoteCertificateValidationCallback = PeerValidation.For(() => clientTrusts, PeerRole.Coordinator, () => s_now, verdict => seenByClient = verdict),
         }, deadline.Token);
         try
