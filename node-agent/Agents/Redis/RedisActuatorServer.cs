@@ -139,9 +139,19 @@ internal sealed partial class RedisActuator
             if (clock.GetUtcNow() > until) throw new WorldException("BGSAVE did not end within an hour");
             await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
         }
+        await KeepAsync(path, "/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
+    }
+
+    /// <summary>The data directory of a server that is down, as it lies there.</summary>
+    public async ValueTask ArchiveAsync(string path, CancellationToken ct) =>
+        await KeepAsync(path, "/bin/tar", ["--create", "--numeric-owner", "--file=" + path + ".partial", "--directory=" + _layout.DataDir, "."], ct).ConfigureAwait(false);
+
+    /// <summary>Lets a program write the copy beside its place, makes it durable, and puts it there.</summary>
+    private async ValueTask KeepAsync(string path, string program, string[] arguments, CancellationToken ct)
+    {
         Done(writers.Files.EnsureDirectory(Parent(_layout.BackupDir), Root(0x1ED)));
         Done(writers.Files.EnsureDirectory(_layout.BackupDir, Root(0x1C0))); // 0700
-        await RunAsync("/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
+        await RunAsync(program, arguments, ct).ConfigureAwait(false);
         await RunAsync("/bin/sync", ["--", path + ".partial"], ct).ConfigureAwait(false);
         await RunAsync("/bin/mv", ["--", path + ".partial", path], ct).ConfigureAwait(false);
         // The data goes next: the name of its last copy must be on the disk before.

@@ -52,9 +52,14 @@ internal sealed record RedisLayout
     /// <summary>Whether a file overrides this very unit; overrides of all services are the host's own.</summary>
     public bool IsDropIn(string path) => path.Contains("/" + Unit + ".d/", StringComparison.Ordinal) && !path.Contains("/../", StringComparison.Ordinal);
 
-    /// <summary>The last backup before the data goes; of this resource, not of an earlier one of the same name.</summary>
-    public string Backup(string resourceUid, long generation) =>
-        string.Create(CultureInfo.InvariantCulture, $"{BackupDir}/{Id}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(resourceUid)))[..8]}-{generation}.rdb");
+    /// <summary>The last backup before the data goes, a dump that the server itself wrote; of this resource, not of an earlier one of the same name.</summary>
+    public string Backup(string resourceUid, long generation) => BackupPath(resourceUid, generation, ".rdb");
+
+    /// <summary>The last backup of a server that does not run: its data directory as it lies on the disk.</summary>
+    public string ColdBackup(string resourceUid, long generation) => BackupPath(resourceUid, generation, ".tar");
+
+    private string BackupPath(string resourceUid, long generation, string extension) => string.Create(CultureInfo.InvariantCulture,
+        $"{BackupDir}/{Id}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(resourceUid)))[..8]}-{generation}{extension}");
 
     /// <param name="project">RFC 1123 label, checked by the caller.</param>
     /// <param name="name">RFC 1123 label, checked by the caller.</param>

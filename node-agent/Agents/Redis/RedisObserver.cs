@@ -72,11 +72,18 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
             RoleFile = RoleFile(user),
             DataDir = DataDir(user),
             Data = RedisDataFiles.Look(readers.Files, _layout.DataDir, aofCounts),
-            Backup = readers.Files.Look(_layout.Backup(scope.ResourceUid, scope.Generation)) is var backup && !backup.IsSeen ? FactValue.Unseen("backup")
-                : backup.Value.Exists ? Tools.LastBackup.Present : FactValue.Absent,
+            Backup = Backup(),
             Serving = own.Serving,
             Detail = unit.IsSeen && unit.Value.Result is not ("" or "success") ? $"its unit ended with {unit.Value.Result}" : "",
         };
+    }
+
+    private string Backup()
+    {
+        var hot = readers.Files.Look(_layout.Backup(scope.ResourceUid, scope.Generation));
+        var cold = readers.Files.Look(_layout.ColdBackup(scope.ResourceUid, scope.Generation));
+        if (!hot.IsSeen || !cold.IsSeen) return FactValue.Unseen("backup");
+        return hot.Value.Exists || cold.Value.Exists ? Tools.LastBackup.Present : FactValue.Absent;
     }
 
     private RedisState WithServer(RedisState state, OwnServer own) => own.Info is not { } info ? state with { Progress = null } : state with

@@ -1,3 +1,4 @@
+using System.Formats.Tar;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Tests.Agents.Redis;
 using static AgentMetal.NodeAgent.Tests.Agents.Redis.RedisSamples;
@@ -48,6 +49,23 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
         var told = await stories.ToldAsync(story);
         Assert.Contains(tool, told.Ran);
         Assert.DoesNotContain(told.Mismatches, m => m.StartsWith(tool + " ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task LastBackup_OfAServerThatIsDown_IsItsFiles()
+    {
+        Assert.SkipWhen(RedisFleet.Missing is not null, RedisFleet.Missing ?? "");
+        await using var fleet = new RedisFleet(1);
+        await Stories.CreateAsync(fleet);
+        await fleet.Units.StopAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
+        await Stories.DeleteAsync(fleet);
+        Assert.Contains("0 last-backup", fleet.Ran);
+        Assert.Empty(fleet.Mismatches);
+        using var archive = new TarReader(File.OpenRead(fleet.Layout(0).ColdBackup(fleet.Uid, fleet.Generation)));
+        var kept = new List<string>();
+        while (archive.GetNextEntry() is { } entry) kept.Add(entry.Name);
+        Assert.Contains("./dump.rdb", kept);
+        Assert.False(Directory.Exists(fleet.Layout(0).DataDir));
     }
 
     [Fact]

@@ -16,12 +16,13 @@ public sealed class PowerCutTests
     private const int RoundsOfAChunk = 10;
     private const int RoundsOfASample = 3;
 
-    private enum What { Create, Change, Delete }
+    /// <summary>A change is applied to the running server; a restart, like a deletion, waits for a signature, because nobody else serves meanwhile.</summary>
+    private enum What { Create, Change, Restart, Delete }
 
     /// <summary>Alone: the coordinator is dead when the power comes back, so that the host has only what is on its disk.</summary>
     private static readonly (What What, bool Alone)[] Cycle =
     [
-        (What.Create, false), (What.Change, true), (What.Delete, false), (What.Create, true), (What.Change, false), (What.Change, true), (What.Change, false), (What.Delete, false),
+        (What.Create, false), (What.Change, true), (What.Delete, false), (What.Create, true), (What.Restart, false), (What.Change, true), (What.Restart, false), (What.Delete, false),
     ];
 
     /// <summary>First round and number of rounds; each chunk has a machine of its own.</summary>
@@ -51,7 +52,7 @@ public sealed class PowerCutTests
             }
             catch (Exception exception) when (exception is not OperationCanceledException)
             {
-                throw new InvalidOperationException($"seed {seed}, round {first + round + 1}: {story.Told}", exception);
+                throw new InvalidOperationException($"seed {seed}, round {first + round + 1}: {story.Told}\n{await rig.TellAsync(stop)}", exception);
             }
 
             TestContext.Current.TestOutputHelper?.WriteLine($"round {first + round + 1}: {story.Told}");
@@ -69,7 +70,7 @@ public sealed class PowerCutTests
     private sealed class Story(PowerRig rig, Random random)
     {
         // How long an action takes here, learned on the way, so that half of the cuts come before its end on any machine.
-        private readonly Dictionary<What, double> seconds = new() { [What.Create] = 15, [What.Change] = 8, [What.Delete] = 10 };
+        private readonly Dictionary<What, double> seconds = new() { [What.Create] = 15, [What.Change] = 8, [What.Restart] = 8, [What.Delete] = 10 };
         private int mebibytes = 32;
         private int databases = 16;
         private int before;
@@ -84,7 +85,7 @@ public sealed class PowerCutTests
             before = what == What.Create ? 0 : mebibytes;
             if (what != What.Delete) mebibytes++;
             // Another number of databases needs a restart, and that a turn from the coordinator.
-            if (what == What.Change && !alone) databases = databases == 16 ? 17 : 16;
+            if (what == What.Restart) databases = databases == 16 ? 17 : 16;
             var after = TimeSpan.FromSeconds(random.NextDouble() * seconds[what] * 1.25);
             Told = $"{what}{(alone ? ", alone" : "")}, cut after {after.TotalSeconds:0.0} s";
             await rig.WriteUnsyncedAsync(stop);
@@ -118,17 +119,20 @@ public sealed class PowerCutTests
 
         private async Task CutDuringAsync(What what, TimeSpan after, CancellationToken stop)
         {
-            if (what == What.Delete)
+            var yaml = PowerRig.Yaml(mebibytes, databases);
+            if (IsSigned(what))
             {
-                (await rig.Fleet.CliAsync(stop, "delete", "redis", PowerRig.Name, "--yes", "--no-wait")).OrThrow();
-                await rig.EventuallyAsync("the deletion waits for a signature", TimeSpan.FromSeconds(60), () => rig.AwaitsApprovalAsync(stop), stop);
+                (await (what == What.Delete ? rig.Fleet.CliAsync(stop, "delete", "redis", PowerRig.Name, "--yes", "--no-wait") : rig.Fleet.ApplyAsync(yaml, stop, "--no-wait"))).OrThrow();
+                await rig.EventuallyAsync("it waits for a signature", TimeSpan.FromSeconds(60), () => rig.AwaitsApprovalAsync(stop), stop);
             }
 
-            var sent = what == What.Delete ? rig.ApproveAsync(stop) : rig.Fleet.ApplyAsync(PowerRig.Yaml(mebibytes, databases), stop, "--no-wait");
+            var sent = IsSigned(what) ? rig.ApproveAsync(stop) : rig.Fleet.ApplyAsync(yaml, stop, "--no-wait");
             await Task.Delay(after, stop);
             rig.Guest.CutPower();
             (await sent).OrThrow();
         }
+
+        private static bool IsSigned(What what) => what is What.Restart or What.Delete;
 
         /// <summary>The generation that the host itself has spoken of.</summary>
         private static long AcknowledgedGeneration(JsonElement resource) =>
@@ -142,7 +146,7 @@ public sealed class PowerCutTests
             foreach (var size in new[] { before, mebibytes }.Where(size => size > 0).Distinct())
                 if (await rig.FoundAsync($"SELECT count(*) FROM assignments WHERE instr(body, CAST('\"max\":\"{size}Mi\"' AS BLOB)) > 0", stop) == "1") held = size;
             if (what != What.Delete && current) Assert.Equal(mebibytes, held);
-            if (what == What.Change) Assert.NotEqual(0, held); // What it had before this change was Ready.
+            if (what is What.Change or What.Restart) Assert.NotEqual(0, held); // What it had before this change was Ready.
 
             // The coordinator's copy of the chain must be a beginning of the host's: nothing it was told is unsaid.
             if (audit.Count == 0) return held;
@@ -164,13 +168,12 @@ public sealed class PowerCutTests
                 // Each file was there as it had been, or gone.
                 foreach (var (path, hash) in found) Assert.Equal(files.GetValueOrDefault(path), hash);
                 if (finished) Assert.Empty(found);
-                var again = await rig.GoneAsync(stop);
-                if (again > 0) Told += $", signed {again} times more";
+                TellSigned(await rig.GoneAsync(stop));
                 (files, mark) = (new Dictionary<string, string>(), 0);
                 return;
             }
 
-            await rig.ConvergedAsync(mebibytes, databases, stop);
+            TellSigned(await rig.ConvergedAsync(mebibytes, databases, IsSigned(what), stop));
             var wanted = await rig.FilesAsync("/", stop);
             Assert.NotEmpty(wanted);
             // Old or new, never empty, never half: compared with what was there before the cut and what is there in the end.
@@ -184,11 +187,16 @@ public sealed class PowerCutTests
             Assert.Equal("OK", await rig.RedisAsync($"SET mark {mark}", stop));
         }
 
+        private void TellSigned(int again)
+        {
+            if (again > 0) Told += $", signed {again} times more";
+        }
+
         /// <summary>No approval stands behind two intents: what was consumed before the cut is not consumed after it.</summary>
         private static void SignedOnce(What what, IReadOnlyList<JsonElement> audit)
         {
             var signed = Signed(audit);
-            if (what == What.Delete) Assert.NotEmpty(signed);
+            if (IsSigned(what)) Assert.NotEmpty(signed);
             Assert.Equal(signed.Distinct().Count(), signed.Length);
         }
 

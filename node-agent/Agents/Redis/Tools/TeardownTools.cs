@@ -16,28 +16,34 @@ internal static class OtherCopy
     public static bool WouldBeLost(RedisScope scope, RedisState s) => (s.Data != Stored.None || s.Keys == Stored.Some) && !Exists(scope, s);
 }
 
-/// <summary>A last copy of the data, before it goes.</summary>
+/// <summary>A last copy of the data, before it goes: the server's own dump while it answers, the files of one that is down.</summary>
 internal sealed class LastBackup(RedisScope scope, RedisActuator? actuator)
     : RedisTool<PathArgs>("last-backup", RedisJson.Default.PathArgs, scope, actuator, Kind.Present)
 {
-    public static bool IsDue(RedisScope scope, RedisState s) => s.Answers && s.Keys == Stored.Some && s.Backup == FactValue.Absent && OtherCopy.WouldBeLost(scope, s);
+    public static bool IsDue(RedisScope scope, RedisState s) => s.Backup == FactValue.Absent && OtherCopy.WouldBeLost(scope, s)
+        && ((s.Answers && s.Keys == Stored.Some) || (s.IsDown && s.Data != Stored.None));
 
     public override IEnumerable<Move<PathArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is null && difference.Subject == Part.Server && IsDue(Scope, state))
-            yield return Move.Do(new PathArgs(Scope.Layout.Backup(Scope.ResourceUid, Scope.Generation)), 10, "a last copy before the data goes");
+        if (goal is not null || !IsDue(Scope, state)) yield break;
+        var (path, of) = state.IsDown ? (Scope.Layout.ColdBackup(Scope.ResourceUid, Scope.Generation), Part.Data) : (Scope.Layout.Backup(Scope.ResourceUid, Scope.Generation), Part.Server);
+        if (difference.Subject == of) yield return Move.Do(new PathArgs(path), 10, "a last copy before the data goes");
     }
 
+    private bool IsCold(PathArgs args) => args.Path == Scope.Layout.ColdBackup(Scope.ResourceUid, Scope.Generation);
+
     public override Footprint Touches(RedisState state, PathArgs args) =>
-        state.Data == Stored.None ? new([RedisFacts.Serving], [RedisFacts.Backup, RedisFacts.Data]) : new([RedisFacts.Serving, RedisFacts.Data], [RedisFacts.Backup]);
+        IsCold(args) ? new([RedisFacts.Serving, RedisFacts.UnitActive, RedisFacts.Data], [RedisFacts.Backup])
+        : state.Data == Stored.None ? new([RedisFacts.Serving], [RedisFacts.Backup, RedisFacts.Data]) : new([RedisFacts.Serving, RedisFacts.Data], [RedisFacts.Backup]);
 
     public override RedisState Predict(RedisState state, PathArgs args) => state with { Backup = Present, Data = state.Data == Stored.None ? Stored.Rdb : state.Data };
     public override RedisState During(RedisState state, PathArgs args) => state;
     public override Assessment Assess(RedisState state, PathArgs args) => Assessment.Safe;
     public override Undo Inverse(RedisState before, PathArgs args) => Undo.Keep("an extra backup hurts nobody");
     public override Timing Timing(PathArgs args) => new(TimeSpan.FromHours(2), TimeSpan.FromHours(2), TimeSpan.FromSeconds(1));
-    public override string Describe(PathArgs args) => "last backup to " + args.Path;
-    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.BackUpAsync(args.Path, context.Stop);
+    public override string Describe(PathArgs args) => IsCold(args) ? $"last backup, the files of {Scope.Layout.DataDir}, to {args.Path}" : "last backup to " + args.Path;
+    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) =>
+        IsCold(args) ? Actuator.ArchiveAsync(args.Path, context.Stop) : Actuator.BackUpAsync(args.Path, context.Stop);
 
     public const string Present = "present";
 }
@@ -89,7 +95,7 @@ internal sealed class RemoveData(RedisScope scope, RedisActuator? actuator)
 {
     public override IEnumerable<Move<PathArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is not null || difference.Subject != Part.Data) yield break;
+        if (goal is not null || difference.Subject != Part.Data || LastBackup.IsDue(Scope, state)) yield break;
         if (!state.IsDown) yield return Move.Wait<PathArgs>("the server is stopped first");
         else yield return Move.Do(new PathArgs(Scope.Layout.DataDir), 30, "the member is to go");
     }

@@ -229,6 +229,19 @@ public sealed class RedisPlanningTests
         Assert.Equal(UndoKind.Impossible, data.Undo.Kind);
     }
 
+    [Theory]
+    [InlineData("aof", "last-backup remove-data remove-files")]
+    [InlineData("none", "remove-data remove-files")]
+    public void Plan_TeardownOfAServerThatIsDown_KeepsItsFilesFirst(string data, string tools)
+    {
+        var input = Input(members: 1, absent: true, teardown: true);
+        var down = Converged(input, Goal(Input(members: 1))).Down() with { UnitEnabled = "disabled", Data = data };
+        var plan = Plan(input, down);
+        Assert.Equal(tools.Split(' '), plan.Steps.Select(s => s.Tool));
+        Assert.DoesNotContain("no-last-backup", plan.Steps.SelectMany(s => s.Risk.Reasons));
+        if (data != Stored.None) Assert.EndsWith(".tar\"}", plan.Steps[0].Args);
+    }
+
     [Fact]
     public void Plan_TeardownOfProtected_DoesNotBegin()
     {
