@@ -5,11 +5,11 @@ using AgentMetal.NodeAgent.Host.Processes;
 namespace AgentMetal.NodeAgent.Host.Packages;
 
 /// <summary>
-/// Reads Debian's package database with dpkg-query(1). What it said is kept while the database's files are the same: a host looks at each of its
-/// members, and a process for each look costs more than all the rest of it.
+/// Reads Debian's package database: its status file, and while dpkg is at work or where that file leaves a doubt, dpkg-query(1). The answer is kept
+/// while the database's files are the same, because a host looks at each of its members.
 /// </summary>
 /// <param name="processes">Runs dpkg-query.</param>
-/// <param name="database">Where the database is, such as /var/lib/dpkg; null = ask every time.</param>
+/// <param name="database">Where the database is, such as /var/lib/dpkg; null = ask dpkg-query every time.</param>
 internal sealed class DpkgReader(IProcessRunner processes, string? database = null) : IPackageReader
 {
     private const int MaxKept = 256;
@@ -24,12 +24,12 @@ internal sealed class DpkgReader(IProcessRunner processes, string? database = nu
         if (_kept.Count >= MaxKept) _kept.Clear();
         var key = name + " " + stamp;
         // One question for all who ask meanwhile, for at a start every member does; its own deadline ends it, not that of who came first.
-        var asked = _kept.GetOrAdd(key, static (_, of) => new(() => of.Reader.AskAsync(of.Name, CancellationToken.None)), (Reader: this, Name: name));
+        var asked = _kept.GetOrAdd(key, static (_, of) => new(() => of.Reader.LookAsync(of.Name)), (Reader: this, Name: name));
         var isKept = false;
         try
         {
             var state = await asked.Value.WaitAsync(ct).ConfigureAwait(false);
-            // Kept only if nothing moved while dpkg-query read: otherwise it may be of before or after.
+            // Kept only if nothing moved meanwhile: otherwise it may be of before or after.
             isKept = state.IsSeen && Stamp() == stamp;
             return state;
         }
@@ -49,6 +49,17 @@ internal sealed class DpkgReader(IProcessRunner processes, string? database = nu
             return status.Exists ? string.Create(CultureInfo.InvariantCulture, $"{status.Length} {status.LastWriteTimeUtc.Ticks} {(updates.Exists ? updates.LastWriteTimeUtc.Ticks : 0)}") : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return null; }
+    }
+
+    private Task<Observed<PackageState>> LookAsync(string name)
+    {
+        try
+        {
+            if (DpkgStatusFile.IsWhole(database!) && DpkgStatusFile.Find(Path.Combine(database!, "status"), name) is { } state)
+                return Task.FromResult(Observed<PackageState>.Seen(state));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { /* dpkg-query says what is wrong with it. */ }
+        return AskAsync(name, CancellationToken.None);
     }
 
     private async Task<Observed<PackageState>> AskAsync(string name, CancellationToken ct)

@@ -31,31 +31,54 @@ public sealed class PackageTests
     public async Task Get_OnARealDatabase_TellsInstalledFromUnknown()
     {
         Assert.SkipUnless(File.Exists("/usr/bin/dpkg-query"), "this machine has no dpkg-query");
-        var reader = new DpkgReader(new ProcessRunner(TimeProvider.System));
-        Assert.Equal(PackageStatus.Installed, (await reader.GetAsync("dpkg", Ct)).Value.Status);
-        Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("no-package-has-this-name", Ct)).Value.Status);
+        var ask = new DpkgReader(new ProcessRunner(TimeProvider.System));
+        var read = new DpkgReader(new World(), "/var/lib/dpkg");
+        foreach (var name in (string[])["dpkg", "libc6", "no-package-has-this-name"])
+            Assert.Equal((await ask.GetAsync(name, Ct)).Value, (await read.GetAsync(name, Ct)).Value);
+        Assert.Equal(PackageStatus.Installed, (await read.GetAsync("dpkg", Ct)).Value.Status);
+        Assert.Equal(PackageStatus.NotInstalled, (await read.GetAsync("no-package-has-this-name", Ct)).Value.Status);
     }
 
     [Fact]
-    public async Task Get_DatabaseUntouched_AsksOnceUntilAnyOfItsFilesMoves()
+    public async Task Get_StatusFile_IsReadAnewWhenItMoves()
     {
-        var database = Directory.CreateTempSubdirectory("agentmetal-dpkg-").FullName;
-        Directory.CreateDirectory(Path.Combine(database, "updates"));
-        File.WriteAllText(Path.Combine(database, "status"), "old");
-        var world = new World { Status = "un " };
-        var reader = new DpkgReader(world, database);
+        using var database = new Database();
+        var world = new World();
+        var reader = new DpkgReader(world, database.Path);
         Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("redis-server", Ct)).Value.Status);
-        Assert.Equal(PackageStatus.NotInstalled, (await reader.GetAsync("redis-server", Ct)).Value.Status);
+        database.Write("Package: redis\nStatus: install ok installed\nVersion: 1\n\nPackage: redis-server\nStatus: install ok unpacked\nArchitecture: all\nVersion: 2\n");
+        Assert.Equal((PackageStatus.Broken, "2"), await StateAsync(reader));
+        database.Write("Package: redis-server\nStatus: hold ok installed\nVersion: 3\n\nPackage: zlib\nStatus: deinstall ok config-files\nVersion: 4\n");
+        Assert.Equal((PackageStatus.Installed, "3"), await StateAsync(reader));
+        Assert.Empty(world.Log);
+    }
+
+    [Theory]
+    [InlineData("Package: redis-server\nStatus: install ok installed\nVersion: 1\n", "0001")] // dpkg is at work: the file is not all there is.
+    [InlineData("Package: redis-server\nStatus: install ok installed\nVersion: 1\n\nPackage: redis-server\nStatus: install ok unpacked\nVersion: 1\n", "tmp.i")]
+    [InlineData("Package: redis-server\nStatus: install ok enchanted\nVersion: 1\n", "tmp.i")]
+    [InlineData("Package: redis-server\nStatus: install\nVersion: 1\n", "tmp.i")]
+    public async Task Get_StatusFileLeavesADoubt_AsksDpkgOnceUntilItMoves(string status, string update)
+    {
+        using var database = new Database();
+        database.Write(status);
+        File.WriteAllText(Path.Combine(database.Path, "updates", update), "");
+        var world = new World { Status = "iF " };
+        var reader = new DpkgReader(world, database.Path);
+        Assert.Equal((PackageStatus.Broken, "1"), await StateAsync(reader));
+        Assert.Equal((PackageStatus.Broken, "1"), await StateAsync(reader));
         Assert.Equal(["query"], world.Log);
 
-        world.Status = "ii ";
-        File.WriteAllText(Path.Combine(database, "status"), "longer");
-        Assert.Equal(PackageStatus.Installed, (await reader.GetAsync("redis-server", Ct)).Value.Status);
         world.Status = "iU ";
-        Directory.SetLastWriteTimeUtc(Path.Combine(database, "updates"), DateTime.UtcNow.AddMinutes(1));
-        Assert.Equal(PackageStatus.Broken, (await reader.GetAsync("redis-server", Ct)).Value.Status);
-        Assert.Equal(["query", "query", "query"], world.Log);
-        Directory.Delete(database, recursive: true);
+        Directory.SetLastWriteTimeUtc(Path.Combine(database.Path, "updates"), DateTime.UtcNow.AddMinutes(1));
+        await reader.GetAsync("redis-server", Ct);
+        Assert.Equal(["query", "query"], world.Log);
+    }
+
+    private static async Task<(PackageStatus, string)> StateAsync(DpkgReader reader)
+    {
+        var state = (await reader.GetAsync("redis-server", Ct)).Value;
+        return (state.Status, state.Version);
     }
 
     [Theory]
@@ -135,6 +158,22 @@ public sealed class PackageTests
     }
 
     private static ProcessOutcome Exit(int code, string stderr) => new() { Result = ProcessResult.Exited, ExitCode = code, Stderr = stderr };
+
+    /// <summary>dpkg's directory: a status file, and what is not merged into it yet.</summary>
+    private sealed class Database : IDisposable
+    {
+        internal Database()
+        {
+            Directory.CreateDirectory(System.IO.Path.Combine(Path, "updates"));
+            Write("");
+        }
+
+        internal string Path { get; } = Directory.CreateTempSubdirectory("agentmetal-dpkg-").FullName;
+
+        internal void Write(string status) => File.WriteAllText(System.IO.Path.Combine(Path, "status"), status);
+
+        public void Dispose() => Directory.Delete(Path, recursive: true);
+    }
 
     /// <summary>dpkg, apt-get and systemd as far as an installation sees them.</summary>
     private sealed class World : IProcessRunner, IUnitWriter
