@@ -24,6 +24,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     private static readonly TimeSpan FirstTrim = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan TrimEvery = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan MetricsRetry = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan MembersFirst = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan EndDeadline = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = logs.CreateLogger<Daemon>();
@@ -73,11 +74,19 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
         try
         {
-            await TogetherAsync([local.RunAsync(ending.Token), link.RunAsync(ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), ServeMetricsAsync(metrics, ending.Token)], ending);
+            await TogetherAsync([local.RunAsync(ending.Token), AfterLookingAsync(controller, link.RunAsync, ending.Token), WatchdogAsync(notifier, store, ending.Token),
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
+    }
+
+    /// <summary>The members of this host come before everybody who wants to know of them; those who cannot be looked at quickly keep nobody waiting.</summary>
+    private async Task AfterLookingAsync(Controller controller, Func<CancellationToken, Task> part, CancellationToken stop)
+    {
+        try { await controller.LookedAtAll.WaitAsync(MembersFirst, _clock, stop); }
+        catch (TimeoutException) { }
+        await part(stop);
     }
 
     /// <summary>Until all have ended. A part that fails ends the others, and systemd starts a whole daemon: half of one would look alive.</summary>

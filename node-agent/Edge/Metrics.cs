@@ -48,21 +48,15 @@ internal sealed class Metrics
             var kind = resource.Split(' ')[0];
             _passes.WithLabels(kind, phase.ToString()).Inc();
             _duration.WithLabels(kind).Observe(took.TotalSeconds);
-            if (_lookedAt < 2) Starting(controller);
+            if (Interlocked.CompareExchange(ref _lookedAt, 1, 0) == 0) _firstPass.Set(_sinceExec().TotalSeconds);
         };
+        controller.LookedAtAll.ContinueWith(_ => _allPasses.Set(_sinceExec().TotalSeconds), TaskContinuationOptions.ExecuteSynchronously);
         _registry.AddBeforeCollectCallback(() =>
         {
             var members = controller.Members;
             foreach (var phase in Enum.GetNames<ReconcilePhase>()) _members.WithLabels(phase).Set(members.Count(m => m.Phase == phase));
             _held.Set(members.Sum(m => m.Held.Length));
         });
-    }
-
-    /// <summary>The first looks after a start are timed; every later pass costs one comparison here.</summary>
-    private void Starting(Controller controller)
-    {
-        if (Interlocked.CompareExchange(ref _lookedAt, 1, 0) == 0) _firstPass.Set(_sinceExec().TotalSeconds);
-        if (controller.Members.All(m => m.Report is not null) && Interlocked.CompareExchange(ref _lookedAt, 2, 1) == 1) _allPasses.Set(_sinceExec().TotalSeconds);
     }
 
     public void Attached(bool attached) => _attached.Set(attached ? 1 : 0);

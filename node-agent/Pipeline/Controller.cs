@@ -68,6 +68,8 @@ internal sealed partial class Controller : IAsyncDisposable
     private readonly ILogger<Controller> _log;
     private readonly MemberWatches _watches;
     private readonly List<Task> _loops = [];
+    private readonly TaskCompletionSource _looked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly HashSet<string> _unlooked = new(StringComparer.Ordinal);
     private bool _paused;
 
     public Controller(ControllerOptions options, IEnumerable<IMemberRunner> kinds, IMemberState state, IUnitReader units, PathWatcher paths, ITurns turns,
@@ -98,8 +100,16 @@ internal sealed partial class Controller : IAsyncDisposable
         get { lock (_lock) return [.. _slots.Values.Select(s => s.View).OrderBy(v => v.Input.Key, StringComparer.Ordinal)]; }
     }
 
+    /// <summary>Done once every member that was here at the start has been looked at.</summary>
+    public Task LookedAtAll => _looked.Task;
+
     public void Start()
     {
+        lock (_lock)
+        {
+            _unlooked.UnionWith(_slots.Keys);
+            if (_unlooked.Count == 0) _looked.TrySetResult();
+        }
         for (var i = 0; i < _options.Workers; i++) _loops.Add(Task.Run(WorkLoopAsync));
         _loops.Add(Task.Run(ProbeLoopAsync));
     }
@@ -126,8 +136,14 @@ internal sealed partial class Controller : IAsyncDisposable
             _slots.Remove(key);
             _work.Remove(key);
             _probes.Remove(key);
+            Looked(key);
         }
         _watches.Clear(key);
+    }
+
+    private void Looked(string key)
+    {
+        if (_unlooked.Remove(key) && _unlooked.Count == 0) _looked.TrySetResult();
     }
 
     /// <summary>Kill switch: nothing is applied until it is lifted; looking goes on.</summary>

@@ -45,6 +45,7 @@ internal sealed partial class Controller
             (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt));
             slot.View = view;
             if (_slots.ContainsKey(key)) _probes.Add(key, now + _options.Probe);
+            Looked(key);
         }
         _workSignal.Release();
         PassEnded?.Invoke(input.ResourceKey, result.Report.Phase, took);

@@ -28,6 +28,35 @@ public sealed class ControllerTests
     }
 
     [Fact]
+    public async Task LookedAtAll_SomeStillWait_IsDoneAfterTheLastOrWhenItIsForgotten()
+    {
+        const string second = "n0/Toy/uid-2/0", third = "n0/Toy/uid-3/0";
+        await using var kit = new ControllerKit();
+        var gate = new TaskCompletionSource();
+        kit.Runner.Pass = async (n, _, _) =>
+        {
+            if (n == 2) await gate.Task;
+            return Report();
+        };
+        foreach (var key in (string[])[Key, second, third]) kit.Controller.Assign(Input(key));
+        kit.Controller.Start();
+        await kit.EndedAsync();
+        await UntilAsync(() => kit.Runner.Passes == 2, "the second pass did not begin");
+        kit.Controller.Forget(third);
+        Assert.False(kit.Controller.LookedAtAll.IsCompleted);
+        gate.SetResult();
+        await kit.Controller.LookedAtAll.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task LookedAtAll_NoMembers_IsDoneAtTheStart()
+    {
+        await using var kit = new ControllerKit();
+        kit.Controller.Start();
+        Assert.True(kit.Controller.LookedAtAll.IsCompleted);
+    }
+
+    [Fact]
     public async Task Probe_Changed_IsLookedAtAndUnchangedIsNot()
     {
         // No resync within the time that passes here: only the probe can wake.
