@@ -7,6 +7,7 @@ internal sealed partial class Controller
 {
     private static readonly TimeSpan ProbeDeadline = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan ProbeFresh = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ProbeSlack = TimeSpan.FromMilliseconds(250);
 
     private async Task PassAsync(string key, MemberSlot slot)
     {
@@ -122,7 +123,8 @@ internal sealed partial class Controller
             {
                 if (key.Length == 0)
                 {
-                    await Task.Delay(TimeSpan.FromMilliseconds(Math.Clamp(wait.TotalMilliseconds, 10, _options.Probe.TotalMilliseconds)), _clock, _stopping.Token);
+                    // Those that are due within moments are asked together: each time that a thread wakes costs more than a question.
+                    await Task.Delay(TimeSpan.FromMilliseconds(Math.Clamp(wait.TotalMilliseconds, ProbeSlack.TotalMilliseconds, _options.Probe.TotalMilliseconds)), _clock, _stopping.Token);
                     continue;
                 }
                 // A server that hangs takes its whole deadline to say so: the others are not asked later for it.
@@ -167,8 +169,12 @@ internal sealed partial class Controller
     {
         if (slot.Watch?.ProbeAsync is not { } probe) return null;
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
-        deadline.CancelAfter(ProbeDeadline);
-        try { return await probe(deadline.Token); }
+        try
+        {
+            var asked = probe(deadline.Token);
+            if (!asked.IsCompleted) deadline.CancelAfter(ProbeDeadline); // Most answer before a timer would be set.
+            return await asked;
+        }
         catch (OperationCanceledException) when (!_stopping.IsCancellationRequested) { return "late"; }
     }
 }

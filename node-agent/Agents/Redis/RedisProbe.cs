@@ -65,7 +65,8 @@ internal static class RedisProbe
 
     private static async ValueTask<OwnServer> OnceAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, CancellationToken ct)
     {
-        var session = await RedisSession.OpenAsync(endpoint, passwords, Answer, ct).ConfigureAwait(false);
+        ImmutableArray<RespCommand> ask = [.. RedisInfo.Commands, .. RedisSettings.All.Select(k => RespCommand.Of("CONFIG", "GET", k)), RespCommand.Secret("CONFIG", "GET", "masterauth")];
+        var session = await RedisSession.OpenAsync(endpoint, passwords, Answer, ct, ask).ConfigureAwait(false);
         if (session.Client is not { } client) return Without(Serving.Denied);
         using var _ = client;
         if (session.Loading)
@@ -73,8 +74,7 @@ internal static class RedisProbe
             var loading = RedisInfo.Of(await client.CallAsync(RedisInfo.Commands, Answer, ct).ConfigureAwait(false));
             return new(Serving.Loading, loading, RedisSettings.None, session.Password, "");
         }
-        ImmutableArray<RespCommand> ask = [.. RedisInfo.Commands, .. RedisSettings.All.Select(k => RespCommand.Of("CONFIG", "GET", k)), RespCommand.Secret("CONFIG", "GET", "masterauth")];
-        var replies = await client.CallAsync(ask, Answer * 2, ct).ConfigureAwait(false);
+        var replies = session.Replies ?? await client.CallAsync(ask, Answer * 2, ct).ConfigureAwait(false);
         if (replies[0].Code == "LOADING") return Without(Serving.Loading);
         if (replies.FirstOrDefault(r => r.IsError) is { } refusal) return Without(FactValue.Unseen("the server refuses INFO or CONFIG GET: " + refusal.Code));
         var settings = RedisSettings.None.ToBuilder();
@@ -95,11 +95,11 @@ internal static class RedisProbe
     {
         try
         {
-            var session = await RedisSession.OpenAsync(new(peer.Host, peer.Port), passwords, Answer, ct).ConfigureAwait(false);
+            var session = await RedisSession.OpenAsync(new(peer.Host, peer.Port), passwords, Answer, ct, RedisInfo.Commands).ConfigureAwait(false);
             if (session.Client is not { } client) return Without(peer, Serving.Denied);
             using var _ = client;
             if (session.Loading) return Without(peer, Serving.Loading);
-            var replies = await client.CallAsync(RedisInfo.Commands, Answer * 2, ct).ConfigureAwait(false);
+            var replies = session.Replies ?? await client.CallAsync(RedisInfo.Commands, Answer * 2, ct).ConfigureAwait(false);
             if (replies.FirstOrDefault(r => r.IsError) is { } refusal) return Without(peer, refusal.Code == "LOADING" ? Serving.Loading : FactValue.Unseen(refusal.Code));
             var info = RedisInfo.Of(replies);
             return new(peer.Ordinal, new(peer.Address, Serving.Answering, info.Role, info.Link, info.Keys) { Offset = info.Offset }, info);

@@ -7,22 +7,32 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 /// <param name="Client">Null when denied.</param>
 /// <param name="Password">The one that was taken; null when none is asked for.</param>
 /// <param name="Loading">The server reads its data and answers little else.</param>
-internal sealed record RedisSession(RespClient? Client, string? Password, bool Loading)
+/// <param name="Replies">To what was asked along; null where it has to be asked anew.</param>
+internal sealed record RedisSession(RespClient? Client, string? Password, bool Loading, ImmutableArray<RespReply>? Replies = null)
 {
     /// <summary>Connects and authenticates; the deadline holds for each round trip.</summary>
+    /// <param name="endpoint">Where the server listens.</param>
+    /// <param name="passwords">What it may take, the most likely one first; null = none.</param>
+    /// <param name="deadline">Of the connection, and of each answer.</param>
+    /// <param name="ct">Ends it.</param>
+    /// <param name="along">Commands that need no other password than the likely one, sent with it; twice the deadline for all of their replies.</param>
     /// <exception cref="RespException">Nobody answers.</exception>
-    public static async ValueTask<RedisSession> OpenAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, TimeSpan deadline, CancellationToken ct)
+    public static async ValueTask<RedisSession> OpenAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, TimeSpan deadline, CancellationToken ct, ImmutableArray<RespCommand> along = default)
     {
+        if (along.IsDefault) along = [];
         var client = await RespClient.ConnectAsync(endpoint, deadline, ct).ConfigureAwait(false);
         try
         {
-            // The password that is most likely the right one goes along with the first question: a host asks each of its members every ten seconds.
+            // The password that is most likely the right one goes along with the first question, and the next questions with it: a host asks each of its
+            // members every ten seconds. PING alone has the short deadline, because who hangs is told by it.
             var likely = passwords.FirstOrDefault(p => p is not null);
-            var replies = await client.CallAsync(likely is null ? [RespCommand.Of("PING")] : [RespCommand.Secret("AUTH", likely), RespCommand.Of("PING")], deadline, ct).ConfigureAwait(false);
+            ImmutableArray<RespCommand> greeting = likely is null ? [RespCommand.Of("PING")] : [RespCommand.Secret("AUTH", likely), RespCommand.Of("PING")];
+            var replies = await client.CallAsync([.. greeting, .. along], greeting.Length, deadline, ct).ConfigureAwait(false);
+            var answers = await client.ReceiveAsync(along, deadline * 2, ct).ConfigureAwait(false);
             var ping = replies[^1];
-            if (likely is not null && !replies[0].IsError) return new(client, likely, ping.Code == "LOADING");
+            if (likely is not null && !replies[0].IsError) return new(client, likely, ping.Code == "LOADING", ping.IsError ? null : answers);
             // MISCONF is an answer too: a server whose disk is full refuses writes and PING, and tells everything else.
-            if (!ping.IsError || ping.Code == "MISCONF") return new(client, null, false);
+            if (!ping.IsError || ping.Code == "MISCONF") return new(client, null, false, ping.IsError ? null : answers);
             if (ping.Code == "LOADING") return new(client, null, true);
             if (ping.Code != "NOAUTH") throw new RespException(RespFailure.Malformed, "PING is refused: " + ping.Code);
             foreach (var password in passwords.OfType<string>().Where(p => p != likely).Distinct(StringComparer.Ordinal))

@@ -32,14 +32,14 @@ internal sealed class RespClient : IDisposable
     /// <exception cref="RespException">Refused, Unreachable, or Mute when the connection itself is not answered.</exception>
     public static async ValueTask<RespClient> ConnectAsync(RespEndpoint endpoint, TimeSpan deadline, CancellationToken ct)
     {
-        using var limit = Limit(deadline, ct);
+        using var limit = new RespLimit(deadline, ct);
         var socket = endpoint.SocketPath is null
             ? new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true }
             : new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
-            if (endpoint.SocketPath is { } path) await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), limit.Token).ConfigureAwait(false);
-            else await socket.ConnectAsync(endpoint.Host, endpoint.Port, limit.Token).ConfigureAwait(false);
+            await limit.Guard(endpoint.SocketPath is { } path ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path), limit.Token)
+                : socket.ConnectAsync(endpoint.Host, endpoint.Port, limit.Token)).ConfigureAwait(false);
             return new(socket);
         }
         catch (SocketException e)
@@ -68,15 +68,36 @@ internal sealed class RespClient : IDisposable
     /// <exception cref="RespException">Mute, Broken or Malformed.</exception>
     public async ValueTask<ImmutableArray<RespReply>> CallAsync(ImmutableArray<RespCommand> commands, TimeSpan deadline, CancellationToken ct)
     {
-        using var limit = Limit(deadline, ct);
-        var replies = ImmutableArray.CreateBuilder<RespReply>(commands.Length);
+        using var limit = new RespLimit(deadline, ct);
+        return await WithinAsync(limit, commands, commands, deadline, ct).ConfigureAwait(false);
+    }
+
+    /// <summary>Sends all commands and reads the replies to the first few; the others are for <see cref="ReceiveAsync"/>, under a deadline of their own.</summary>
+    /// <exception cref="RespException">Mute, Broken or Malformed.</exception>
+    public async ValueTask<ImmutableArray<RespReply>> CallAsync(ImmutableArray<RespCommand> commands, int first, TimeSpan deadline, CancellationToken ct)
+    {
+        using var limit = new RespLimit(deadline, ct);
+        return await WithinAsync(limit, commands, commands[..first], deadline, ct).ConfigureAwait(false);
+    }
+
+    /// <summary>Reads the replies to commands that were sent before.</summary>
+    /// <exception cref="RespException">Mute, Broken or Malformed.</exception>
+    public async ValueTask<ImmutableArray<RespReply>> ReceiveAsync(ImmutableArray<RespCommand> sent, TimeSpan deadline, CancellationToken ct)
+    {
+        using var limit = new RespLimit(deadline, ct);
+        return await WithinAsync(limit, [], sent, deadline, ct).ConfigureAwait(false);
+    }
+
+    private async ValueTask<ImmutableArray<RespReply>> WithinAsync(RespLimit limit, ImmutableArray<RespCommand> send, ImmutableArray<RespCommand> read, TimeSpan deadline, CancellationToken ct)
+    {
+        var replies = ImmutableArray.CreateBuilder<RespReply>(read.Length);
         try
         {
-            ReadOnlyMemory<byte> unsent = Encode(commands);
-            while (!unsent.IsEmpty) unsent = unsent[await _socket.SendAsync(unsent, limit.Token).ConfigureAwait(false)..];
-            foreach (var command in commands)
+            ReadOnlyMemory<byte> unsent = Encode(send);
+            while (!unsent.IsEmpty) unsent = unsent[await limit.Guard(_socket.SendAsync(unsent, limit.Token)).ConfigureAwait(false)..];
+            foreach (var command in read)
             {
-                var reply = await _reader.ReadAsync(limit.Token).ConfigureAwait(false);
+                var reply = await _reader.ReadAsync(limit).ConfigureAwait(false);
                 // A server quotes the arguments of a command it does not know.
                 replies.Add(command.Sensitive && reply.IsError ? reply with { Text = reply.Code } : reply);
             }
@@ -97,13 +118,6 @@ internal sealed class RespClient : IDisposable
     private static bool Refuses(SocketException e, RespEndpoint endpoint) => e.SocketErrorCode == SocketError.ConnectionRefused
         || (endpoint.SocketPath is not null && e.SocketErrorCode is SocketError.AddressNotAvailable or SocketError.HostNotFound)
         || (endpoint.SocketPath is { } path && !File.Exists(path));
-
-    private static CancellationTokenSource Limit(TimeSpan deadline, CancellationToken ct)
-    {
-        var limit = CancellationTokenSource.CreateLinkedTokenSource(ct);
-        limit.CancelAfter(deadline);
-        return limit;
-    }
 
     private static byte[] Encode(ImmutableArray<RespCommand> commands)
     {

@@ -28,15 +28,15 @@ internal sealed class RespReader(Socket socket)
     private int _end;
     private int _budget;
 
-    public ValueTask<RespReply> ReadAsync(CancellationToken ct)
+    public ValueTask<RespReply> ReadAsync(RespLimit limit)
     {
         _budget = MaxReplyBytes;
-        return ReadAsync(0, ct);
+        return ReadAsync(0, limit);
     }
 
-    private async ValueTask<RespReply> ReadAsync(int depth, CancellationToken ct)
+    private async ValueTask<RespReply> ReadAsync(int depth, RespLimit limit)
     {
-        var line = await LineAsync(ct).ConfigureAwait(false);
+        var line = await LineAsync(limit).ConfigureAwait(false);
         if (line.Length == 0) throw Malformed("an empty line");
         var rest = line[1..];
         switch (line[0])
@@ -44,17 +44,17 @@ internal sealed class RespReader(Socket socket)
             case '+': return new(RespKind.Simple, rest, 0, []);
             case '-': return new(RespKind.Error, rest, 0, []);
             case ':': return new(RespKind.Integer, rest, Number(rest), []);
-            case '$': return await BulkAsync(Number(rest), ct).ConfigureAwait(false);
-            case '*': return await ArrayAsync(Number(rest), depth, ct).ConfigureAwait(false);
+            case '$': return await BulkAsync(Number(rest), limit).ConfigureAwait(false);
+            case '*': return await ArrayAsync(Number(rest), depth, limit).ConfigureAwait(false);
             default: throw Malformed("an unknown type");
         }
     }
 
-    private async ValueTask<RespReply> BulkAsync(long length, CancellationToken ct)
+    private async ValueTask<RespReply> BulkAsync(long length, RespLimit limit)
     {
         if (length == -1) return new(RespKind.Null, "", 0, []);
         if (length < 0 || length > _budget) throw Malformed("a string that is too long");
-        while (_end - _start < length + 2) await FillAsync((int)length + 2, ct).ConfigureAwait(false);
+        while (_end - _start < length + 2) await FillAsync((int)length + 2, limit).ConfigureAwait(false);
         var text = Encoding.UTF8.GetString(_buffer, _start, (int)length);
         if (_buffer[_start + length] != '\r' || _buffer[_start + length + 1] != '\n') throw Malformed("a string without its end");
         _start += (int)length + 2;
@@ -62,16 +62,16 @@ internal sealed class RespReader(Socket socket)
         return new(RespKind.Bulk, text, 0, []);
     }
 
-    private async ValueTask<RespReply> ArrayAsync(long count, int depth, CancellationToken ct)
+    private async ValueTask<RespReply> ArrayAsync(long count, int depth, RespLimit limit)
     {
         if (count == -1) return new(RespKind.Null, "", 0, []);
         if (count is < 0 or > MaxItems || depth >= MaxDepth) throw Malformed("an array that is too large");
         var items = ImmutableArray.CreateBuilder<RespReply>((int)count);
-        for (var i = 0; i < count; i++) items.Add(await ReadAsync(depth + 1, ct).ConfigureAwait(false));
+        for (var i = 0; i < count; i++) items.Add(await ReadAsync(depth + 1, limit).ConfigureAwait(false));
         return new(RespKind.Array, "", 0, items.MoveToImmutable());
     }
 
-    private async ValueTask<string> LineAsync(CancellationToken ct)
+    private async ValueTask<string> LineAsync(RespLimit limit)
     {
         var seen = 0;
         while (true)
@@ -86,12 +86,12 @@ internal sealed class RespReader(Socket socket)
             }
             seen = Math.Max(0, _end - _start - 1); // The last byte may be half of the end of the line.
             if (seen > MaxLine || seen > _budget) throw Malformed("a line that is too long");
-            await FillAsync(_end - _start + 1, ct).ConfigureAwait(false);
+            await FillAsync(_end - _start + 1, limit).ConfigureAwait(false);
         }
     }
 
     /// <summary>Reads at least one byte more, with room for <paramref name="wanted"/> unread ones.</summary>
-    private async ValueTask FillAsync(int wanted, CancellationToken ct)
+    private async ValueTask FillAsync(int wanted, RespLimit limit)
     {
         if (_start > 0)
         {
@@ -102,7 +102,7 @@ internal sealed class RespReader(Socket socket)
         // A server of this host answers in a tenth of a millisecond. Waiting here that long costs one switch of the core; handing the wait to the runtime's
         // event loop and coming back on another thread costs five, and a daemon that watches fifty members does little else.
         _ = socket.Poll(Soon, SelectMode.SelectRead);
-        var read = await socket.ReceiveAsync(_buffer.AsMemory(_end), ct).ConfigureAwait(false);
+        var read = await limit.Guard(socket.ReceiveAsync(_buffer.AsMemory(_end), limit.Token)).ConfigureAwait(false);
         if (read == 0) throw new RespException(RespFailure.Broken, "the server closed the connection");
         _end += read;
     }

@@ -61,6 +61,16 @@ public sealed class RespClientTests
     }
 
     [Fact]
+    public async Task Limit_TimeIsOver_CountsAlsoForWhatCompletedAtOnce()
+    {
+        using var over = new RespLimit(TimeSpan.Zero, Ct);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await over.Guard(new ValueTask<int>(1))); // One byte of a reply that never ends.
+        using var running = new RespLimit(Second, Ct);
+        Assert.Equal(1, await running.Guard(new ValueTask<int>(1)));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await running.Guard(new ValueTask(Task.Delay(Timeout.Infinite, running.Token))));
+    }
+
+    [Fact]
     public async Task Connect_NobodyListens_IsRefused()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
