@@ -13,6 +13,9 @@ internal sealed class SqliteWrites
     private readonly TimeProvider time;
     private readonly int historyLimit;
     private readonly SqliteStatement modified, put, remove, log, setMeta, head, lease, setLease, compact, putBlob;
+    // How far a lease was renewed. Only in memory: the file is this process's alone, so whoever opens it next knows that the holder is gone, and a leader that
+    // has nothing to do writes nothing.
+    private readonly Dictionary<string, (long Token, long Until)> renewed = new(StringComparer.Ordinal);
     private long? current;
     private bool moved;
 
@@ -62,13 +65,19 @@ internal sealed class SqliteWrites
         return Grant(name, holder, (held?.Token ?? 0) + 1, timeToLive);
     }
 
-    public LeaseResult Renew(LeaderProof proof, TimeSpan timeToLive) =>
-        Fence(proof) is { } fenced ? new LeaseResult.Lost(fenced.CurrentToken, fenced.Holder) : Grant(proof.Lease, proof.Holder, proof.Token, timeToLive);
+    public LeaseResult Renew(LeaderProof proof, TimeSpan timeToLive)
+    {
+        if (Fence(proof) is { } fenced) return new LeaseResult.Lost(fenced.CurrentToken, fenced.Holder);
+        var until = (time.GetUtcNow() + timeToLive).ToUnixTimeMilliseconds();
+        renewed[proof.Lease] = (proof.Token, until);
+        return new LeaseResult.Granted(proof with { Until = DateTimeOffset.FromUnixTimeMilliseconds(until) });
+    }
 
     /// <summary>The row stays, expired: its token must never be given out again.</summary>
     public bool Release(LeaderProof proof)
     {
         if (Fence(proof) is not null) return false;
+        renewed.Remove(proof.Lease);
         setLease.Run(proof.Lease, proof.Holder, proof.Token, 0L);
         return true;
     }
@@ -100,9 +109,13 @@ internal sealed class SqliteWrites
 
     private (long At, long Created)? Modified(string key) => modified.Row(key) is { } row ? ((long)row[0], (long)row[1]) : null;
 
-    private LeaderProof? Lease(string name) => lease.Row(name) is { } row
-        ? new() { Lease = name, Holder = (string)row[0], Token = (long)row[1], Until = DateTimeOffset.FromUnixTimeMilliseconds((long)row[2]) }
-        : null;
+    private LeaderProof? Lease(string name)
+    {
+        if (lease.Row(name) is not { } row) return null;
+        var (token, until) = ((long)row[1], (long)row[2]);
+        if (renewed.TryGetValue(name, out var later) && later.Token == token) until = later.Until;
+        return new() { Lease = name, Holder = (string)row[0], Token = token, Until = DateTimeOffset.FromUnixTimeMilliseconds(until) };
+    }
 
     private bool IsLive(LeaderProof held) => time.GetUtcNow() < held.Until;
 

@@ -33,6 +33,28 @@ public sealed class SqliteStoreTests : StoreConformance
     }
 
     [Fact]
+    public async Task Lease_Renewed_WritesNothingAndIsFreeForWhoeverOpensTheFileNext()
+    {
+        var first = OpenFile("s.db");
+        var proof = Assert.IsType<LeaseResult.Granted>(await first.AcquireLeaseAsync("leader", "c1", TimeSpan.FromSeconds(10), Stop)).Proof;
+        var before = Written();
+        for (var i = 0; i < 3; i++)
+        {
+            Time.Advance(TimeSpan.FromSeconds(9));
+            proof = Assert.IsType<LeaseResult.Granted>(await first.RenewLeaseAsync(proof, TimeSpan.FromSeconds(10), Stop)).Proof;
+        }
+        Assert.Equal(before, Written());
+        await Commit(first, StoreTxn.Put("a", Bytes("1"), 0, proof));
+        Assert.NotEqual(before, Written());
+        await first.DisposeAsync();
+        await using var second = OpenFile("s.db");
+        Assert.True(Assert.IsType<LeaseResult.Granted>(await second.AcquireLeaseAsync("leader", "c2", TimeSpan.FromSeconds(10), Stop)).Proof.Token > proof.Token);
+        Assert.IsType<StoreResult.Fenced>(await second.TxnAsync(StoreTxn.Put("a", Bytes("2"), 1, proof), Stop));
+
+        string Written() => string.Join(' ', new[] { "s.db", "s.db-wal" }.Select(f => new FileInfo(PathOf(f))).Select(f => f.Exists ? $"{f.Length} {f.LastWriteTimeUtc:O}" : "-"));
+    }
+
+    [Fact]
     public async Task Open_Restored_MintsAnIdForgetsHistoryAndFencesOldLeaders()
     {
         var first = OpenFile("s.db");

@@ -1,5 +1,5 @@
+using System.Globalization;
 using AgentMetal.Testing;
-using Microsoft.Data.Sqlite;
 
 namespace AgentMetal.LabTests.Fleets;
 
@@ -90,15 +90,11 @@ public sealed class AutonomyTests(SharedFleet shared)
         Assert.Equal("1", (await host.ShellAsync("grep -c 'destination=org.freedesktop.systemd1' /tmp/bus.log || true", stop)).Trim());
     }
 
-    /// <summary>Size and time of the host's store, and the revision of the coordinator's, which every write but the renewal of its leader's lease moves.</summary>
-    private static async Task<string> StateAsync(Fleet fleet, LabHost host, CancellationToken stop)
-    {
-        using var store = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = Path.Combine(fleet.CoordinatorData, "store.db"), Pooling = false, Mode = SqliteOpenMode.ReadOnly }.ToString());
-        store.Open();
-        using var head = store.CreateCommand();
-        head.CommandText = "SELECT value FROM meta WHERE name = 'head'";
-        return await host.ShellAsync("stat -c '%n %s %Y' /var/lib/agentmetal/local.db /var/lib/agentmetal/local.db-wal", stop) + "\nrevision " + head.ExecuteScalar();
-    }
+    /// <summary>Size and time of the files of both stores, the host's and the coordinator's.</summary>
+    private static async Task<string> StateAsync(Fleet fleet, LabHost host, CancellationToken stop) =>
+        await host.ShellAsync("stat -c '%n %s %Y' /var/lib/agentmetal/local.db /var/lib/agentmetal/local.db-wal", stop) + "\n"
+        + string.Join('\n', Directory.GetFiles(fleet.CoordinatorData, "*.db*").Order(StringComparer.Ordinal).Where(f => !f.EndsWith("-shm", StringComparison.Ordinal))
+            .Select(f => new FileInfo(f)).Select(f => string.Create(CultureInfo.InvariantCulture, $"{f.Name} {f.Length} {f.LastWriteTimeUtc:O}")));
 
     private static async Task<long> ProbesAsync(LabHost host, CancellationToken stop) =>
         long.Parse((await Fleet.RedisAsync(host, Port + 2, "INFO commandstats", stop)).Split('\n').First(l => l.StartsWith("cmdstat_ping:", StringComparison.Ordinal)).Split("calls=")[1].Split(',')[0]);
