@@ -45,7 +45,7 @@ public sealed record RedisSpec
     /// <summary>Labels a host must have.</summary>
     public required ImmutableSortedDictionary<string, string> PlacementLabels { get; init; }
 
-    /// <summary>"host": at most one member a host; "none": anywhere.</summary>
+    /// <summary>"host": at most one member a host; "none": anywhere the port is free, which beside another member of the same resource it never is.</summary>
     public required string Spread { get; init; }
 
     /// <summary>MemoryMax of the unit in bytes; 0 = no limit.</summary>
@@ -159,7 +159,7 @@ public static class RedisKind
                 Fields =
                 [
                     new("labels", FieldType.TextMap, "Labels a host must have.") { Default = new SortedDictionary<string, object?>(StringComparer.Ordinal), Max = 16 },
-                    new("spread", FieldType.Choice, "host: at most one member a host; none: anywhere.") { Default = "host", Choices = ["host", "none"] },
+                    new("spread", FieldType.Choice, "host: at most one member a host; none: anywhere the port is free. Members of one resource have one port, so here both come to the same.") { Default = "host", Choices = ["host", "none"] },
                 ],
             },
             new("limits", FieldType.Group, "What systemd enforces on each member.")

@@ -148,6 +148,17 @@ public sealed class ApplyCommandTests
         Assert.Equal(2, (await fleet.RunAsync(["delete", "redis", "sessions"], "y\n")).Code);
     }
 
+    [Theory]
+    [InlineData("10m", 9 * 60, 10 * 60)]
+    [InlineData("5s", 20, 30)] // What a plan needs is not taken from it.
+    public async Task Plan_Timeout_LengthensAndNeverShortensTheCall(string timeout, int least, int most)
+    {
+        await using var fleet = await FleetAsync();
+        fleet.Script.OnPlan = _ => new PlanReply();
+        await fleet.RunAsync(["plan", "-f", fleet.In("sessions.yaml"), "--timeout", timeout]);
+        Assert.InRange(fleet.Script.PlanTime.TotalSeconds, least, most);
+    }
+
     [Fact]
     public async Task Plan_Changes_ShowsThemAndHasADetailedExitCode()
     {

@@ -120,8 +120,16 @@ internal sealed class ScriptedOperator : Operator.OperatorBase
     internal List<AuditRecord> Audit { get; } = [];
     internal List<DecideRequest> Decided { get; } = [];
 
+    /// <summary>How long the last plan was given.</summary>
+    internal TimeSpan PlanTime { get; private set; }
+
     public override Task<ApplyReply> Apply(ApplyRequest request, ServerCallContext context) => Task.FromResult(OnApply(request));
-    public override Task<PlanReply> Plan(ApplyRequest request, ServerCallContext context) => Task.FromResult(OnPlan(request));
+    public override Task<PlanReply> Plan(ApplyRequest request, ServerCallContext context)
+    {
+        PlanTime = context.Deadline - DateTime.UtcNow;
+        return Task.FromResult(OnPlan(request));
+    }
+
     public override Task<Resource> Get(GetRequest request, ServerCallContext context) => Task.FromResult(OnGet(request));
     public override Task<ListReply> List(ListRequest request, ServerCallContext context) => Task.FromResult(OnList(request));
     public override Task<Resource> Delete(DeleteRequest request, ServerCallContext context) => Task.FromResult(OnDelete(request));

@@ -79,10 +79,16 @@ public sealed class Fleet : IAsyncDisposable
             RedirectStandardOutput = true,
         };
         coordinator = Process.Start(start)!;
-        var log = File.Create(Path.Combine(directory, $"coordinator-{coordinator.Id}.log"));
+        var path = Path.Combine(directory, $"coordinator-{coordinator.Id}.log");
+        var log = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
         _ = coordinator.StandardError.BaseStream.CopyToAsync(log, CancellationToken.None);
         _ = coordinator.StandardOutput.BaseStream.CopyToAsync(Stream.Null, CancellationToken.None);
-        await EventuallyAsync("the coordinator answers", TimeSpan.FromSeconds(60), async () => (await CliAsync(stop, "nodes", "list", "-o", "json")).Succeeded, stop);
+        await EventuallyAsync("the coordinator answers", TimeSpan.FromSeconds(60), async () =>
+        {
+            // Such as one of a run that was killed, which still has the address.
+            if (coordinator is { HasExited: true } ended) Assert.Fail($"the coordinator ended with {ended.ExitCode}: {await File.ReadAllTextAsync(path, stop)}");
+            return (await CliAsync(stop, "nodes", "list", "-o", "json")).Succeeded;
+        }, stop);
     }
 
     /// <summary>kill -9, as a power cut of its machine would.</summary>
