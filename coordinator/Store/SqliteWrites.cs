@@ -68,9 +68,9 @@ internal sealed class SqliteWrites
     public LeaseResult Renew(LeaderProof proof, TimeSpan timeToLive)
     {
         if (Fence(proof) is { } fenced) return new LeaseResult.Lost(fenced.CurrentToken, fenced.Holder);
-        var until = (time.GetUtcNow() + timeToLive).ToUnixTimeMilliseconds();
-        renewed[proof.Lease] = (proof.Token, until);
-        return new LeaseResult.Granted(proof with { Until = DateTimeOffset.FromUnixTimeMilliseconds(until) });
+        var until = Until(timeToLive);
+        renewed[proof.Lease] = (proof.Token, until.ToUnixTimeMilliseconds());
+        return new LeaseResult.Granted(proof with { Until = until });
     }
 
     /// <summary>The row stays, expired: its token must never be given out again.</summary>
@@ -126,11 +126,14 @@ internal sealed class SqliteWrites
         return new StoreResult.Fenced(proof.Lease, proof.Token, held?.Token ?? 0, held is not null && IsLive(held) ? held.Holder : null);
     }
 
+    /// <summary>In whole milliseconds, as it is stored.</summary>
+    private DateTimeOffset Until(TimeSpan timeToLive) => DateTimeOffset.FromUnixTimeMilliseconds((time.GetUtcNow() + timeToLive).ToUnixTimeMilliseconds());
+
     private LeaseResult.Granted Grant(string name, string holder, long token, TimeSpan timeToLive)
     {
-        var until = (time.GetUtcNow() + timeToLive).ToUnixTimeMilliseconds();
-        setLease.Run(name, holder, token, until);
-        return new(new LeaderProof { Lease = name, Holder = holder, Token = token, Until = DateTimeOffset.FromUnixTimeMilliseconds(until) });
+        var until = Until(timeToLive);
+        setLease.Run(name, holder, token, until.ToUnixTimeMilliseconds());
+        return new(new LeaderProof { Lease = name, Holder = holder, Token = token, Until = until });
     }
 }
 

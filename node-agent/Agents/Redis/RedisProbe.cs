@@ -32,6 +32,8 @@ internal static class RedisProbe
     public const long LaggingBytes = 16 * 1024 * 1024;
 
     private const int Tries = 3;
+    private static readonly ImmutableArray<RespCommand> s_questions =
+        [.. RedisInfo.Commands, .. RedisSettings.All.Select(k => RespCommand.Of("CONFIG", "GET", k)), RespCommand.Secret("CONFIG", "GET", "masterauth")];
     private static readonly TimeSpan Answer = TimeSpan.FromMilliseconds(500);
 
     /// <summary>One that connects and answers no PING in 500 ms, three times in a row, is hung.</summary>
@@ -65,8 +67,7 @@ internal static class RedisProbe
 
     private static async ValueTask<OwnServer> OnceAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, CancellationToken ct)
     {
-        ImmutableArray<RespCommand> ask = [.. RedisInfo.Commands, .. RedisSettings.All.Select(k => RespCommand.Of("CONFIG", "GET", k)), RespCommand.Secret("CONFIG", "GET", "masterauth")];
-        var session = await RedisSession.OpenAsync(endpoint, passwords, Answer, ct, ask).ConfigureAwait(false);
+        var session = await RedisSession.OpenAsync(endpoint, passwords, Answer, ct, s_questions).ConfigureAwait(false);
         if (session.Client is not { } client) return Without(Serving.Denied);
         using var _ = client;
         if (session.Loading)
@@ -74,7 +75,7 @@ internal static class RedisProbe
             var loading = RedisInfo.Of(await client.CallAsync(RedisInfo.Commands, Answer, ct).ConfigureAwait(false));
             return new(Serving.Loading, loading, RedisSettings.None, session.Password, "");
         }
-        var replies = session.Replies ?? await client.CallAsync(ask, Answer * 2, ct).ConfigureAwait(false);
+        var replies = session.Replies ?? await client.CallAsync(s_questions, Answer * 2, ct).ConfigureAwait(false);
         if (replies[0].Code == "LOADING") return Without(Serving.Loading);
         if (replies.FirstOrDefault(r => r.IsError) is { } refusal) return Without(FactValue.Unseen("the server refuses INFO or CONFIG GET: " + refusal.Code));
         var settings = RedisSettings.None.ToBuilder();

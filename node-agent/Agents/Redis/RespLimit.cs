@@ -26,34 +26,29 @@ internal sealed class RespLimit : IDisposable
     /// <exception cref="OperationCanceledException">It is over already, whatever this operation came to: nobody dribbles bytes past it.</exception>
     public ValueTask<T> Guard<T>(ValueTask<T> operation)
     {
-        var left = _deadline - Stopwatch.GetElapsedTime(_started);
-        if (left <= TimeSpan.Zero)
-        {
-            _source.Cancel();
-            if (operation.IsCompleted) throw new OperationCanceledException(_source.Token);
-        }
-        else if (!_isSet && !operation.IsCompleted)
-        {
-            _isSet = true;
-            _source.CancelAfter(left);
-        }
+        Watch(operation.IsCompleted);
         return operation;
     }
 
     /// <inheritdoc cref="Guard{T}"/>
-    public async ValueTask Guard(ValueTask operation)
+    public ValueTask Guard(ValueTask operation)
     {
-        await Guard(Valued(operation)).ConfigureAwait(false);
+        Watch(operation.IsCompleted);
+        return operation;
+    }
 
-        static ValueTask<bool> Valued(ValueTask operation)
+    private void Watch(bool isCompleted)
+    {
+        var left = _deadline - Stopwatch.GetElapsedTime(_started);
+        if (left <= TimeSpan.Zero)
         {
-            return operation.IsCompletedSuccessfully ? new(true) : Slow(operation);
-
-            static async ValueTask<bool> Slow(ValueTask operation)
-            {
-                await operation.ConfigureAwait(false);
-                return true;
-            }
+            _source.Cancel();
+            if (isCompleted) throw new OperationCanceledException(_source.Token);
+        }
+        else if (!_isSet && !isCompleted)
+        {
+            _isSet = true;
+            _source.CancelAfter(left);
         }
     }
 
