@@ -17,7 +17,7 @@ namespace AgentMetal.Cli.Tests.Support;
 /// <summary>A fleet made by `init`, and a scripted coordinator of it behind real mTLS on loopback.</summary>
 internal sealed class FakeCoordinator : IAsyncDisposable
 {
-    private readonly Place _place = new();
+    private readonly Place _place;
     private readonly WebApplication _app;
     private readonly PinnedRoot _root;
 
