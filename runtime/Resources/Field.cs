@@ -48,6 +48,9 @@ public sealed record Field(string Name, FieldType Type, string Doc)
     /// <summary>Longest text, in characters.</summary>
     public int MaxLength { get; init; } = 256;
 
+    /// <summary>A text may hold line ends and tabs.</summary>
+    public bool Multiline { get; init; }
+
     /// <summary>The words of a Choice.</summary>
     public ImmutableArray<string> Choices { get; init; } = [];
 

@@ -21,6 +21,12 @@ public sealed class KindSchema
     /// <summary>Rules that span fields; called only with a spec whose fields are each fine.</summary>
     public Func<ReadOnlyMemory<byte>, IEnumerable<FieldError>> Rules { get; init; } = static _ => [];
 
+    /// <summary>
+    /// Digests of what a host would execute for this spec, with the purpose that a signature over each must name: hosts run nothing of it that no operator
+    /// has signed. Called only with a spec that was accepted.
+    /// </summary>
+    public Func<ReadOnlyMemory<byte>, IEnumerable<(string Purpose, string Sha256)>> Executes { get; init; } = static _ => [];
+
     /// <summary>The canonical spec with defaults, or every error with its path.</summary>
     public (ImmutableArray<byte> Spec, ImmutableArray<FieldError> Errors) Validate(ReadOnlyMemory<byte> json)
     {
@@ -60,7 +66,7 @@ public sealed class KindSchema
 public static class KindCatalog
 {
     /// <summary>All kinds, by name.</summary>
-    public static ImmutableArray<KindSchema> All { get; } = [RedisKind.Schema];
+    public static ImmutableArray<KindSchema> All { get; } = [ImageKind.Schema, InstanceKind.Schema, RedisKind.Schema];
 
     /// <summary>By name or alias, in any case; null = not in this build.</summary>
     public static KindSchema? Find(string name) =>

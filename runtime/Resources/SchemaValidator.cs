@@ -61,7 +61,7 @@ public static class SchemaValidator
     {
         if (value is not string text) { Add(errors, path, $"must be text, not {Kind(value)}", "put it in quotes"); return null; }
         if (text.Length > field.MaxLength) { Add(errors, path, $"is {text.Length} characters long; at most {field.MaxLength}"); return null; }
-        if (text.Any(char.IsControl)) { Add(errors, path, "holds control characters"); return null; }
+        if (text.Any(c => char.IsControl(c) && !(field.Multiline && c is '\n' or '\t'))) { Add(errors, path, "holds control characters"); return null; }
         if (field.Check?.Invoke(text) is { } wrong) { Add(errors, path, wrong); return null; }
         return text;
     }
