@@ -52,11 +52,12 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var coordinator = new Uri("https://" + config.Coordinator);
         var link = new CoordinatorLink(Options(coordinator), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
+        var time = new TrustedClock(_clock, Now);
         await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host), new MemberState(store, _clock), host.Units, paths, link,
-            new ApprovalVerifier(() => _approvers), new TrustedClock(_clock, Now), logs.CreateLogger<Controller>());
+            new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>());
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
-        link.ApproverSet = bytes => TakeApprovers(folder, bytes);
+        link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
         metrics.Observe(controller);
         controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
@@ -151,11 +152,18 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         return set.IsTrusted ? set.Value : null;
     }
 
-    private void TakeApprovers(IdentityFolder folder, byte[] bytes)
+    private void TakeApprovers(IdentityFolder folder, byte[] bytes, Controller controller)
     {
         var set = folder.TakeApproverSet(bytes, Now());
-        if (set.IsTrusted) _approvers = set.Value;
-        else LogApprovers(_log, set.Problem!.Message);
+        if (!set.IsTrusted)
+        {
+            LogApprovers(_log, set.Problem!.Message);
+            return;
+        }
+        var news = _approvers?.Version != set.Value.Version;
+        _approvers = set.Value;
+        // What waits for signatures may be signed as the new set wants it, and the other way round.
+        if (news) controller.Wake(null);
     }
 
     private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link) => new()

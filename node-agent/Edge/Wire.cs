@@ -14,6 +14,12 @@ internal static class Wire
     /// <summary>Peers of one resource; a longer list is refused.</summary>
     public const int MaxPeers = 64;
 
+    /// <summary>What one spec may refer to; a longer list is refused.</summary>
+    public const int MaxReferences = 64;
+
+    /// <summary>Signatures over digests with one assignment; a longer list is refused.</summary>
+    public const int MaxDigests = 1024;
+
     /// <summary>The member, or why the assignment is not one this host may act on.</summary>
     public static (MemberInput? Input, string? Refusal) Read(V1.Assignment a, string nodeUid)
     {
@@ -23,7 +29,11 @@ internal static class Wire
         if (a.Peers.Count > MaxPeers) return (null, $"assignment {a.Key}: {a.Peers.Count} peers, at most {MaxPeers}");
         if (!IsName(a.Project) || !IsName(a.Name)) return (null, $"assignment {a.Key}: project or name is not an RFC 1123 label of at most 63 characters");
         foreach (var p in a.Peers)
-            if (p.Port is < 1 or > 65535 || !System.Net.IPAddress.TryParse(p.Address, out _)) return (null, $"assignment {a.Key}: peer {p.Ordinal} has no IP address and port");
+            if (p.Port is < 0 or > 65535 || !System.Net.IPAddress.TryParse(p.Address, out _)) return (null, $"assignment {a.Key}: peer {p.Ordinal} has no IP address and port");
+        if (a.References.Count > MaxReferences) return (null, $"assignment {a.Key}: {a.References.Count} references, at most {MaxReferences}");
+        foreach (var key in a.References.Keys)
+            if (key.Split('/') is not [var kind, var name] || !IsKind(kind) || !IsName(name)) return (null, $"assignment {a.Key}: a reference is not named as Image/debian-12 is");
+        if (a.Digests.Count > MaxDigests) return (null, $"assignment {a.Key}: {a.Digests.Count} signatures, at most {MaxDigests}");
         return (new()
         {
             Key = a.Key,
@@ -42,8 +52,20 @@ internal static class Wire
             Secrets = a.Secrets.ToImmutableDictionary(s => s.Key, s => s.Value.Memory, StringComparer.Ordinal),
             NodeUid = nodeUid,
             Adopt = a.Adopt,
+            References = a.References.ToImmutableSortedDictionary(r => r.Key, r => r.Value.Memory, StringComparer.Ordinal),
+            // One that has not the form could be from a newer coordinator: it does not count, and the others do.
+            Digests = [.. a.Digests.Select(Read).Where(d => d.FormError() is null)],
         }, null);
     }
+
+    public static DigestSignature Read(V1.DigestSignature d) => new()
+    {
+        Purpose = d.Purpose,
+        Sha256 = d.Sha256,
+        IssuedUnixMs = d.IssuedUnixMs,
+        KeyId = d.KeyId,
+        Signature = d.Signature.ToByteArray(),
+    };
 
     public static SignedApproval? Read(V1.Approval a)
     {
@@ -125,7 +147,7 @@ internal static class Wire
             Ordinal = v.Input.Ordinal,
             NodeUid = v.Input.NodeUid,
             NodeName = nodeName,
-            Address = self is null ? "" : $"{self.Address}:{self.Port}",
+            Address = self is null ? "" : self.Port == 0 ? self.Address : $"{self.Address}:{self.Port}",
             Phase = v.Gone ? "Absent" : v.Phase,
             Summary = v.Summary,
             ObservedGeneration = v.Input.Generation,
@@ -206,6 +228,8 @@ internal static class Wire
     };
 
     private static string FirstDifference(MemberView v) => v.Differences.IsEmpty ? v.Summary : v.Differences[0].Text;
+
+    private static bool IsKind(string text) => text.Length is > 0 and <= 63 && text.All(char.IsAsciiLetterOrDigit);
 
     private static bool IsName(string text) =>
         text.Length is > 0 and <= 63 && text[0] != '-' && text[^1] != '-' && text.All(c => c is (>= 'a' and <= 'z') or (>= '0' and <= '9') or '-');

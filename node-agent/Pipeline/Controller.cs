@@ -64,6 +64,7 @@ internal sealed partial class Controller : IAsyncDisposable
     private readonly IMemberState _state;
     private readonly ITurns _turns;
     private readonly IApprovalVerifier _verifier;
+    private readonly IDigestVerifier _digests;
     private readonly TimeProvider _clock;
     private readonly ILogger<Controller> _log;
     private readonly MemberWatches _watches;
@@ -73,9 +74,9 @@ internal sealed partial class Controller : IAsyncDisposable
     private bool _paused;
 
     public Controller(ControllerOptions options, IEnumerable<IMemberRunner> kinds, IMemberState state, IUnitReader units, PathWatcher paths, ITurns turns,
-        IApprovalVerifier verifier, TimeProvider clock, ILogger<Controller> log)
+        IApprovalVerifier verifier, IDigestVerifier digests, TimeProvider clock, ILogger<Controller> log)
     {
-        (_options, _state, _turns, _verifier, _clock, _log) = (options, state, turns, verifier, clock, log);
+        (_options, _state, _turns, _verifier, _digests, _clock, _log) = (options, state, turns, verifier, digests, clock, log);
         _probing = new(options.Probers);
         _kinds = kinds.ToDictionary(k => k.Kind, StringComparer.Ordinal);
         _watches = new MemberWatches(units, paths, Wake, log, _stopping.Token);
@@ -117,6 +118,7 @@ internal sealed partial class Controller : IAsyncDisposable
     /// <summary>A new or changed assignment; already stored.</summary>
     public void Assign(MemberInput input)
     {
+        input = input with { DigestVerifier = _digests };
         lock (_lock)
         {
             var now = _clock.GetUtcNow();
@@ -180,6 +182,7 @@ internal sealed partial class Controller : IAsyncDisposable
     {
         var kind = input.Key.Split('/') is [_, var k, ..] ? k : "";
         if (!_kinds.TryGetValue(kind, out var runner)) return null;
+        input = input with { DigestVerifier = _digests };
         return await runner.PreviewAsync(input, Context(input, null, [], _ => { }), stop);
     }
 

@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.NodeAgent.Pipeline;
 
@@ -7,7 +9,7 @@ namespace AgentMetal.NodeAgent.Pipeline;
 /// <param name="NodeUid">Its host.</param>
 /// <param name="NodeName">For people.</param>
 /// <param name="Address">IP address or name; hostile until parsed.</param>
-/// <param name="Port">1..65535.</param>
+/// <param name="Port">1..65535; 0 = a member of this kind listens nowhere.</param>
 internal sealed record PeerAddress(int Ordinal, string NodeUid, string NodeName, string Address, int Port);
 
 /// <summary>One assignment as its agent sees it: one member's share of a resource on this host.</summary>
@@ -50,6 +52,23 @@ internal sealed record MemberInput
 
     /// <summary>Name of an existing thing to take over; empty = none.</summary>
     public string Adopt { get; init; } = "";
+
+    /// <summary>What the spec refers to, by "Image/debian-12": that resource's canonical spec. Part of the goal.</summary>
+    public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> References { get; init; } = ImmutableDictionary<string, ReadOnlyMemory<byte>>.Empty;
+
+    /// <summary>Operators' signatures that came with the assignment; from anybody until <see cref="IsTrusted"/> has judged them.</summary>
+    public ImmutableArray<DigestSignature> Digests { get; init; } = [];
+
+    /// <summary>The host's own judgement; set by the pipeline. Without it nothing is trusted.</summary>
+    public IDigestVerifier DigestVerifier { get; init; } = Runtime.Approval.DigestVerifier.None;
+
+    /// <summary>
+    /// Whether operators have signed this digest for this purpose: asked before anything is executed, with the digest of what would be. It is no part
+    /// of a goal or a fact, because an answer may change with the approver set while everything runs as declared.
+    /// </summary>
+    /// <param name="purpose">image, boot, cloud-init.</param>
+    /// <param name="sha256">64 lower-case hexadecimal digits.</param>
+    public DigestOutcome IsTrusted(string purpose, string sha256) => DigestVerifier.IsTrusted(purpose, sha256, Digests);
 }
 
 /// <param name="Path">spec.persistence.appendfsync.</param>

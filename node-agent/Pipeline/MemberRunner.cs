@@ -67,14 +67,17 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         return new(report, gone, []);
     }
 
-    /// <summary>Everything that makes up the goal; secrets only as a digest.</summary>
-    private static string GoalHash(MemberInput input)
+    /// <summary>Everything that makes up the goal; secrets only as a digest. Signatures are none of it: they say who may, not what is wanted.</summary>
+    internal static string GoalHash(MemberInput input)
     {
         var hash = new FieldHash("agentmetal/goal/v1").Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(input.Spec.Span)))
             .Add(input.Ordinal).Add(input.PrimaryOrdinal).Add(input.Absent ? 1 : 0).Add(input.Teardown ? 1 : 0).Add(input.Protect ? 1 : 0).Add(input.Adopt);
         foreach (var p in input.Peers) hash.Add(p.Ordinal).Add(p.NodeUid).Add(p.Address).Add(p.Port);
         foreach (var (name, value) in input.Secrets.OrderBy(s => s.Key, StringComparer.Ordinal))
             hash.Add(name).Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(value.Span)));
+        if (input.References.Count > 0) hash.Add("references");
+        foreach (var (key, spec) in input.References.OrderBy(r => r.Key, StringComparer.Ordinal))
+            hash.Add(key).Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(spec.Span)));
         return hash.Hex();
     }
 }

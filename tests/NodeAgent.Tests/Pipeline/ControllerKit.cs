@@ -25,7 +25,7 @@ internal sealed class ControllerKit : IAsyncDisposable
     public ControllerKit(ControllerOptions? options = null)
     {
         Runner = new(this);
-        Controller = new(options ?? new() { Workers = 1 }, [Runner], new NoState(), Units, _paths, new NoTurns(), new Nobody(), Clock, NullLogger<Controller>.Instance);
+        Controller = new(options ?? new() { Workers = 1 }, [Runner], new NoState(), Units, _paths, new NoTurns(), new Nobody(), DigestVerifier.None, Clock, NullLogger<Controller>.Instance);
         Controller.PassEnded = (_, _, _) => Ended.Writer.TryWrite(true);
     }
 
