@@ -119,6 +119,14 @@ skips() {
   [ "$known" -ge "$skipped" ] || { failed=$((failed + 1)); say "skips FAILED: $((skipped - known)) tests skip for a reason that tests/skips.txt does not know"; }
 }
 
+# The tests of the libvirt layer want the library, and no daemon: its test driver is a host in memory.
+libvirt() {
+  wants NodeAgent.Tests && ! ldconfig -p | grep -q 'libvirt\.so\.0' && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
+  local apt=(timeout 300 apt-get -o DPkg::Lock::Timeout=300 -q -y)
+  { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends libvirt0; } >"$out/libvirt.log" 2>&1 \
+    || say "libvirt0 could not be installed: $(tail -n 1 "$out/libvirt.log")"
+}
+
 # The tests of the systemd layer want a real systemd: a host of the lab, for as long as they run.
 systemd_host() {
   [ -z "$fast" ] && wants NodeAgent.Tests && [ "$(id -u)" = 0 ] || return 0
@@ -139,6 +147,7 @@ systemd_host_down() {
 run Tidy 120
 run Runtime.Tests 600
 run Cli.Tests 600
+libvirt
 systemd_host
 run NodeAgent.Tests 900
 systemd_host_down

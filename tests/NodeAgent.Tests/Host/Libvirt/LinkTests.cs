@@ -1,0 +1,162 @@
+using AgentMetal.NodeAgent.Host.Libvirt;
+using static AgentMetal.NodeAgent.Tests.Host.Libvirt.TestHost;
+
+namespace AgentMetal.NodeAgent.Tests.Host.Libvirt;
+
+/// <summary>The connection, its threads and its watches.</summary>
+public sealed class LinkTests
+{
+    private static CancellationToken Ct => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task Watch_DomainsChange_TellsEachChangeAfterAResync()
+    {
+        await using var host = new TestHost();
+        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
+        Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+        var uuid = await host.DefineAsync(1, "seen");
+        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "defined", "added"), await NextAsync(watch));
+        await host.Writer.CreateAsync(uuid, Patience, Ct);
+        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "started", "booted"), await NextAsync(watch));
+        await host.Writer.SuspendAsync(uuid, Patience, Ct);
+        Assert.Equal("suspended paused", Words(await NextAsync(watch)));
+        await host.Writer.ResumeAsync(uuid, Patience, Ct);
+        Assert.Equal("resumed unpaused", Words(await NextAsync(watch)));
+        await host.Writer.DestroyAsync(uuid, graceful: false, Patience, Ct);
+        Assert.Equal("stopped destroyed", Words(await NextAsync(watch)));
+        await host.Writer.UndefineAsync(uuid, Patience, Ct);
+        Assert.Equal("undefined removed", Words(await NextAsync(watch)));
+    }
+
+    [Fact]
+    public async Task Watch_NobodyReads_BecomesOneResyncAndDoesNotGrow()
+    {
+        await using var host = new TestHost();
+        var box = new DomainBox();
+        host.Link.Add(box);
+        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
+        Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+        Assert.Equal(DomainSignalKind.Resync, Assert.Single((await box.TakeAsync(Ct))!).Kind);
+        for (var i = 0; i <= DomainBox.Capacity; i++)
+        {
+            await host.DefineAsync(i);
+            // A reader that keeps up has seen it: then the one that does not has been told too.
+            Assert.Equal($"vm-{i}", (await NextAsync(watch)).Name);
+            Assert.InRange(box.Count, 1, DomainBox.Capacity);
+        }
+
+        Assert.Equal(1, box.Count);
+        Assert.Equal(DomainSignalKind.Resync, Assert.Single((await box.TakeAsync(Ct))!).Kind);
+        await host.DefineAsync(9999, "after");
+        await NextAsync(watch);
+        Assert.Equal("after", Assert.Single((await box.TakeAsync(Ct))!).Name);
+    }
+
+    [Fact]
+    public async Task Watch_LinkDisposed_Ends()
+    {
+        var host = new TestHost();
+        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
+        await NextAsync(watch);
+        await host.DisposeAsync();
+        Assert.False(await watch.MoveNextAsync().AsTask().WaitAsync(Patience, Ct));
+        var after = await host.Reader.DomainsAsync(Ct);
+        Assert.False(after.IsSeen);
+        Assert.Equal(DomainResult.Unreachable, (await host.Writer.CreateAsync(Uuid(1), Patience, Ct)).Result);
+    }
+
+    [Fact]
+    public async Task Library_Missing_IsUnseenWithTheNextCommand()
+    {
+        await using var link = new LibvirtLink(new LibvirtOptions { Uri = "test:///default", Library = "libvirt-that-nobody-has.so.0" }, TimeProvider.System);
+        var versions = await new LibvirtReader(link).VersionsAsync(Ct);
+        Assert.False(versions.IsSeen);
+        Assert.StartsWith("libvirt is not installed: ", versions.WhyUnseen, StringComparison.Ordinal);
+        Assert.Contains("apt-get install", versions.WhyUnseen, StringComparison.Ordinal);
+        Assert.Equal(DomainResult.Unreachable, (await new LibvirtWriter(link).CreateAsync(Uuid(1), Patience, Ct)).Result);
+        await using var watch = new LibvirtReader(link).WatchAsync(Ct).GetAsyncEnumerator(Ct);
+        var first = await NextAsync(watch);
+        Assert.Equal(DomainSignalKind.Unseen, first.Kind);
+        Assert.Equal(versions.WhyUnseen, first.Detail);
+    }
+
+    [Fact]
+    public async Task Daemon_NotThere_IsUnseenAndUnreachable()
+    {
+        await using var host = new TestHost(new LibvirtOptions { Uri = "qemu+unix:///system?socket=/nonexistent/libvirt-sock", CallDeadline = Patience });
+        var seen = await host.Reader.DomainAsync(Uuid(1), Ct);
+        Assert.False(seen.IsSeen);
+        Assert.Contains("/nonexistent/libvirt-sock", seen.WhyUnseen, StringComparison.Ordinal);
+        Assert.Equal(DomainResult.Unreachable, (await host.Writer.CreateAsync(Uuid(1), Patience, Ct)).Result);
+    }
+
+    [Fact]
+    public async Task Calls_SixtyFourAtOnce_AreAllAnsweredOnEightThreads()
+    {
+        await using var host = new TestHost();
+        var calls = Enumerable.Range(0, 64).Select(async i =>
+        {
+            var uuid = await host.DefineAsync(i);
+            Assert.True((await host.Writer.CreateAsync(uuid, Patience, Ct)).IsDone);
+            var state = await host.StateAsync(uuid);
+            Assert.InRange(host.Link.BusyThreads, 0, 8);
+            return state.Power;
+        });
+        Assert.All(await Task.WhenAll(calls), power => Assert.Equal(DomainPower.Running, power));
+    }
+
+    [Fact]
+    public async Task Link_OpenedAndClosedFiftyTimes_LeavesNoThreadAndNoDescriptor()
+    {
+        await RoundAsync();
+        var before = Descriptors();
+        for (var i = 0; i < 50; i++)
+            await RoundAsync();
+        // Other tests of this process may hold a few; fifty rounds of a leak cannot hide among them.
+        Assert.InRange(Descriptors() - before, -40, 25);
+        await UntilAsync(() => Threads("libvirt") <= 8 * 4);
+
+        static async Task RoundAsync()
+        {
+            await using var host = new TestHost();
+            await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
+            Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+            await host.DefineAsync(1);
+            Assert.Equal("defined", (await NextAsync(watch)).Event);
+        }
+    }
+
+    private static string Words(DomainSignal signal) => $"{signal.Event} {signal.Detail}";
+
+    internal static async Task<DomainSignal> NextAsync(IAsyncEnumerator<DomainSignal> watch)
+    {
+        Assert.True(await watch.MoveNextAsync().AsTask().WaitAsync(Patience, Ct));
+        return watch.Current;
+    }
+
+    private static int Threads(string name) => Directory.EnumerateDirectories("/proc/self/task").Count(task => Comm(task) == name);
+
+    private static string Comm(string task)
+    {
+        try
+        {
+            return File.ReadAllText(task + "/comm").TrimEnd();
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+
+    private static int Descriptors() => Directory.EnumerateFileSystemEntries("/proc/self/fd").Count();
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        while (!condition())
+        {
+            Assert.True(TimeProvider.System.GetElapsedTime(started) < Patience, "it did not come true in time");
+            await Task.Delay(20, Ct);
+        }
+    }
+}
