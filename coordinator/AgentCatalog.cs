@@ -1,5 +1,8 @@
 using System.Collections.Frozen;
+using System.Text.Json;
 using AgentMetal.Coordinator.Agents;
+using AgentMetal.Coordinator.Agents.Image;
+using AgentMetal.Coordinator.Agents.Instance;
 using AgentMetal.Coordinator.Agents.Redis;
 using AgentMetal.Proto.V1;
 
@@ -10,6 +13,8 @@ internal sealed class AgentCatalog
 {
     private readonly FrozenDictionary<string, IFleetKind> _kinds = new IFleetKind[]
     {
+        new ImageFleet(),
+        new InstanceFleet(),
         new RedisFleet(),
     }.ToFrozenDictionary(k => k.Kind, StringComparer.Ordinal);
 
@@ -17,4 +22,15 @@ internal sealed class AgentCatalog
 
     /// <summary>What placement must know of a validated resource.</summary>
     public FleetShape ShapeOf(Resource resource) => _kinds[resource.Kind].Read(resource.Spec.Memory);
+
+    /// <summary>Whether resources of this kind have members on hosts.</summary>
+    public bool HasMembers(string kind) => !_kinds.TryGetValue(kind, out var fleet) || fleet.HasMembers;
+
+    /// <summary>What a resource refers to. One that this build cannot read refers to nothing that it could find; placement says why.</summary>
+    public IReadOnlyList<Reference> ReferencesOf(Resource resource)
+    {
+        if (!_kinds.TryGetValue(resource.Kind, out var fleet)) return [];
+        try { return [.. fleet.References(resource.Spec.Memory)]; }
+        catch (JsonException) { return []; }
+    }
 }

@@ -11,15 +11,27 @@ internal interface IFleetKind
     /// <summary>Reads a spec that passed validation.</summary>
     /// <exception cref="System.Text.Json.JsonException">It did not: a bug, because specs are validated where they enter.</exception>
     FleetShape Read(ReadOnlyMemory<byte> spec);
+
+    /// <summary>Whether resources of this kind have members on hosts; one that has none is an entry that others refer to.</summary>
+    bool HasMembers => true;
+
+    /// <summary>Other resources of the same project that the spec refers to; each once.</summary>
+    IEnumerable<Reference> References(ReadOnlyMemory<byte> spec) => [];
 }
+
+/// <summary>One resource that a spec refers to.</summary>
+/// <param name="Path">The field that names it: "spec.disks[0].image".</param>
+/// <param name="Kind">"Image".</param>
+/// <param name="Name">Its name within the project.</param>
+internal sealed record Reference(string Path, string Kind, string Name);
 
 /// <summary>What placement must know of a resource.</summary>
 internal sealed record FleetShape
 {
-    /// <summary>How many members; ordinals run from 0.</summary>
+    /// <summary>How many members; ordinals run from 0. None: the kind has no members.</summary>
     public required int Members { get; init; }
 
-    /// <summary>The port that each member listens on; a host can hold one member of it.</summary>
+    /// <summary>The port that each member listens on; a host can hold one member of it. 0 = members listen nowhere.</summary>
     public required int Port { get; init; }
 
     /// <summary>The ordinal that should be primary.</summary>
@@ -30,6 +42,12 @@ internal sealed record FleetShape
 
     /// <summary>No two members on one host.</summary>
     public required bool SpreadOverHosts { get; init; }
+
+    /// <summary>Bytes of its host's memory that are kept for each member; 0 = none.</summary>
+    public long MemoryBytes { get; init; }
+
+    /// <summary>Thousandths of a core that are kept for each member; 0 = none.</summary>
+    public int CpuMillis { get; init; }
 
     /// <summary>Name of an existing thing to take over; empty = none.</summary>
     public string Adopt { get; init; } = "";

@@ -25,6 +25,9 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
     /// <summary>Larger specs would not fit a store value together with labels and annotations.</summary>
     public const int MaxSpec = 40 * 1024;
 
+    /// <summary>Signatures that one resource can have.</summary>
+    public const int MaxDigests = 64;
+
     private const int MaxRemembered = 512;
 
     private readonly ConcurrentDictionary<(string Kind, ByteString Written), ByteString> _complete = new();
@@ -79,6 +82,8 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
         var next = new Resource { ApiVersion = Runtime.Resources.Resource.ApiVersion, Kind = kind.Kind, Spec = spec, Metadata = new() { Project = project, Name = meta.Name, Protect = meta.Protect } };
         next.Metadata.Labels.Add(meta.Labels);
         next.Metadata.Annotations.Add(meta.Annotations);
+        next.Digests.AddRange(Digests(kind, next.Spec, before?.Value, wanted, errors));
+        if (errors.Count > 0) return null;
         return before is null ? Create(wanted, next, errors) : Change(wanted, next, before, kind, errors);
     }
 
@@ -103,9 +108,29 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
         if (respec) errors.AddRange(kind.ImmutableErrors(old.Spec.Memory, next.Spec.Memory));
         else next.Spec = old.Spec; // The same bytes: one copy of them is enough.
         (next.Metadata.Uid, next.Metadata.Generation, next.Metadata.CreatedUnixMs) = (old.Metadata.Uid, old.Metadata.Generation + (respec ? 1 : 0), old.Metadata.CreatedUnixMs);
-        var same = !respec && old.Metadata.Protect == next.Metadata.Protect && old.Metadata.Labels.Equals(next.Metadata.Labels) && old.Metadata.Annotations.Equals(next.Metadata.Annotations);
+        var same = !respec && old.Metadata.Protect == next.Metadata.Protect && old.Metadata.Labels.Equals(next.Metadata.Labels) && old.Metadata.Annotations.Equals(next.Metadata.Annotations)
+            && old.Digests.Equals(next.Digests);
         return new(next, before, same ? "unchanged" : "changed");
     }
+
+    /// <summary>
+    /// The signatures to keep: those that are there and those that came, over what the spec executes and no other. One key's second signature over the same
+    /// digest says nothing new, so applying the same files again changes nothing. Only the form is checked: judging them is the hosts'.
+    /// </summary>
+    private static List<DigestSignature> Digests(KindSchema kind, ByteString spec, Resource? before, Resource wanted, List<Runtime.Resources.FieldError> errors)
+    {
+        if (wanted.Digests.Count > MaxDigests) errors.Add(new("digests", $"has {wanted.Digests.Count} signatures; at most {MaxDigests}"));
+        else
+            for (var i = 0; i < wanted.Digests.Count; i++)
+                if (Read(wanted.Digests[i]).FormError() is { } wrong) errors.Add(new($"digests[{i}]", wrong, "sign again with this version of agentmetal apply"));
+        if (errors.Count > 0) return [];
+        var executes = kind.Executes(spec.Memory).ToHashSet();
+        List<DigestSignature> kept = [.. Referred.Ordered((before?.Digests ?? []).Concat(wanted.Digests).Where(d => executes.Contains((d.Purpose, d.Sha256))).DistinctBy(d => (d.Purpose, d.Sha256, d.KeyId)))];
+        if (kept.Count > MaxDigests) errors.Add(new("digests", $"would have {kept.Count} signatures; at most {MaxDigests}"));
+        return kept;
+    }
+
+    private static Runtime.Trust.DigestSignature Read(DigestSignature d) => new() { Purpose = d.Purpose, Sha256 = d.Sha256, IssuedUnixMs = d.IssuedUnixMs, KeyId = d.KeyId, Signature = d.Signature.ToByteArray() };
 
     /// <summary>
     /// The spec with its defaults; null after adding its errors. Which spec that is depends on what was written and on nothing else, and the same files are

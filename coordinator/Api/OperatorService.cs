@@ -19,7 +19,7 @@ namespace AgentMetal.Coordinator.Api;
 
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
-    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, EventLog events, NodeRegistry registry, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
+    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
     SecretShelf secrets, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;
@@ -78,6 +78,8 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
             if (resource.Metadata.DeletedUnixMs != 0) return new FleetChange<(string, bool)>((resource.Metadata.Uid, false));
             if (resource.Metadata.Protect)
                 throw Refusals.Precondition($"{Keys.Of(resource)} is protected; set metadata.protect to false, apply it, and delete it then");
+            if (UsersOf(resource) is { Count: > 0 } users)
+                throw Refusals.Precondition($"{Keys.Of(resource)} is used by {string.Join(", ", users.Take(5).Select(Keys.Of))}{(users.Count > 5 ? $" and {users.Count - 5} more" : "")}; delete them first, or let them name another");
             (resource.Metadata.DeletedUnixMs, resource.Metadata.Generation, resource.Revision, resource.Status) = (clock.GetUtcNow().ToUnixTimeMilliseconds(), resource.Metadata.Generation + 1, 0, null);
             return new FleetChange<(string, bool)>((resource.Metadata.Uid, true))
             {
@@ -124,7 +126,7 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     {
         var (all, placings) = Placed(request);
         var reply = new ApplyReply();
-        for (var i = 0; i < all.Count; i++) reply.Results.Add(new ApplyResult { Action = all[i].Action, Resource = all[i].Resource });
+        for (var i = 0; i < request.Resources.Count; i++) reply.Results.Add(new ApplyResult { Action = all[i].Action, Resource = all[i].Resource });
         return placings.Count == all.Count ? reply : throw new InvalidOperationException("a resource was not placed");
     }
 
@@ -138,9 +140,19 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     {
         var (all, errors) = admission.Check(model.Current, request.Resources);
         if (errors.Count > 0) throw Refusals.Invalid(errors);
+        all = [.. all, .. Touched(all)];
         var placings = plans.Place(all);
-        var noRoom = PlanMaker.NoRoom(all, placings);
-        return noRoom.Count > 0 ? throw Refusals.Invalid(noRoom) : (all, placings);
+        var notPlaced = PlanMaker.NotPlaced(all, placings);
+        return notPlaced.Count > 0 ? throw Refusals.Invalid(notPlaced) : (all, placings);
+    }
+
+    /// <summary>What is not in the request and has something to do all the same, because it refers to something that changes.</summary>
+    private List<Admitted> Touched(IReadOnlyList<Admitted> all)
+    {
+        var view = model.Current;
+        var here = all.Select(a => a.Resource.Metadata.Uid).ToHashSet(StringComparer.Ordinal);
+        return [.. all.Where(a => a.Action != "unchanged").SelectMany(a => view.ReferrersOf(Keys.Path(a.Resource))).Distinct(StringComparer.Ordinal)
+            .Where(uid => !here.Contains(uid)).Select(uid => view.Resources[uid]).Where(r => r.Value.Metadata.DeletedUnixMs == 0).Select(r => new Admitted(r.Value, r, "unchanged"))];
     }
 
     private async Task RequireSamePlanAsync(ApplyRequest request, CancellationToken cancel)
@@ -160,6 +172,13 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
         journal.Audit("Applied", changed.Count == 1 ? Keys.Of(changed[0].Resource) : "", AuditBody.Of(("by", by), ("resources", what)));
         foreach (var one in changed.Take(MaxEventsPerApply))
             events.Note("", Keys.Of(one.Resource), one.Action == "created" ? "Created" : "Changed", $"{by} {(one.Action == "created" ? "created" : "changed")} it, generation {one.Resource.Metadata.Generation}");
+    }
+
+    /// <summary>Who refers to it and stays, in the order of their names.</summary>
+    private List<Resource> UsersOf(Resource resource)
+    {
+        var view = model.Current;
+        return [.. view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0).OrderBy(Keys.Of, StringComparer.Ordinal)];
     }
 
     private Row<Resource> Find(string project, string kind, string name)

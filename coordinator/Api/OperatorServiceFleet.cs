@@ -124,6 +124,11 @@ internal sealed partial class OperatorService
         node.Members = mine.Count;
         node.Converged = mine.Count(a => reports.Find(a.Key) is { } r && r.Report.Status.Phase == Reports.Converged && r.Report.Generation >= a.Generation);
         node.Assignments.AddRange(mine.Select(a => a.Key));
+        if (hosts.Current.GetValueOrDefault(uid) is { } host)
+        {
+            (node.MemoryAllocatable, node.CpuMillisAllocatable) = (host.Allocatable?.MemoryBytes ?? 0, host.Allocatable?.CpuMillis ?? 0);
+            (node.MemoryReserved, node.CpuMillisReserved) = (host.Held.MemoryBytes, host.Held.CpuMillis);
+        }
         var chain = audit.Head(uid);
         node.AuditSeq = chain.Acked;
         node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,

@@ -13,7 +13,7 @@ namespace AgentMetal.Coordinator.Api;
 internal sealed record Prospect(string Node, string NodeName, Assignment Assignment);
 
 /// <summary>Where the members of one resource would be, and how placement would get there.</summary>
-internal sealed record Placing(Plan<PlacementGoal, PlacementState> Plan, IReadOnlyList<Prospect> Members, IReadOnlyList<string> NoRoom);
+internal sealed record Placing(Plan<PlacementGoal, PlacementState> Plan, string GoalHash, IReadOnlyList<Prospect> Members, IReadOnlyList<string> NoRoom);
 
 /// <summary>Says what would change: places in the model, asks every host concerned to look and plan, writes nothing.</summary>
 internal sealed class PlanMaker(FleetModel model, PlacementWorld world, PlacementAgent agent, Previews previews, SecretShelf secrets, PlanReservations reservations, AgentCatalog catalog, TimeProvider clock)
@@ -27,25 +27,38 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
     {
         var placings = new List<Placing?>(all.Count);
         ImmutableSortedDictionary<string, HostView>? hosts = null;
+        var brought = all.ToDictionary(a => Keys.Path(a.Resource), a => a.Resource, StringComparer.Ordinal);
+        var moved = all.Where(a => a.Action != "unchanged").Select(a => Keys.Path(a.Resource)).ToHashSet(StringComparer.Ordinal);
         foreach (var one in all)
         {
-            if (one.Action == "unchanged") { placings.Add(null); continue; }
+            // One that stays as it is has something to do when what it refers to does not.
+            if (one.Action == "unchanged" && !catalog.ReferencesOf(one.Resource).Any(to => moved.Contains(Keys.Path(one.Resource.Metadata.Project, to)))) { placings.Add(null); continue; }
+            var goal = world.Goal(one.Resource, brought);
             var state = world.Observe(one.Resource, exists: one.Before is not null);
             if (hosts is not null) state = state with { Hosts = hosts };
-            var plan = _planner.Plan(PlacementWorld.Request(one.Resource), world.Goal(one.Resource), state, Attempts.None(clock.GetUtcNow()), [], []);
+            var request = PlacementWorld.Request(one.Resource, goal);
+            var plan = _planner.Plan(request, goal, state, Attempts.None(clock.GetUtcNow()), [], []);
             hosts = plan.Final.Hosts;
-            placings.Add(new(plan, Prospects(one.Resource, plan), [.. plan.Goal!.NoRoom.Select(n => $"member {n.Key} has no host: {n.Value}")]));
+            placings.Add(new(plan, request.GoalHash, Prospects(one.Resource, plan, world.Look(one.Resource, brought)),
+                [.. plan.Goal!.NoRoom.Select(n => $"member {n.Key} has no host: {n.Value}"), .. plan.Goal.Cramped.Select(n => $"member {n.Key} stays as it is: {n.Value}")]));
         }
         return placings;
     }
 
-    /// <summary>What no host can hold, as errors of the documents.</summary>
-    public static IReadOnlyList<FieldError> NoRoom(IReadOnlyList<Admitted> all, IReadOnlyList<Placing?> placings)
+    /// <summary>What refers to nothing and what no host can hold, as errors of the documents.</summary>
+    public static IReadOnlyList<FieldError> NotPlaced(IReadOnlyList<Admitted> all, IReadOnlyList<Placing?> placings)
     {
         var errors = new List<FieldError>();
         for (var i = 0; i < all.Count; i++)
+        {
+            foreach (var missing in placings[i]?.Plan.Goal!.Unresolved ?? [])
+            {
+                var colon = missing.IndexOf(": ", StringComparison.Ordinal);
+                errors.Add(new() { Document = i, Path = missing[..colon], Message = missing[(colon + 2)..], Note = "or give it in the same command: the order of the documents does not matter" });
+            }
             foreach (var why in placings[i]?.NoRoom ?? [])
-                errors.Add(new() { Document = i, Path = "spec.placement", Message = why, Note = "lower the number of members, change spec.placement or spec.port, or add hosts" });
+                errors.Add(new() { Document = i, Path = "spec.placement", Message = why, Note = "ask for less, change spec.placement, or add hosts" });
+        }
         return errors;
     }
 
@@ -60,7 +73,7 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
         {
             var plan = new ResourcePlan { Resource = one.Resource, FromGeneration = one.Before?.Value.Metadata.Generation ?? 0, Action = one.Action };
             if (one.Action != "unchanged") plan.Changes.AddRange(Changes(one));
-            hash.Add(Keys.Path(one.Resource)).Add(one.Resource.Metadata.Uid).Add(one.Action).Add(PlacementWorld.GoalHash(one.Resource));
+            hash.Add(Keys.Path(one.Resource)).Add(one.Resource.Metadata.Uid).Add(one.Action).Add(placings[i]?.GoalHash ?? PlacementWorld.GoalHash(one.Resource, null));
             if (placings[i] is { } placing)
             {
                 plan.FleetSteps.AddRange(placing.Plan.Steps.Select(s => ToProto(s, one.Resource)));
@@ -91,7 +104,7 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
         finally { gate.Release(); }
     }
 
-    private List<Prospect> Prospects(Resource resource, Plan<PlacementGoal, PlacementState> plan)
+    private List<Prospect> Prospects(Resource resource, Plan<PlacementGoal, PlacementState> plan, Referred referred)
     {
         var (goal, final) = (plan.Goal!, plan.Final);
         var members = new List<Prospect>();
@@ -100,8 +113,8 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
             var wanted = goal.Target.TryGetValue(member.Ordinal, out var slot) && slot.Node == member.Node && !member.Absent;
             if (!wanted && plan.Start.Members.GetValueOrDefault(key) is { Absent: true }) continue; // On its way out already.
             var args = new MemberArgs(resource.Metadata.Uid, member.Node, PlacementAgent.NameOf(final, member.Node), member.Ordinal, member.Port, goal.Generation, goal.SpecHash, goal.Shape.Primary,
-                goal.Protect, goal.Shape.Adopt, [.. member.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))]);
-            var assignment = AssignmentWriter.Build(resource, args);
+                goal.Protect, goal.Shape.Adopt, [.. member.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))], goal.Signed, member.MemoryBytes, member.CpuMillis);
+            var assignment = AssignmentWriter.Build(resource, args, referred);
             if (wanted) Dress(resource, assignment);
             else assignment.Absent = true;
             members.Add(new(member.Node, args.NodeName, assignment));
@@ -121,6 +134,8 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
     {
         var (old, next) = (one.Before?.Value, one.Resource);
         foreach (var c in Runtime.Resources.FieldChange.Between(old?.Spec.Memory ?? default, next.Spec.Memory)) yield return new() { Path = "spec." + c.Path, Before = c.Before, After = c.After };
+        foreach (var d in next.Digests)
+            if (old is null || !old.Digests.Contains(d)) yield return new() { Path = $"signed.{d.Purpose}", After = $"{d.Sha256[..12]}… by key {d.KeyId[..8]}" };
         if (old is null) yield break;
         if (old.Metadata.Protect != next.Metadata.Protect)
             yield return new() { Path = "metadata.protect", Before = old.Metadata.Protect ? "true" : "false", After = next.Metadata.Protect ? "true" : "false" };

@@ -12,7 +12,7 @@ namespace AgentMetal.Coordinator.Api;
 /// How resources stand: put together from placement, the nodes' reports and their liveness whenever it is read. Nothing of it is stored; only since when
 /// a condition is as it is, is remembered.
 /// </summary>
-internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Reports reports, HeldPlans held, Orchestrator orchestrator, TimeProvider clock)
+internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Reports reports, HeldPlans held, Orchestrator orchestrator, AgentCatalog catalog, TimeProvider clock)
 {
     private sealed record Blocker(string Reason, string Message, DateTimeOffset? Since, long RetryUnixMs, string Next);
 
@@ -26,6 +26,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var view = model.Current;
         var assignments = view.OfResource(uid).Select(r => r.Value).OrderBy(a => a.Ordinal).ThenBy(a => a.Key, StringComparer.Ordinal).ToList();
         var status = resource.Status = new();
+        if (!catalog.HasMembers(resource.Kind)) return Entry(resource, view);
         foreach (var a in assignments) status.Members.Add(Member(a));
         status.ObservedGeneration = assignments.Count == 0 ? 0 : assignments.Min(a => reports.Find(a.Key)?.Report.Generation ?? 0);
 
@@ -37,6 +38,17 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
             ready ? Members(assignments) : "members are being placed", null, 0, ready ? "" : Events(resource)));
         Serving(status, resource, assignments);
         Waiting(status, resource, assignments);
+        return resource;
+    }
+
+    /// <summary>One without members is Ready as soon as it is declared, and says who uses it.</summary>
+    private Resource Entry(Resource resource, FleetView view)
+    {
+        resource.Status.ObservedGeneration = resource.Metadata.Generation;
+        var users = view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0).Select(Keys.Of).Order(StringComparer.Ordinal).ToList();
+        var gone = Deleting(resource, []);
+        var used = users.Count == 0 ? "not used" : $"used by {string.Join(", ", users.Take(3))}{(users.Count > 3 ? $" and {users.Count - 3} more" : "")}";
+        Put(resource.Status, resource, "Ready", gone is null ? "True" : "False", gone ?? new("Declared", used, null, 0, ""));
         return resource;
     }
 
@@ -53,7 +65,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var reported = reports.Find(a.Key);
         var status = reported?.Report.Status.Clone() ?? new() { Phase = "Unseen", Summary = "not reported yet" };
         (status.Ordinal, status.NodeUid, status.NodeName) = (a.Ordinal, node, model.Current.NodeName(node));
-        if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self) status.Address = $"{self.Address}:{self.Port}";
+        if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self) status.Address = self.Port == 0 ? self.Address : $"{self.Address}:{self.Port}";
         if (reported is not null) status.ObservedGeneration = reported.Report.Generation;
         // What was reported last is no longer known to be so.
         if (registry.Live(node).Standing != Standing.Open) status.Phase = "Unseen";
@@ -67,6 +79,8 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
             return new("Planning", "members are being placed", null, 0, Events(resource));
         var report = last.Report;
         if (report.Phase == ReconcilePhase.Unseen) return new("StoreAway", report.Blocker, last.Since, Ms(last.RetryAt), Events(resource));
+        if (report.Differences.Where(d => d.Kind == "unresolved").Select(d => d.Text).ToList() is { Count: > 0 } unresolved)
+            return new("WaitsForReference", string.Join("; ", unresolved), last.Since, Ms(last.RetryAt), $"agentmetal get {catalog.ReferencesOf(resource)[0].Kind.ToLowerInvariant()}{(resource.Metadata.Project == "default" ? "" : " -p " + resource.Metadata.Project)}");
         var open = report.Differences.Where(d => d.Kind is "no-room" or "missing" or "misplaced").ToList();
         if (open.Count == 0 || report.Phase == ReconcilePhase.Converging) return open.Count == 0 ? null : new("Placing", open[0].Text, last.Since, 0, Events(resource));
         return new("NotPlaced", string.Join("; ", open.Select(d => d.Text)), last.Since, Ms(last.RetryAt), "agentmetal nodes");

@@ -21,12 +21,15 @@ internal sealed partial class FleetModel(IStore store, ILogger<FleetModel> log, 
     /// <summary>Called by the watch, in commit order, once the view is current. Must not block.</summary>
     public Action<FleetView, FleetDelta>? Changed { get; set; }
 
+    /// <summary>"project/Kind/name" of what a resource refers to; set before <see cref="LoadAsync"/>.</summary>
+    public Func<Proto.V1.Resource, IEnumerable<string>> ReferencesOf { get; init; } = static _ => [];
+
     /// <summary>Reads everything.</summary>
     /// <exception cref="StoreAwayException">The store cannot answer.</exception>
     public async Task LoadAsync(CancellationToken stop)
     {
         var listing = await store.ListAsync("", stop);
-        var view = new FleetView { At = listing.At };
+        var view = new FleetView { At = listing.At, ReferencesOf = ReferencesOf };
         // Each entry keeps the revision that wrote it, so a node that has seen it is not sent it again.
         foreach (var entries in listing.Entries.GroupBy(e => e.ModifiedAt))
             view = view.After(new(listing.At.StoreId, entries.Key), entries.Select(e => new StoreChange(e.Key, e.Value, e.CreatedAt)), out _);
@@ -93,6 +96,8 @@ internal sealed partial class FleetModel(IStore store, ILogger<FleetModel> log, 
             Nodes = [.. before.Joined.Keys, .. after.Joined.Keys],
             Hosts = [.. before.Joined.Keys, .. after.Joined.Keys],
             Assignments = [.. before.Assignments.Keys, .. after.Assignments.Keys],
+            Names = [.. before.Names.Keys, .. after.Names.Keys],
+            Referred = [.. after.Names.Keys],
         });
     }
 

@@ -26,6 +26,12 @@ internal sealed record FleetDelta
 
     /// <summary>Keys of assignments that were put or deleted.</summary>
     public required ImmutableHashSet<string> Assignments { get; init; }
+
+    /// <summary>"project/Kind/name" of resources that were put or deleted themselves: who refers to them must look again.</summary>
+    public required ImmutableHashSet<string> Names { get; init; }
+
+    /// <summary>"project/Kind/name" of what resources that changed refer to, or did.</summary>
+    public required ImmutableHashSet<string> Referred { get; init; }
 }
 
 /// <summary>The desired state at one revision, indexed. Immutable: whoever holds one sees one moment.</summary>
@@ -35,6 +41,9 @@ internal sealed record FleetView
     private static readonly ImmutableSortedSet<string> None = ImmutableSortedSet.Create<string>(StringComparer.Ordinal);
 
     public required Revision At { get; init; }
+
+    /// <summary>"project/Kind/name" of what a resource refers to; pure.</summary>
+    public Func<Resource, IEnumerable<string>> ReferencesOf { get; init; } = static _ => [];
 
     /// <summary>By uid.</summary>
     public ImmutableDictionary<string, Row<Resource>> Resources { get; init; } = ImmutableDictionary.Create<string, Row<Resource>>(StringComparer.Ordinal);
@@ -54,6 +63,8 @@ internal sealed record FleetView
     private ImmutableDictionary<string, ImmutableSortedDictionary<string, ReadOnlyMemory<byte>>> Secrets { get; init; } =
         ImmutableDictionary.Create<string, ImmutableSortedDictionary<string, ReadOnlyMemory<byte>>>(StringComparer.Ordinal);
 
+    private ImmutableDictionary<string, ImmutableSortedSet<string>> ByReference { get; init; } = ImmutableDictionary.Create<string, ImmutableSortedSet<string>>(StringComparer.Ordinal);
+
     private ImmutableDictionary<string, ImmutableSortedSet<string>> ByResource { get; init; } = ImmutableDictionary.Create<string, ImmutableSortedSet<string>>(StringComparer.Ordinal);
 
     private ImmutableDictionary<string, ImmutableSortedSet<string>> ByNode { get; init; } = ImmutableDictionary.Create<string, ImmutableSortedSet<string>>(StringComparer.Ordinal);
@@ -64,11 +75,18 @@ internal sealed record FleetView
     /// <summary>The assignments of a node, in the order of their keys.</summary>
     public IEnumerable<Row<Assignment>> OfNode(string uid) => ByNode.GetValueOrDefault(uid, None).Select(k => Assignments[k]);
 
+    /// <summary>Uids of the resources that refer to this one, which need not exist.</summary>
+    /// <param name="path">"project/Kind/name".</param>
+    public ImmutableSortedSet<string> ReferrersOf(string path) => ByReference.GetValueOrDefault(path, None);
+
     /// <summary>The sealed secrets of a resource by name.</summary>
     public ImmutableSortedDictionary<string, ReadOnlyMemory<byte>> SecretsOf(string uid) => Secrets.GetValueOrDefault(uid, NoSecrets);
 
     public Row<Resource>? Find(string project, string kind, string name) =>
-        Names.TryGetValue($"{project}/{kind}/{name}", out var uid) ? Resources[uid] : null;
+        Named($"{project}/{kind}/{name}");
+
+    /// <summary>By "project/Kind/name".</summary>
+    public Row<Resource>? Named(string path) => Names.TryGetValue(path, out var uid) ? Resources[uid] : null;
 
     public string NodeName(string uid) => Joined.TryGetValue(uid, out var node) ? node.Name : uid;
 
@@ -77,10 +95,11 @@ internal sealed record FleetView
     {
         var (resources, nodes, assignments) = (ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal), ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal), ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal));
         var hosts = ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal);
+        var (names, referred) = (ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal), ImmutableHashSet.CreateBuilder<string>(StringComparer.Ordinal));
         var view = this with { At = at };
         foreach (var change in changes)
         {
-            if (change.Key.StartsWith(StoreKeys.Resources, StringComparison.Ordinal)) view = view.WithResource(change, at.Number, resources);
+            if (change.Key.StartsWith(StoreKeys.Resources, StringComparison.Ordinal)) view = view.WithResource(change, at.Number, resources, names, referred);
             else if (change.Key.StartsWith(StoreKeys.Nodes, StringComparison.Ordinal)) view = view.WithNode(change, at.Number, hosts);
             else if (change.Key.StartsWith(IdentityKeys.Nodes, StringComparison.Ordinal)) view = view.WithJoined(change, hosts);
             else if (change.Key.StartsWith(StoreKeys.Secrets, StringComparison.Ordinal)) view = view.WithSecret(change);
@@ -95,24 +114,43 @@ internal sealed record FleetView
             }
         }
         nodes.UnionWith(hosts);
-        delta = new() { Resources = resources.ToImmutable(), Nodes = nodes.ToImmutable(), Hosts = hosts.ToImmutable(), Assignments = assignments.ToImmutable() };
+        delta = new()
+        {
+            Resources = resources.ToImmutable(),
+            Nodes = nodes.ToImmutable(),
+            Hosts = hosts.ToImmutable(),
+            Assignments = assignments.ToImmutable(),
+            Names = names.ToImmutable(),
+            Referred = referred.ToImmutable(),
+        };
         return view;
     }
 
-    private FleetView WithResource(StoreChange change, long at, ImmutableHashSet<string>.Builder touched)
+    private FleetView WithResource(StoreChange change, long at, ImmutableHashSet<string>.Builder touched, ImmutableHashSet<string>.Builder names, ImmutableHashSet<string>.Builder referred)
     {
         var name = change.Key[StoreKeys.Resources.Length..];
+        names.Add(name);
         var view = this;
         // A name that was deleted and made again has another uid.
         if (Names.TryGetValue(name, out var old))
         {
             touched.Add(old);
+            foreach (var path in ReferencesOf(Resources[old].Value))
+            {
+                referred.Add(path);
+                view = view with { ByReference = Set(view.ByReference, path, view.ReferrersOf(path).Remove(old)) };
+            }
             view = view with { Names = view.Names.Remove(name), Resources = view.Resources.Remove(old) };
         }
         if (change.Value is not { } bytes) return view;
         var resource = Resource.Parser.ParseFrom(bytes.Span);
         resource.Revision = at;
         touched.Add(resource.Metadata.Uid);
+        foreach (var path in ReferencesOf(resource))
+        {
+            referred.Add(path);
+            view = view with { ByReference = Set(view.ByReference, path, view.ReferrersOf(path).Add(resource.Metadata.Uid)) };
+        }
         return view with { Names = view.Names.SetItem(name, resource.Metadata.Uid), Resources = view.Resources.SetItem(resource.Metadata.Uid, new(resource, at)) };
     }
 

@@ -55,7 +55,8 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         (_options, _store, _bundle, _server, _journal, _clock, _logs) = (options, store, bundle, server, journal, clock, logs);
         var name = options.Name.Length > 0 ? options.Name : bundle.Names.Name;
         _leadership = new(store, name, clock, logs.CreateLogger<Leadership>());
-        _model = new(store, logs.CreateLogger<FleetModel>(), clock);
+        var catalog = new AgentCatalog();
+        _model = new(store, logs.CreateLogger<FleetModel>(), clock) { ReferencesOf = r => catalog.ReferencesOf(r).Select(to => Keys.Path(r.Metadata.Project, to)) };
         _writer = new(store, _model, _leadership);
         _events = new(Path.Combine(options.Data, "events"), clock, logs.CreateLogger<EventLog>());
         _registry = new(_model, _events, clock);
@@ -63,14 +64,13 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _reports = new(clock);
         _held = new(clock);
         _turns = new(store, _leadership, clock);
-        var catalog = new AgentCatalog();
         var secrets = new SecretShelf(bundle.KeyEncryptionKey, logs.CreateLogger<SecretShelf>());
         var reservations = new PlanReservations(clock);
         _feed = new(_model, _registry, secrets);
         var agent = new PlacementAgent(new AssignmentWriter(_writer, catalog, secrets, reservations));
         var world = new PlacementWorld(_model, _hosts, _reports, catalog);
         _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
-        _board = new(_model, _registry, _reports, _held, _orchestrator, clock);
+        _board = new(_model, _registry, _reports, _held, _orchestrator, catalog, clock);
         _approvals = new(store, _model, _writer, _registry, () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null, clock);
         _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
@@ -80,7 +80,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
         var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _events, _registry, _reports, audit, journal, _tokens, secrets, clock);
+            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
@@ -219,6 +219,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
                 _orchestrator.Wake(uid);
                 _hub.Touch(uid);
             }
+            foreach (var uid in delta.Names.SelectMany(view.ReferrersOf)) _orchestrator.Wake(uid);
+            foreach (var path in delta.Referred)
+                if (view.Names.TryGetValue(path, out var used)) _hub.Touch(used);
             foreach (var node in delta.Hosts) WakeMembers(view, node);
             if (delta.Hosts.Count > 0) _orchestrator.WakeUnplaced();
         };

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Fleet;
 
@@ -37,11 +38,13 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             foreach (var (key, value) in said.Labels) labels[key] = value;
         foreach (var (key, value) in joined.Labels) labels[key] = value;
         var ports = ImmutableSortedDictionary.CreateBuilder<int, PortHolder>();
+        var holds = ImmutableSortedDictionary.CreateBuilder<string, Hold>(StringComparer.Ordinal);
         foreach (var row in view.OfNode(uid))
         {
             var a = row.Value;
-            if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self)
-                ports[self.Port] = new(a.ResourceUid, a.Ordinal, $"{a.Kind} {a.Project}/{a.Name}");
+            var port = a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal)?.Port ?? 0;
+            if (Hold.Of(a.ReserveMemory, a.ReserveCpuMillis, port) is { } hold) holds[Placement.KeyOf(a.ResourceUid, a.Ordinal)] = hold;
+            if (port > 0) ports[port] = new(a.ResourceUid, a.Ordinal, $"{a.Kind} {a.Project}/{a.Name}");
         }
         return new()
         {
@@ -52,6 +55,14 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             Labels = labels.ToImmutable(),
             Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
             Ports = ports.ToImmutable(),
+            Holds = holds.ToImmutable(),
+            Allocatable = said is null ? null : AllocatableOf(said),
         };
     }
+
+    /// <summary>Null when the host does not tell its memory and cores, or tells no numbers: then nothing can be reserved there.</summary>
+    private static Capacity? AllocatableOf(Proto.V1.Node said) =>
+        said.Facts.TryGetValue("memory_mib", out var memory) && int.TryParse(memory, NumberStyles.None, CultureInfo.InvariantCulture, out var mib) && mib > 0
+        && said.Facts.TryGetValue("cpus", out var cpus) && int.TryParse(cpus, NumberStyles.None, CultureInfo.InvariantCulture, out var cores) && cores is > 0 and <= 1_000_000
+            ? Capacity.Allocatable((long)mib << 20, cores) : null;
 }

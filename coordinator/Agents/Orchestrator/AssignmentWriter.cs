@@ -14,7 +14,10 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
     {
         var resource = Resource(view, args.Resource, args.Generation);
         if (resource.Metadata.DeletedUnixMs != 0) throw new WorldException($"{Keys.Of(resource)} is being deleted");
-        var assignment = Build(resource, args);
+        var referred = Referred.Look(catalog, resource, path => view.Named(path)?.Value);
+        if (!referred.Missing.IsEmpty) throw new WorldException(string.Join("; ", referred.Missing));
+        if (referred.SpecHash(resource) != args.SpecHash) throw new WorldException($"what {Keys.Of(resource)} refers to changed meanwhile");
+        var assignment = Build(resource, args, referred);
         var key = StoreKeys.Assignment(assignment.Key);
         var writes = new List<StoreWrite> { StoreWrite.Put(key, assignment.ToByteArray()) };
         foreach (var name in catalog.ShapeOf(resource).Secrets)
@@ -57,7 +60,7 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
     }, stop);
 
     /// <summary>The assignment as it goes to the store and the host; secrets are put in on the way to the host only.</summary>
-    public static Assignment Build(Resource resource, MemberArgs args)
+    public static Assignment Build(Resource resource, MemberArgs args, Referred referred)
     {
         var assignment = new Assignment
         {
@@ -72,7 +75,11 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
             Protect = args.Protect,
             PrimaryOrdinal = args.Primary,
             Adopt = args.Adopt,
+            ReserveMemory = args.MemoryBytes,
+            ReserveCpuMillis = args.CpuMillis,
         };
+        foreach (var (name, to) in referred.Found) assignment.References[name] = to.Spec;
+        assignment.Digests.AddRange(referred.Digests(resource));
         assignment.Peers.AddRange(args.Peers.Select(p => new Peer { Ordinal = p.Ordinal, NodeUid = p.Node, NodeName = p.NodeName, Address = p.Address, Port = p.Port }));
         return assignment;
     }

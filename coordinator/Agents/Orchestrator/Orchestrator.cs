@@ -121,7 +121,7 @@ internal sealed partial class Orchestrator : IDisposable
             var before = _reports.GetValueOrDefault(uid);
             var same = before is not null && before.Report.Phase == report.Phase && before.Report.Blocker == report.Blocker;
             _reports[uid] = new(report, resource.Metadata.Generation, same ? before!.Since : now, report.Phase == ReconcilePhase.Converged ? null : now + (report.Again ?? TimeSpan.FromSeconds(30)));
-            var open = report.Differences.Where(d => d.Kind is "no-room" or "misplaced").ToList();
+            var open = report.Differences.Where(d => d.Kind is "no-room" or "misplaced" or "unresolved").ToList();
             if (!same && open.Count > 0) _events.Warn("", Keys.Of(resource), "NotPlaced", string.Join("; ", open.Select(d => d.Text)));
         }
         Reconciled?.Invoke(uid);
@@ -134,10 +134,11 @@ internal sealed partial class Orchestrator : IDisposable
         {
             var open = _journal.Open(uid);
             if (resource is null && open is null) return new() { Phase = ReconcilePhase.Converged };
-            var request = resource is null ? new(open!.Run.Subject, open.Run.GoalHash) : PlacementWorld.Request(resource);
+            var goal = resource is null ? null : _world.Goal(resource);
+            var request = resource is null ? new(open!.Run.Subject, open.Run.GoalHash) : PlacementWorld.Request(resource, goal);
             var generation = request.Subject.Generation;
             var runId = open?.Run.RunId ?? Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8));
-            var input = new ReconcileInput<PlacementGoal>(uid, request, resource is null ? null : _world.Goal(resource), _journal.Attempts(uid, generation), open, Mode.Enforce, runId);
+            var input = new ReconcileInput<PlacementGoal>(uid, request, goal, _journal.Attempts(uid, generation), open, Mode.Enforce, runId);
             var box = new Reconciler<PlacementGoal, PlacementState>.Box();
             var key = resource is null ? uid : Keys.Of(resource);
             foreach (var effect in _reconciler.Reconcile(input, box)) await CarryOutAsync(effect, uid, runId, generation, key, stop);

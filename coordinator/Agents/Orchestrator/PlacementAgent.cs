@@ -10,6 +10,7 @@ namespace AgentMetal.Coordinator.Agents.Orchestrator;
 /// </summary>
 internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<PlacementGoal, PlacementState>
 {
+    private const string HoldPrefix = "hold/";
     private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(30);
 
     public override string Name => "placement";
@@ -35,9 +36,15 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             var key = Placement.KeyOf(slot.Node, ordinal);
             wanted.Add(key);
             var host = NameOf(state, slot.Node);
+            // What cannot be told whole is not told in part: members stay as they were told last.
+            if (goal is { Unresolved.IsEmpty: false } || goal!.Cramped.ContainsKey(ordinal)) continue;
             if (state.Members.GetValueOrDefault(key) is not { Absent: false } member) yield return new("missing", key, $"member {ordinal} belongs on {host}");
-            else if (Stale(goal!, state, member) is { } stale) yield return stale;
+            else if (Stale(goal, state, member) is { } stale) yield return stale;
         }
+        foreach (var (why, i) in goal?.Unresolved.Select((why, i) => (why, i)) ?? [])
+            yield return new("unresolved", i.ToString(CultureInfo.InvariantCulture), why) { ClearsAfter = LookAgain };
+        foreach (var (ordinal, why) in goal?.Cramped ?? ImmutableSortedDictionary<int, string>.Empty)
+            yield return new("no-room", ordinal.ToString(CultureInfo.InvariantCulture), $"member {ordinal} stays as it is: {why}") { ClearsAfter = LookAgain };
         foreach (var (ordinal, why) in goal?.NoRoom ?? ImmutableSortedDictionary<int, string>.Empty)
             yield return new("no-room", ordinal.ToString(CultureInfo.InvariantCulture), $"member {ordinal} has no host: {why}") { ClearsAfter = LookAgain };
         foreach (var (ordinal, why) in goal?.Misplaced ?? ImmutableSortedDictionary<int, string>.Empty)
@@ -50,7 +57,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             {
                 yield return new("extra", key, $"member {member.Ordinal} on {host} is not wanted");
                 // Until it goes it takes part: the primary that was hands over only when it is told who comes next.
-                if (goal is not null && Stale(goal, state, member) is { } stale) yield return stale;
+                if (goal is { Unresolved.IsEmpty: true } && Stale(goal, state, member) is { } stale) yield return stale;
             }
             else if (member.Acknowledged) yield return new("acknowledged", key, $"member {member.Ordinal} is gone from {host}");
             else yield return new("released", key, $"{host} has not yet said that member {member.Ordinal} is gone") { ClearsAfter = LookAgain };
@@ -69,6 +76,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             "members" => state.Members.Count.ToString(CultureInfo.InvariantCulture),
             "host" => state.Hosts.TryGetValue(rest, out var host) ? host.Standing.ToString() : FactValue.Absent,
             "port" => PortFact(state, rest),
+            "hold" => HoldFact(state, rest),
             "member" => state.Members.TryGetValue(rest, out var member) ? member.AsFact() : FactValue.Absent,
             // What the host says, and may say at once: a member that is not there is one of which nothing was said, so that placing it changes neither.
             "served" => state.Members.TryGetValue(rest, out var member) ? member.Served.ToString(CultureInfo.InvariantCulture) : "0",
@@ -82,19 +90,24 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
         "generation", "resource", "members",
         .. state.Hosts.Keys.Select(h => "host/" + h),
         .. state.Hosts.Values.SelectMany(h => h.Ports.Keys.Select(p => PortKey(h.Uid, p))),
+        .. state.Hosts.Values.SelectMany(h => h.Holds.Keys.Select(k => HoldPrefix + h.Uid + "/" + k)),
         .. state.Members.Keys.SelectMany(m => new[] { "member/" + m, "served/" + m, "acknowledged/" + m }),
     ];
 
     public override string Summary(PlacementGoal? goal, PlacementState state)
     {
         var present = state.Members.Values.Where(m => !m.Absent).OrderBy(m => m.Ordinal).Select(m => NameOf(state, m.Node)).ToList();
+        if (goal is { Shape.Members: 0 }) return "has no members";
         return goal is null ? $"going away, {state.Members.Count} members left" : $"{present.Count} of {goal.Shape.Members} members placed{(present.Count > 0 ? ": " + string.Join(", ", present) : "")}";
     }
 
     private static Difference? Stale(PlacementGoal goal, PlacementState state, MemberView member)
     {
-        if (member.AsFact() == Wanted(goal, state, member.Key).AsFact()) return null;
+        var wanted = Wanted(goal, state, member.Key);
+        if (member.AsFact() == wanted.AsFact()) return null;
         var host = NameOf(state, member.Node);
+        if ((member with { Signed = wanted.Signed }).AsFact() == wanted.AsFact())
+            return new("stale", member.Key, $"member {member.Ordinal} on {host} has not the newest signatures");
         return new("stale", member.Key, member.Generation < goal.Generation
             ? $"member {member.Ordinal} on {host} has generation {member.Generation}, wants {goal.Generation}"
             : $"member {member.Ordinal} on {host} is told {member.AsFact()}");
@@ -105,13 +118,18 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
     {
         var slash = key.IndexOf('/', StringComparison.Ordinal);
         var (node, ordinal) = (key[..slash], int.Parse(key.AsSpan(slash + 1), CultureInfo.InvariantCulture));
+        // One that is on its way out keeps what it takes of its host until it is gone.
+        var leaving = goal.Target.TryGetValue(ordinal, out var slot) && slot.Node == node ? null : state.Members[key];
         return new()
         {
             Node = node,
             Ordinal = ordinal,
-            Port = goal.Target.TryGetValue(ordinal, out var slot) && slot.Node == node ? slot.Port : state.Members[key].Port,
+            Port = leaving?.Port ?? slot!.Port,
             Generation = goal.Generation,
             SpecHash = goal.SpecHash,
+            Signed = goal.Signed,
+            MemoryBytes = leaving?.MemoryBytes ?? goal.Shape.MemoryBytes,
+            CpuMillis = leaving?.CpuMillis ?? goal.Shape.CpuMillis,
             Primary = goal.Shape.Primary,
             Protect = goal.Protect,
             Adopt = goal.Shape.Adopt,
@@ -139,6 +157,14 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
     internal static string NameOf(PlacementState state, string node) => state.Hosts.TryGetValue(node, out var host) ? host.Name : node;
 
     internal static string PortKey(string node, int port) => string.Create(CultureInfo.InvariantCulture, $"port/{node}/{port}");
+
+    internal static string HoldKey(string node, string resource, int ordinal) => HoldPrefix + node + "/" + Placement.KeyOf(resource, ordinal);
+
+    private static string HoldFact(PlacementState state, string rest)
+    {
+        var slash = rest.IndexOf('/', StringComparison.Ordinal);
+        return state.Hosts.TryGetValue(rest[..slash], out var host) && host.Holds.TryGetValue(rest[(slash + 1)..], out var hold) ? hold.AsFact() : FactValue.Absent;
+    }
 
     private static string PortFact(PlacementState state, string rest)
     {

@@ -13,26 +13,32 @@ internal static class PlacementAim
         var target = ImmutableSortedDictionary.CreateBuilder<int, Slot>();
         var noRoom = ImmutableSortedDictionary.CreateBuilder<int, string>();
         var misplaced = ImmutableSortedDictionary.CreateBuilder<int, string>();
+        var cramped = ImmutableSortedDictionary.CreateBuilder<int, string>();
         // Hosts of this resource's members, those that are on their way out included: their port and data are still there.
         var taken = state.Members.Values.Select(m => m.Node).ToHashSet(StringComparer.Ordinal);
+        // What this plan reserves is gone for its next member.
+        var room = state.Hosts;
         for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
         {
             if (Kept(goal, state, ordinal) is not { } member) continue;
             var port = PortAt(state, member.Node, goal.Shape.Port, ordinal) is { } holder ? member.Port : goal.Shape.Port;
             target[ordinal] = new(member.Node, port);
+            if (PlacementRoom.WhyNotGrow(goal, room.GetValueOrDefault(member.Node), member) is { } tight) cramped[ordinal] = tight;
+            else room = PlacementRoom.With(room, goal, state.ResourceUid, ordinal, member.Node);
             if (WhyMisplaced(goal, state, member, port) is { } why) misplaced[ordinal] = why;
         }
-        for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
+        for (var ordinal = 0; ordinal < goal.Shape.Members && goal.Unresolved.IsEmpty; ordinal++)
         {
             if (target.ContainsKey(ordinal)) continue;
-            if (Best(goal, state, taken) is { } host)
+            if (Best(goal, room.Values, taken) is { } host)
             {
                 target[ordinal] = new(host.Uid, goal.Shape.Port);
                 taken.Add(host.Uid);
+                room = PlacementRoom.With(room, goal, state.ResourceUid, ordinal, host.Uid);
             }
-            else noRoom[ordinal] = WhyNoRoom(goal, state, taken);
+            else noRoom[ordinal] = WhyNoRoom(goal, room, taken);
         }
-        return goal with { Target = target.ToImmutable(), NoRoom = noRoom.ToImmutable(), Misplaced = misplaced.ToImmutable() };
+        return goal with { Target = target.ToImmutable(), NoRoom = noRoom.ToImmutable(), Misplaced = misplaced.ToImmutable(), Cramped = cramped.ToImmutable() };
     }
 
     /// <summary>The host where this ordinal is, or was when its release has not been acknowledged yet: its data may still be there.</summary>
@@ -59,10 +65,13 @@ internal static class PlacementAim
         return port != goal.Shape.Port ? $"port {goal.Shape.Port} on {host.Name} is taken by {PortAt(state, member.Node, goal.Shape.Port, member.Ordinal)!.Key}" : null;
     }
 
+    // Who reserves memory goes where the largest share of it is free; the others go where the fewest members are.
+    private static HostView? Best(PlacementGoal goal, IEnumerable<HostView> hosts, HashSet<string> taken) => hosts
+        .Where(h => !IsTaken(goal, h, taken) && Fits(goal, h) is null && !h.Ports.ContainsKey(goal.Shape.Port) && PlacementRoom.WhyNone(goal, h) is null)
+        .OrderByDescending(h => PlacementRoom.FreeShare(goal, h)).ThenBy(h => h.Load).ThenBy(h => h.Name, StringComparer.Ordinal).ThenBy(h => h.Uid, StringComparer.Ordinal).FirstOrDefault();
+
     // A port is one member's on a host, so a second member of the resource does not fit beside the first, spread or not.
-    private static HostView? Best(PlacementGoal goal, PlacementState state, HashSet<string> taken) => state.Hosts.Values
-        .Where(h => !taken.Contains(h.Uid) && Fits(goal, h) is null && !h.Ports.ContainsKey(goal.Shape.Port))
-        .OrderBy(h => h.Ports.Count).ThenBy(h => h.Name, StringComparer.Ordinal).ThenBy(h => h.Uid, StringComparer.Ordinal).FirstOrDefault();
+    private static bool IsTaken(PlacementGoal goal, HostView host, HashSet<string> taken) => (goal.Shape.SpreadOverHosts || goal.Shape.Port > 0) && taken.Contains(host.Uid);
 
     /// <summary>Null when the host can be given a member, its port apart.</summary>
     private static string? Fits(PlacementGoal goal, HostView? host)
@@ -83,20 +92,26 @@ internal static class PlacementAim
         return true;
     }
 
-    private static string WhyNoRoom(PlacementGoal goal, PlacementState state, HashSet<string> taken)
+    private static string WhyNoRoom(PlacementGoal goal, ImmutableSortedDictionary<string, HostView> hosts, HashSet<string> taken)
     {
-        if (state.Hosts.IsEmpty) return "no host has joined";
-        var matching = state.Hosts.Values.Where(h => Matches(goal, h)).ToList();
+        if (hosts.IsEmpty) return "no host has joined";
+        var matching = hosts.Values.Where(h => Matches(goal, h)).ToList();
         List<string> parts = [];
-        if (!goal.Shape.Labels.IsEmpty) parts.Add($"labels {LabelText(goal)} match {matching.Count} of {state.Hosts.Count} hosts");
-        Add(h => taken.Contains(h.Uid), goal.Shape.SpreadOverHosts ? "has a member already (spread: host)" : $"has a member on port {goal.Shape.Port} already");
-        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Away, "is away");
-        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Quarantined, "is quarantined");
-        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Open && h.Address.Length == 0, "has told no address");
-        Add(h => !taken.Contains(h.Uid) && h.Standing == Standing.Open && h.Address.Length > 0 && !h.Kinds.Contains(goal.Kind), $"runs a build without {goal.Kind}");
-        foreach (var host in matching.Where(h => !taken.Contains(h.Uid) && Fits(goal, h) is null && h.Ports.ContainsKey(goal.Shape.Port)).Take(3))
+        if (!goal.Shape.Labels.IsEmpty) parts.Add($"labels {LabelText(goal)} match {matching.Count} of {hosts.Count} hosts");
+        Add(h => Taken(h), goal.Shape.SpreadOverHosts ? "has a member already (spread: host)" : $"has a member on port {goal.Shape.Port} already");
+        Add(h => !Taken(h) && h.Standing == Standing.Away, "is away");
+        Add(h => !Taken(h) && h.Standing == Standing.Quarantined, "is quarantined");
+        Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length == 0, "has told no address");
+        Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length > 0 && !h.Kinds.Contains(goal.Kind), $"runs a build without {goal.Kind}");
+        var fitting = matching.Where(h => !Taken(h) && Fits(goal, h) is null).OrderBy(h => h.Name, StringComparer.Ordinal).ToList();
+        foreach (var host in fitting.Where(h => h.Ports.ContainsKey(goal.Shape.Port)).Take(3))
             parts.Add($"port {goal.Shape.Port} on {host.Name} is taken by {host.Ports[goal.Shape.Port].Key}");
+        var full = fitting.Where(h => !h.Ports.ContainsKey(goal.Shape.Port)).Select(h => PlacementRoom.WhyNone(goal, h)).OfType<string>().ToList();
+        parts.AddRange(full.Take(3));
+        if (full.Count > 3) parts.Add($"and {full.Count - 3} more hosts without room");
         return string.Join("; ", parts);
+
+        bool Taken(HostView host) => IsTaken(goal, host, taken);
 
         void Add(Func<HostView, bool> which, string what)
         {

@@ -11,8 +11,14 @@ internal sealed record PlacementGoal
 
     public required FleetShape Shape { get; init; }
 
-    /// <summary>Hex SHA-256 of the canonical spec: members with another one are stale.</summary>
+    /// <summary>Hex SHA-256 of the canonical spec and of those that it refers to: members with another one are stale.</summary>
     public required string SpecHash { get; init; }
+
+    /// <summary>Who signed what of it, as one word: a member with another one has not all signatures; empty = nothing is signed.</summary>
+    public string Signed { get; init; } = "";
+
+    /// <summary>Why members cannot be told what is wanted: something that the spec refers to is missing. What is placed stays as it is.</summary>
+    public ImmutableArray<string> Unresolved { get; init; } = [];
 
     public required bool Protect { get; init; }
 
@@ -21,6 +27,9 @@ internal sealed record PlacementGoal
 
     /// <summary>By ordinal, why there is no host for it; set by Aim.</summary>
     public ImmutableSortedDictionary<int, string> NoRoom { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
+
+    /// <summary>By ordinal, why the member cannot have what it is to reserve where it is; it stays as it was told last. Set by Aim.</summary>
+    public ImmutableSortedDictionary<int, string> Cramped { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
 
     /// <summary>By ordinal, why the member should not be where it is; it stays there all the same. Set by Aim.</summary>
     public ImmutableSortedDictionary<int, string> Misplaced { get; init; } = ImmutableSortedDictionary<int, string>.Empty;

@@ -35,6 +35,46 @@ internal sealed record HostView
 
     /// <summary>Ports taken by members, with the resource that takes it.</summary>
     public required ImmutableSortedDictionary<int, PortHolder> Ports { get; init; }
+
+    /// <summary>What members can reserve in all; null = the host has not told what it has.</summary>
+    public Capacity? Allocatable { get; init; }
+
+    /// <summary>By "resource-uid/ordinal": members that reserve something, and those that listen nowhere.</summary>
+    public ImmutableSortedDictionary<string, Hold> Holds { get; init; } = ImmutableSortedDictionary.Create<string, Hold>(StringComparer.Ordinal);
+
+    /// <summary>How many members it has.</summary>
+    public int Load => Ports.Count + Holds.Values.Count(h => !h.Listens);
+
+    /// <summary>What members reserve.</summary>
+    public Capacity Held => Holds.Values.Aggregate(new Capacity(0, 0), (sum, h) => new(sum.MemoryBytes + h.MemoryBytes, sum.CpuMillis + h.CpuMillis));
+
+    /// <summary>What is left; null = not known. Below zero when the host has less than it had.</summary>
+    public Capacity? Free => Allocatable is { } all && Held is var held ? new(all.MemoryBytes - held.MemoryBytes, all.CpuMillis - held.CpuMillis) : null;
+}
+
+/// <param name="MemoryBytes">Of memory.</param>
+/// <param name="CpuMillis">Thousandths of a core.</param>
+internal sealed record Capacity(long MemoryBytes, int CpuMillis)
+{
+    private const long KeptBack = 512L << 20;
+
+    /// <summary>
+    /// What members may reserve of a host's memory and cores. The host keeps 512 MiB or a tenth for itself, whichever is more, and never more than a quarter;
+    /// processor time is shared, so of that it keeps nothing.
+    /// </summary>
+    public static Capacity Allocatable(long memoryBytes, int cores) => new(memoryBytes - Math.Min(Math.Max(KeptBack, memoryBytes / 10), memoryBytes / 4), cores * 1000);
+}
+
+/// <summary>What one member takes of its host.</summary>
+/// <param name="MemoryBytes">Reserved.</param>
+/// <param name="CpuMillis">Reserved.</param>
+/// <param name="Listens">It has a port too.</param>
+internal sealed record Hold(long MemoryBytes, int CpuMillis, bool Listens)
+{
+    /// <summary>Null for a member that its port says everything of.</summary>
+    public static Hold? Of(long memoryBytes, int cpuMillis, int port) => port == 0 || memoryBytes > 0 || cpuMillis > 0 ? new(memoryBytes, cpuMillis, port != 0) : null;
+
+    public string AsFact() => string.Create(CultureInfo.InvariantCulture, $"memory={MemoryBytes} cpu={CpuMillis}");
 }
 
 /// <summary>Who takes a port.</summary>
@@ -58,6 +98,15 @@ internal sealed record MemberView
     public required long Generation { get; init; }
 
     public required string SpecHash { get; init; }
+
+    /// <summary>Who signed what of it; see <see cref="PlacementGoal.Signed"/>.</summary>
+    public string Signed { get; init; } = "";
+
+    /// <summary>Bytes that are kept for it on its host.</summary>
+    public long MemoryBytes { get; init; }
+
+    /// <summary>Thousandths of a core that are kept for it.</summary>
+    public int CpuMillis { get; init; }
 
     public required int Primary { get; init; }
 
@@ -87,7 +136,13 @@ internal sealed record MemberView
     public string AsFact() => Absent
         ? string.Create(CultureInfo.InvariantCulture, $"absent gen={Generation}{(Teardown ? " teardown" : "")}")
         : string.Create(CultureInfo.InvariantCulture,
-            $"present gen={Generation} spec={SpecHash} port={Port} primary={Primary}{(Protect ? " protected" : "")}{(Adopt.Length > 0 ? " adopt=" + Adopt : "")} peers={Placement.Text(Peers)}");
+            $"present gen={Generation} spec={SpecHash}{(Port > 0 ? $" port={Port}" : "")} primary={Primary}{(Protect ? " protected" : "")}{(Adopt.Length > 0 ? " adopt=" + Adopt : "")}{Extras} peers={Placement.Text(Peers)}");
+
+    /// <summary>What it takes of its host beside its port; null = nothing.</summary>
+    public Hold? Hold => Hold.Of(MemoryBytes, CpuMillis, Port);
+
+    private string Extras => string.Create(CultureInfo.InvariantCulture,
+        $"{(MemoryBytes > 0 || CpuMillis > 0 ? $" reserves={MemoryBytes}/{CpuMillis}" : "")}{(Signed.Length > 0 ? " signed=" + Signed : "")}");
 }
 
 /// <summary>The hosts, and one resource's members on them.</summary>
@@ -110,21 +165,33 @@ internal sealed record PlacementState
     /// <summary>By "node-uid/ordinal".</summary>
     public required ImmutableSortedDictionary<string, MemberView> Members { get; init; }
 
-    /// <summary>The state with this member, its port taken.</summary>
+    /// <summary>The state with this member, what it takes of its host taken.</summary>
     public PlacementState Put(MemberView member)
     {
         var old = Members.GetValueOrDefault(member.Key);
         var hosts = Hosts;
         if (old is not null && old.Port != member.Port) hosts = WithoutPort(hosts, old);
         if (hosts.TryGetValue(member.Node, out var host))
-            hosts = hosts.SetItem(member.Node, host with { Ports = host.Ports.SetItem(member.Port, new(ResourceUid, member.Ordinal, ResourceKey)) });
+        {
+            var key = Placement.KeyOf(ResourceUid, member.Ordinal);
+            hosts = hosts.SetItem(member.Node, host with
+            {
+                Ports = member.Port == 0 ? host.Ports : host.Ports.SetItem(member.Port, new(ResourceUid, member.Ordinal, ResourceKey)),
+                Holds = member.Hold is { } hold ? host.Holds.SetItem(key, hold) : host.Holds.Remove(key),
+            });
+        }
         return this with { Hosts = hosts, Members = Members.SetItem(member.Key, member) };
     }
 
-    /// <summary>The state without it, its port free.</summary>
-    public PlacementState Remove(string key) => Members.TryGetValue(key, out var old)
-        ? this with { Hosts = WithoutPort(Hosts, old), Members = Members.Remove(key) }
-        : this;
+    /// <summary>The state without it, what it took free.</summary>
+    public PlacementState Remove(string key)
+    {
+        if (!Members.TryGetValue(key, out var old)) return this;
+        var hosts = WithoutPort(Hosts, old);
+        if (hosts.TryGetValue(old.Node, out var host))
+            hosts = hosts.SetItem(old.Node, host with { Holds = host.Holds.Remove(Placement.KeyOf(ResourceUid, old.Ordinal)) });
+        return this with { Hosts = hosts, Members = Members.Remove(key) };
+    }
 
     private ImmutableSortedDictionary<string, HostView> WithoutPort(ImmutableSortedDictionary<string, HostView> hosts, MemberView member) =>
         hosts.TryGetValue(member.Node, out var host) && host.Ports.TryGetValue(member.Port, out var holder) && holder.Resource == ResourceUid && holder.Ordinal == member.Ordinal

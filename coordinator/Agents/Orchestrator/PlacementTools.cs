@@ -24,8 +24,22 @@ internal interface IAssignmentWriter
 
 internal sealed record PeerArgs(int Ordinal, string Node, string NodeName, string Address, int Port);
 
+/// <param name="Resource">Its uid.</param>
+/// <param name="Node">The host's uid.</param>
+/// <param name="NodeName">For people.</param>
+/// <param name="Ordinal">Which member.</param>
+/// <param name="Port">0 = it listens nowhere.</param>
+/// <param name="Generation">Of the resource.</param>
+/// <param name="SpecHash">Of the spec and of those that it refers to.</param>
+/// <param name="Primary">The ordinal that should be primary.</param>
+/// <param name="Protect">Nothing that loses data is allowed.</param>
+/// <param name="Adopt">Name of an existing thing to take over; empty = none.</param>
+/// <param name="Peers">All members.</param>
+/// <param name="Signed">Who signed what of it, as one word.</param>
+/// <param name="MemoryBytes">Kept for it on its host.</param>
+/// <param name="CpuMillis">Kept for it on its host.</param>
 internal sealed record MemberArgs(string Resource, string Node, string NodeName, int Ordinal, int Port, long Generation, string SpecHash, int Primary, bool Protect,
-    string Adopt, ImmutableArray<PeerArgs> Peers);
+    string Adopt, ImmutableArray<PeerArgs> Peers, string Signed = "", long MemoryBytes = 0, int CpuMillis = 0);
 
 /// <param name="Resource">Its uid.</param>
 /// <param name="Node">The host's uid.</param>
@@ -56,17 +70,19 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
         if (goal is null) yield break;
         var wanted = PlacementAgent.Wanted(goal, state, difference.Subject);
         yield return Move.Do(new MemberArgs(state.ResourceUid, wanted.Node, PlacementAgent.NameOf(state, wanted.Node), wanted.Ordinal, wanted.Port, wanted.Generation, wanted.SpecHash,
-            wanted.Primary, wanted.Protect, wanted.Adopt, [.. wanted.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))]), 10 + Math.Min(wanted.Ordinal, 100), difference.Text);
+            wanted.Primary, wanted.Protect, wanted.Adopt, [.. wanted.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))],
+            wanted.Signed, wanted.MemoryBytes, wanted.CpuMillis), 10 + Math.Min(wanted.Ordinal, 100), difference.Text);
     }
 
     public override Footprint Touches(PlacementState state, MemberArgs args)
     {
         var key = Placement.KeyOf(args.Node, args.Ordinal);
         var old = state.Members.GetValueOrDefault(key);
-        var writes = ImmutableArray.CreateBuilder<string>(4);
+        var writes = ImmutableArray.CreateBuilder<string>(5);
         writes.Add("member/" + key);
-        if (old is null || old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, args.Port));
-        if (old is not null && old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, old.Port));
+        if (args.Port > 0 && old?.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, args.Port));
+        if (old is { Port: > 0 } && old.Port != args.Port) writes.Add(PlacementAgent.PortKey(args.Node, old.Port));
+        if (old?.Hold != Hold.Of(args.MemoryBytes, args.CpuMillis, args.Port)) writes.Add(PlacementAgent.HoldKey(args.Node, args.Resource, args.Ordinal));
         if (old is { Acknowledged: true }) writes.Add("acknowledged/" + key);
         if (old is null) writes.Add("members");
         // A host that goes away keeps its members, and one that is away learns of changes when it is back: only a new member needs it here.
@@ -86,6 +102,9 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
         Port = args.Port,
         Generation = args.Generation,
         SpecHash = args.SpecHash,
+        Signed = args.Signed,
+        MemoryBytes = args.MemoryBytes,
+        CpuMillis = args.CpuMillis,
         Primary = args.Primary,
         Protect = args.Protect,
         Adopt = args.Adopt,
@@ -102,7 +121,9 @@ internal sealed class AssignTool(IAssignmentWriter writer) : PutTool("assign", w
 {
     public override Assessment Assess(PlacementState state, MemberArgs args) => Assessment.Moderate("new-member");
 
-    public override string Describe(MemberArgs args) => $"place member {args.Ordinal} on {args.NodeName}, port {args.Port}";
+    // A kind without ports has one member as a rule, and then its number says nothing.
+    public override string Describe(MemberArgs args) => args.Port > 0 ? $"place member {args.Ordinal} on {args.NodeName}, port {args.Port}"
+        : args.Peers.Length > 1 ? $"place member {args.Ordinal} on {args.NodeName}" : $"place on {args.NodeName}";
 }
 
 internal sealed class UpdateTool(IAssignmentWriter writer) : PutTool("update-assignment", writer, "stale")
@@ -179,9 +200,11 @@ internal sealed class ForgetTool(IAssignmentWriter writer)
     public override Footprint Touches(PlacementState state, ForgetArgs args)
     {
         var key = Placement.KeyOf(args.Node, args.Ordinal);
-        var writes = ImmutableArray.CreateBuilder<string>(5);
+        var writes = ImmutableArray.CreateBuilder<string>(6);
         writes.AddRange("member/" + key, "acknowledged/" + key, "served/" + key);
-        if (state.Members.TryGetValue(key, out var member)) writes.Add(PlacementAgent.PortKey(args.Node, member.Port));
+        var member = state.Members.GetValueOrDefault(key);
+        if (member is { Port: > 0 }) writes.Add(PlacementAgent.PortKey(args.Node, member.Port));
+        if (member is { Hold: not null }) writes.Add(PlacementAgent.HoldKey(args.Node, args.Resource, args.Ordinal));
         writes.Add("members");
         return new([], writes.DrainToImmutable());
     }

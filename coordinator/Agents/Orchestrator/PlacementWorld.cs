@@ -12,20 +12,44 @@ namespace AgentMetal.Coordinator.Agents.Orchestrator;
 internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports reports, AgentCatalog catalog)
 {
     /// <summary>What is wanted of a resource; null = teardown.</summary>
-    public PlacementGoal? Goal(Resource resource) => resource.Metadata.DeletedUnixMs != 0 ? null : new()
+    /// <param name="resource">As it is, or as it would be.</param>
+    /// <param name="brought">By "project/Kind/name", what stands above the store: resources of the same request.</param>
+    public PlacementGoal? Goal(Resource resource, IReadOnlyDictionary<string, Resource>? brought = null)
     {
-        Kind = resource.Kind,
-        Generation = resource.Metadata.Generation,
-        Shape = catalog.ShapeOf(resource),
-        SpecHash = SpecHash(resource.Spec.Span),
-        Protect = resource.Metadata.Protect,
-    };
+        if (resource.Metadata.DeletedUnixMs != 0) return null;
+        var referred = Look(resource, brought);
+        return new()
+        {
+            Kind = resource.Kind,
+            Generation = resource.Metadata.Generation,
+            Shape = catalog.ShapeOf(resource),
+            SpecHash = referred.SpecHash(resource),
+            Signed = Referred.SignedBy(referred.Digests(resource)),
+            Unresolved = referred.Missing,
+            Protect = resource.Metadata.Protect,
+        };
+    }
+
+    /// <summary>What a resource refers to, with the request's own resources first.</summary>
+    public Referred Look(Resource resource, IReadOnlyDictionary<string, Resource>? brought = null)
+    {
+        var view = model.Current;
+        return Referred.Look(catalog, resource, path => brought?.GetValueOrDefault(path) ?? view.Named(path)?.Value);
+    }
 
     /// <summary>Hash of everything that makes up the goal.</summary>
-    public static string GoalHash(Resource resource) => new FieldHash("agentmetal/placement-goal/v1").Add(resource.Metadata.Uid).Add(resource.Metadata.Generation)
-        .Add(SpecHash(resource.Spec.Span)).Add(resource.Metadata.Protect ? 1 : 0).Add(resource.Metadata.DeletedUnixMs != 0 ? 1 : 0).Hex();
+    /// <param name="resource">Whose goal.</param>
+    /// <param name="goal">Null = teardown.</param>
+    public static string GoalHash(Resource resource, PlacementGoal? goal)
+    {
+        var hash = new FieldHash("agentmetal/placement-goal/v1").Add(resource.Metadata.Uid).Add(resource.Metadata.Generation)
+            .Add(goal?.SpecHash ?? SpecHash(resource.Spec.Span)).Add(resource.Metadata.Protect ? 1 : 0).Add(resource.Metadata.DeletedUnixMs != 0 ? 1 : 0);
+        if (goal is { Signed.Length: > 0 }) hash.Add(goal.Signed);
+        foreach (var missing in goal?.Unresolved ?? []) hash.Add(missing);
+        return hash.Hex();
+    }
 
-    public static PlanRequest Request(Resource resource) => new(new(FleetJournal.Chain, resource.Metadata.Uid, resource.Metadata.Generation), GoalHash(resource));
+    public static PlanRequest Request(Resource resource, PlacementGoal? goal) => new(new(FleetJournal.Chain, resource.Metadata.Uid, resource.Metadata.Generation), GoalHash(resource, goal));
 
     /// <summary>The state of a resource that exists, or did.</summary>
     public PlacementState Observe(string uid) => model.Current.Resources.TryGetValue(uid, out var row)
@@ -65,7 +89,10 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
             Ordinal = a.Ordinal,
             Port = a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal)?.Port ?? 0,
             Generation = a.Generation,
-            SpecHash = SpecHash(a.Spec.Span),
+            SpecHash = Referred.SpecHash(a),
+            Signed = Referred.SignedBy(a.Digests),
+            MemoryBytes = a.ReserveMemory,
+            CpuMillis = a.ReserveCpuMillis,
             Primary = a.PrimaryOrdinal,
             Protect = a.Protect,
             Adopt = a.Adopt,
@@ -84,6 +111,9 @@ internal static class Keys
     public static string Of(Resource resource) => $"{resource.Kind} {resource.Metadata.Project}/{resource.Metadata.Name}";
 
     public static string Of(Assignment assignment) => $"{assignment.Kind} {assignment.Project}/{assignment.Name}";
+
+    /// <summary>"project/Kind/name" of what a resource of this project refers to.</summary>
+    public static string Path(string project, Reference to) => $"{project}/{to.Kind}/{to.Name}";
 
     public static string Path(Resource resource) => $"{resource.Metadata.Project}/{resource.Kind}/{resource.Metadata.Name}";
 

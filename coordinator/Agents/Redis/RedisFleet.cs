@@ -20,6 +20,7 @@ internal sealed class RedisFleet : IFleetKind
             Primary = redis.Primary,
             Labels = redis.PlacementLabels,
             SpreadOverHosts = redis.Spread == "host",
+            MemoryBytes = redis.MemoryLimit,
             Adopt = redis.AdoptUnit,
             Secrets = redis.Auth ? [Password] : [],
         };

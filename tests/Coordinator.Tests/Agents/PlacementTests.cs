@@ -20,6 +20,8 @@ public sealed class PlacementTests
         from standing in Pick(Standing.Open, Standing.Open, Standing.Open, Standing.Away, Standing.Quarantined)
         from taken in Gen.Bool
         from able in Pick(true, true, true, false)
+        from room in Pick<Capacity?>(null, new(1L << 30, 2000), new(4L << 30, 1000), new(3L << 30, 4000))
+        from held in Pick(0L, 0L, 1L << 29)
         select new HostView
         {
             Uid = "",
@@ -29,6 +31,8 @@ public sealed class PlacementTests
             Labels = Map(("site", site)),
             Kinds = able ? ["Redis"] : [],
             Ports = taken ? ImmutableSortedDictionary<int, PortHolder>.Empty.Add(6379, new("other", 0, "Redis default/other")) : ImmutableSortedDictionary<int, PortHolder>.Empty,
+            Allocatable = room,
+            Holds = Held(("vm/0", held, 500)),
         };
 
     private static readonly Gen<PlacementState> Empty =
@@ -40,14 +44,21 @@ public sealed class PlacementTests
         from primary in Gen.Int[0, replicas]
         from site in Pick("", "lab")
         from generation in Gen.Int[2, 5]
-        select Wanted(1 + replicas, primary, site.Length == 0 ? Map() : Map(("site", site)), generation);
+        from port in Pick(6379, 0)
+        from spread in Gen.Bool
+        from memory in Pick(0L, 256L << 20, 1L << 30)
+        from cpu in Pick(0, 100, 1500)
+        from unresolved in Pick(false, false, false, false, true)
+        select Shaped(Wanted(1 + replicas, primary, site.Length == 0 ? Map() : Map(("site", site)), generation),
+            s => s with { Port = port, SpreadOverHosts = spread, MemoryBytes = memory, CpuMillis = cpu }) with
+        { Unresolved = unresolved ? ["spec.disks[0].image: Image default/a does not exist: apply it first"] : [] };
 
     private static readonly Gen<(PlacementState State, PlacementGoal First, PlacementGoal? Second)> Case =
         from state in Empty
         from first in Goal
         from second in Goal
         from teardown in Pick(false, false, false, true)
-        select (state, first, teardown ? null : second with { Generation = first.Generation + 1, SpecHash = "spec-2" });
+        select (state, first, teardown ? null : Shaped(second, s => s with { Port = first.Shape.Port }) with { Generation = first.Generation + 1, SpecHash = "spec-2" });
 
     [Fact]
     public void Plan_FromAnyStateToAnyGoal_EndsWhereDeclaredOrSaysWhy() => Case.Sample(c =>
@@ -75,7 +86,7 @@ public sealed class PlacementTests
         var reached = Run(c.State with { Generation = c.First.Generation }, c.First);
         var plan = Plan(reached, c.First);
         Assert.Empty(plan.Steps);
-        if (plan.Goal!.NoRoom.IsEmpty && plan.Goal.Misplaced.IsEmpty) Assert.Equal(Outcome.Converged, plan.Outcome);
+        if (plan.Goal!.NoRoom.IsEmpty && plan.Goal.Misplaced.IsEmpty && plan.Goal.Cramped.IsEmpty && plan.Goal.Unresolved.IsEmpty) Assert.Equal(Outcome.Converged, plan.Outcome);
     }, iter: 200);
 
     [Fact]
@@ -108,6 +119,77 @@ public sealed class PlacementTests
     }
 
     [Fact]
+    public void Plan_MemberWithoutAPort_SpeaksOfNoneAndTakesNone()
+    {
+        var goal = Machine(256L << 20);
+        var plan = Plan(State([Roomy(0, 4L << 30)]), goal);
+        Assert.Equal(["place on edge-0"], plan.Steps.Select(s => s.Text));
+        Assert.Empty(plan.Final.Hosts["n0"].Ports);
+        Assert.DoesNotContain(plan.Steps.SelectMany(s => s.Basis.Concat(s.Expect)), f => f.Key.StartsWith("port/", StringComparison.Ordinal) || f.Value.Contains("port=", StringComparison.Ordinal));
+        // Another resource's fits beside it, and so does one with a port.
+        var beside = plan.Final with { ResourceUid = "r2", Members = plan.Final.Members.Clear() };
+        Assert.Equal(["place on edge-0"], Plan(beside, goal).Steps.Select(s => s.Text));
+        Assert.Equal(["place member 0 on edge-0, port 6379"], Plan(beside, Wanted(1, 0, Map(), 1)).Steps.Select(s => s.Text));
+    }
+
+    [Fact]
+    public void Plan_HostsWithoutRoom_SayHowMuchIsFreeOfWhat()
+    {
+        var state = State([Roomy(0, 4L << 30, held: 2920L << 20), Roomy(1, 1L << 30), Plain(2)]);
+        Assert.Equal("edge-0: 1.1Gi free of 4Gi, wants 2Gi; edge-1: 1Gi free of 1Gi, wants 2Gi; edge-2: has not told its memory and cores", Plan(state, Machine(2L << 30)).Goal!.NoRoom[0]);
+        Assert.Equal("edge-0: 2 free of 2 cores, wants 2.5", Plan(State([Roomy(0, 4L << 30)]), Machine(1L << 30, 2500)).Goal!.NoRoom[0]);
+    }
+
+    [Fact]
+    public void Plan_MemberThatReserves_GoesWhereTheLargestShareIsFree()
+    {
+        var state = State([Roomy(0, 8L << 30, held: 6L << 30), Roomy(1, 2L << 30), Roomy(2, 4L << 30, held: 1L << 30)]);
+        Assert.Equal("place on edge-1", Assert.Single(Plan(state, Machine(1L << 30)).Steps).Text);
+    }
+
+    [Fact]
+    public void Plan_ReservationThatGrowsBeyondItsHost_LeavesTheMemberAsItIsAndSaysSo()
+    {
+        var state = Run(State([Roomy(0, 2L << 30, held: 1L << 30), Roomy(1, 64L << 30) with { Standing = Standing.Away }]), Machine(1L << 30)) with { Generation = 2 };
+        var grown = Machine(2L << 30) with { Generation = 2, SpecHash = "spec-2" };
+        var plan = Plan(state, grown);
+        Assert.Empty(plan.Steps);
+        Assert.Equal("edge-0: 0 free of 2Gi, wants 1Gi more", plan.Goal!.Cramped[0]);
+        Assert.Equal(["no-room:0"], plan.Blocked.Select(b => b.Difference));
+        // Less is always possible, and so is growing once there is room.
+        Assert.Equal("update-assignment", Assert.Single(Plan(state, Machine(1L << 29) with { Generation = 2 }).Steps).Tool);
+        var roomier = state with { Hosts = state.Hosts.SetItem("n0", state.Hosts["n0"] with { Holds = state.Hosts["n0"].Holds.Remove("vm/0") }) };
+        Assert.Equal(2L << 30, Plan(roomier, grown).Final.Hosts["n0"].Held.MemoryBytes);
+    }
+
+    [Fact]
+    public void Plan_WhatItRefersToIsMissing_PlacesNothingAndTellsNothing()
+    {
+        const string missing = "spec.disks[0].image: Image default/a does not exist: apply it first";
+        var plan = Plan(State([Roomy(0, 4L << 30)]), Machine(1L << 30) with { Unresolved = [missing] });
+        Assert.Empty(plan.Steps);
+        Assert.Equal([missing], plan.Differences.Select(d => d.Text));
+        var placed = Run(State([Roomy(0, 4L << 30)]), Machine(1L << 30)) with { Generation = 2 };
+        Assert.Empty(Plan(placed, Machine(2L << 30) with { Generation = 2, SpecHash = "spec-2", Unresolved = [missing] }).Steps);
+    }
+
+    [Fact]
+    public void Plan_OnlySignaturesAreNew_TellsTheHostAgain()
+    {
+        var placed = Run(State([Roomy(0, 4L << 30)]), Machine(1L << 30));
+        var plan = Plan(placed, Machine(1L << 30) with { Signed = "abc" });
+        Assert.Equal("update-assignment", Assert.Single(plan.Steps).Tool);
+        Assert.Equal("member 0 on edge-0 has not the newest signatures", Assert.Single(plan.Differences).Text);
+    }
+
+    [Theory]
+    [InlineData(1024, 768)] // A quarter at most.
+    [InlineData(2048, 1536)]
+    [InlineData(4096, 3584)] // 512 MiB.
+    [InlineData(16384, 14746)] // A tenth.
+    public void Allocatable_KeepsBackForTheHost(long mib, long expected) => Assert.Equal(expected, Capacity.Allocatable(mib << 20, 4).MemoryBytes + (1 << 20) - 1 >> 20);
+
+    [Fact]
     public void Plan_HostAway_KeepsItsMemberAndGetsNothingNew()
     {
         var state = Run(State([Plain(0), Plain(1)]), Wanted(1, 0, Map(), 1));
@@ -134,7 +216,10 @@ public sealed class PlacementTests
     {
         var aimed = PlacementAim.Solve(goal, after);
         var present = after.Members.Values.Where(m => !m.Absent).ToList();
-        Assert.Equal(present.Count, present.Select(m => m.Node).Distinct().Count());
+        if (goal.Shape.Port > 0) Assert.Equal(present.Count, present.Select(m => m.Node).Distinct().Count());
+        // Nobody is promised what another has; and what one was promised is still there for it.
+        Assert.All(after.Hosts.Values.Where(h => h.Allocatable is not null), h => Assert.True(h is { Free: { MemoryBytes: >= 0, CpuMillis: >= 0 } }
+            || before.Hosts[h.Uid] is { Free: { } free } && (free.MemoryBytes < 0 || free.CpuMillis < 0), $"{h.Name} promised {h.Held} of {h.Allocatable}"));
         Assert.Equal(present.Count, present.Select(m => m.Ordinal).Distinct().Count());
         foreach (var member in present.Where(m => !before.Members.Values.Any(b => b.Node == m.Node && b.Ordinal == m.Ordinal)))
         {
@@ -142,15 +227,22 @@ public sealed class PlacementTests
             Assert.Equal(Standing.Open, host.Standing);
             Assert.Contains("Redis", host.Kinds);
             Assert.All(goal.Shape.Labels, l => Assert.Equal(l.Value, host.Labels[l.Key]));
-            Assert.False(host.Ports.TryGetValue(6379, out var holder) && holder.Resource == "other");
+            Assert.False(goal.Shape.Port > 0 && host.Ports.TryGetValue(6379, out var holder) && holder.Resource == "other");
+            Assert.True(host.Allocatable is not null || (goal.Shape.MemoryBytes == 0 && goal.Shape.CpuMillis == 0));
+            if (goal.Shape.SpreadOverHosts) Assert.DoesNotContain(present, m => m.Node == member.Node && m.Ordinal != member.Ordinal);
+        }
+        if (!goal.Unresolved.IsEmpty)
+        {
+            Assert.All(present, m => Assert.Contains(before.Members.Values, b => b.AsFact() == m.AsFact()));
+            return;
         }
         for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
             Assert.True(present.Exists(m => m.Ordinal == ordinal) != aimed.NoRoom.ContainsKey(ordinal), $"member {ordinal} is neither placed nor explained");
         // Room that is there is used.
         if (!aimed.NoRoom.IsEmpty)
-            Assert.DoesNotContain(after.Hosts.Values, h => h.Standing == Standing.Open && h.Kinds.Contains("Redis") && !h.Ports.ContainsKey(6379)
-                && goal.Shape.Labels.All(l => h.Labels.TryGetValue(l.Key, out var v) && v == l.Value) && !after.Members.Values.Any(m => m.Node == h.Uid));
-        Assert.All(present.Where(m => m.Ordinal < goal.Shape.Members), m => Assert.Equal(goal.Generation, m.Generation));
+            Assert.DoesNotContain(after.Hosts.Values, h => h.Standing == Standing.Open && h.Kinds.Contains("Redis") && (goal.Shape.Port == 0 || !h.Ports.ContainsKey(6379))
+                && PlacementRoom.WhyNone(goal, h) is null && goal.Shape.Labels.All(l => h.Labels.TryGetValue(l.Key, out var v) && v == l.Value) && !after.Members.Values.Any(m => m.Node == h.Uid));
+        Assert.All(present.Where(m => m.Ordinal < goal.Shape.Members && !aimed.Cramped.ContainsKey(m.Ordinal)), m => Assert.Equal(goal.Generation, m.Generation));
     }
 
     /// <summary>Plans, carries out, lets the hosts answer, until nothing more happens.</summary>
@@ -207,6 +299,15 @@ public sealed class PlacementTests
         Protect = false,
         Shape = new() { Members = members, Port = 6379, Primary = primary, Labels = labels, SpreadOverHosts = true },
     };
+
+    private static PlacementGoal Shaped(PlacementGoal goal, Func<FleetShape, FleetShape> change) => goal with { Shape = change(goal.Shape) };
+
+    private static PlacementGoal Machine(long memory, int cpu = 100) => Shaped(Wanted(1, 0, Map(), 1), s => s with { Port = 0, SpreadOverHosts = false, MemoryBytes = memory, CpuMillis = cpu });
+
+    private static HostView Roomy(int i, long memory, long held = 0) => Plain(i) with { Allocatable = new(memory, 2000), Holds = Held(("vm/0", held, 0)) };
+
+    private static ImmutableSortedDictionary<string, Hold> Held(params (string Key, long Memory, int Cpu)[] holds) =>
+        holds.Where(h => h.Memory > 0).ToImmutableSortedDictionary(h => h.Key, h => new Hold(h.Memory, h.Cpu, Listens: false), StringComparer.Ordinal);
 
     private static ImmutableSortedDictionary<string, string> Map(params (string Key, string Value)[] entries) => entries.ToImmutableSortedDictionary(e => e.Key, e => e.Value, StringComparer.Ordinal);
 

@@ -1,0 +1,27 @@
+using AgentMetal.Runtime.Resources.Kinds;
+
+namespace AgentMetal.Coordinator.Agents.Instance;
+
+/// <summary>The fleet half of Instance: one member, which listens on no port of its host, reserves memory and processor time there, and needs its images.</summary>
+internal sealed class InstanceFleet : IFleetKind
+{
+    public string Kind => InstanceKind.Name;
+
+    public FleetShape Read(ReadOnlyMemory<byte> spec)
+    {
+        var instance = InstanceSpec.Parse(spec);
+        return new()
+        {
+            Members = 1,
+            Port = 0,
+            Primary = 0,
+            Labels = instance.PlacementLabels,
+            SpreadOverHosts = false,
+            MemoryBytes = instance.ReservedMemory,
+            CpuMillis = instance.ReservedCpuMillis,
+            Adopt = instance.AdoptDomain,
+        };
+    }
+
+    public IEnumerable<Reference> References(ReadOnlyMemory<byte> spec) => InstanceSpec.Parse(spec).Images.Select(i => new Reference(i.Path, ImageKind.Name, i.Image));
+}
