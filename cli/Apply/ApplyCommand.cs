@@ -23,6 +23,7 @@ internal static class ApplyCommand
         shell.Handle(command, async (session, parsed, stop) =>
         {
             if (Declared.Load(session, parsed.GetValue(files) ?? []) is not { } declared) return ExitCode.BadInput;
+            DigestSigning.Sign(session, declared.Resources);
             var request = new ApplyRequest { PlanHash = parsed.GetValue(plan) ?? "" };
             request.Resources.AddRange(declared.Resources);
             ApplyReply reply;

@@ -5,6 +5,7 @@ using AgentMetal.Cli.Get;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Cli.Describe;
 
@@ -32,7 +33,8 @@ internal static class DescribeCommand
             }
             var held = await session.Client.ListHeldAsync(new ListHeldRequest { Project = session.Project, Name = called }, session.Call(stop));
             var events = await session.Client.ListEventsAsync(new ListEventsRequest { ResourceKey = Resources.Key(resource), Limit = 10 }, session.Call(stop));
-            new DescribeView(session.Screen).Write(resource, [.. held.Held.Where(h => h.ResourceKey == Resources.Key(resource))], events.Events);
+            var approvers = session.Home.LoadApprovers(session.Link.Root, TrustedTime.Now(session.Screen.Clock.GetUtcNow(), null));
+            new DescribeView(session.Screen, id => approvers?.Find(id)?.Name).Write(resource, [.. held.Held.Where(h => h.ResourceKey == Resources.Key(resource))], events.Events);
             return ExitCode.Ok;
         });
         return command;

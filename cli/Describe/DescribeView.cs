@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AgentMetal.Cli.Apply;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Plan;
 using AgentMetal.Cli.Rendering;
@@ -7,7 +8,9 @@ using AgentMetal.Proto.V1;
 namespace AgentMetal.Cli.Describe;
 
 /// <summary>One resource: is it ready, since when not, why, and what next.</summary>
-internal sealed class DescribeView(Screen screen)
+/// <param name="screen">Where.</param>
+/// <param name="nameOf">The approver's name by key id; null = nobody's that this home knows.</param>
+internal sealed class DescribeView(Screen screen, Func<string, string?>? nameOf = null)
 {
     internal void Write(Resource r, IReadOnlyList<Held> held, IReadOnlyList<Event> events)
     {
@@ -16,6 +19,7 @@ internal sealed class DescribeView(Screen screen)
         Members(r);
         Drift(r);
         Approvals(held);
+        Signatures(r);
         Spec(r);
         foreach (var (key, value) in r.Status?.Outputs.OrderBy(o => o.Key, StringComparer.Ordinal) ?? Enumerable.Empty<KeyValuePair<string, string>>())
             screen.Line(Piece.Quiet("Output     "), $"{key} = {value}");
@@ -79,6 +83,16 @@ internal sealed class DescribeView(Screen screen)
             screen.Line("");
             screen.Line(Piece.Warn("Waits for a signature  "), $"{h.Id} on {h.Plan.NodeName}, since {When.ClockAndAge(h.CreatedUnixMs, screen.Clock)}, gives up {When.Until(h.ExpiresUnixMs, screen.Clock)}");
             StepTable.Of(h.Plan.Steps).Write(screen);
+        }
+    }
+
+    /// <summary>Who has signed what hosts execute of it.</summary>
+    private void Signatures(Resource r)
+    {
+        foreach (var (purpose, sha256) in DigestSigning.Executes(r))
+        {
+            var by = r.Digests.Where(d => d.Purpose == purpose && d.Sha256 == sha256).Select(d => nameOf?.Invoke(d.KeyId) ?? "key " + (d.KeyId.Length > 8 ? d.KeyId[..8] : d.KeyId)).Distinct(StringComparer.Ordinal).ToArray();
+            screen.Line(Piece.Quiet("Signed     "), $"{purpose} {DigestSigning.Short(sha256)} ", by.Length > 0 ? $"by {string.Join(", ", by)}" : Piece.Warn("by nobody: hosts wait with it; apply it where an approver's key is"));
         }
     }
 

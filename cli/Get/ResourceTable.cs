@@ -33,5 +33,5 @@ internal static class ResourceTable
         : Resources.Find(r, "Ready")?.Status == "True" ? Piece.Warn("Changing")
         : Piece.Bad(Resources.Find(r, "Ready")?.Status ?? "Unknown");
 
-    private static string Members(Resource r) => r.Status is null ? "0/0" : $"{r.Status.Members.Count(m => m.Phase == "Converged")}/{r.Status.Members.Count}";
+    private static string Members(Resource r) => r.Status is null ? "0/0" : r.Status.Members.Count == 0 && Resources.IsReady(r) ? "-" : $"{r.Status.Members.Count(m => m.Phase == "Converged")}/{r.Status.Members.Count}";
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Output;
@@ -67,6 +68,7 @@ internal static class NodesCommand
         lines.Add("Addresses", string.Join(", ", node.Addresses));
         lines.Add("Labels", Labels(node.Labels));
         lines.Add("Kinds", string.Join(", ", node.Kinds));
+        lines.Add("Reserved", Reserved(node));
         foreach (var (key, value) in node.Facts.OrderBy(f => f.Key, StringComparer.Ordinal)) lines.Add(key, value);
         lines.Add("Joined", When.ClockAndAge(node.JoinedUnixMs, screen.Clock));
         lines.Add("Certificate", "ends " + When.Until(node.CertificateExpiresUnixMs, screen.Clock));
@@ -82,6 +84,17 @@ internal static class NodesCommand
         else if (node.Liveness != "Attached") screen.Line("Next       on the host: agentmetal local status   ·   journalctl -u agentmetald");
         else screen.Line($"Next       agentmetal events --node {node.Name}   ·   agentmetal get all -A");
         return ExitCode.Ok;
+    }
+
+    /// <summary>What members reserve of what they can.</summary>
+    internal static string Reserved(Node node)
+    {
+        if (node.MemoryAllocatable <= 0) return "nothing can be reserved: the host has not told its memory and cores";
+        return $"memory {Memory(node.MemoryReserved)} of {Memory(node.MemoryAllocatable)}, cores {Cores(node.CpuMillisReserved)} of {Cores(node.CpuMillisAllocatable)}";
+
+        static string Memory(long bytes) => (bytes >= 1L << 30 ? (bytes / (decimal)(1L << 30), "Gi") : (bytes / (decimal)(1L << 20), "Mi")) is var (n, unit) && n > 0
+            ? n.ToString("0.#", CultureInfo.InvariantCulture) + unit : "0";
+        static string Cores(int millis) => (millis / 1000m).ToString("0.###", CultureInfo.InvariantCulture);
     }
 
     private static Tone ToneOf(string liveness) => liveness switch { "Attached" => Tone.Good, "Quarantined" => Tone.Bad, _ => Tone.Warn };

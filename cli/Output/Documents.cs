@@ -17,7 +17,9 @@ internal sealed record MemberDocument(int Ordinal, string NodeUid, string NodeNa
 internal sealed record DriftDocument(string Key, string Text);
 
 internal sealed record StatusDocument(bool Ready, long ObservedGeneration, IReadOnlyList<ConditionDocument> Conditions, IReadOnlyList<MemberDocument> Members,
-    IReadOnlyDictionary<string, string> Outputs);
+    IReadOnlyDictionary<string, string> Outputs, IReadOnlyList<SignatureDocument>? Signatures);
+
+internal sealed record SignatureDocument(string Purpose, string Sha256, string? IssuedAt, string KeyId);
 
 internal sealed record ResourceDocument(string ApiVersion, string Kind, MetadataDocument Metadata, JsonElement Spec, StatusDocument Status);
 
@@ -27,7 +29,7 @@ internal sealed record ApplyDocument(string Action, ResourceDocument Resource);
 
 internal sealed record NodeDocument(string Uid, string Name, string Version, string Liveness, IReadOnlyDictionary<string, string> Labels,
     IReadOnlyDictionary<string, string> Facts, IReadOnlyList<string> Addresses, string? LastSeenAt, string? JoinedAt, string? CertificateExpiresAt,
-    int Members, int Converged, IReadOnlyList<string> Assignments, long AuditSeq);
+    int Members, int Converged, IReadOnlyList<string> Assignments, long AuditSeq, long MemoryReserved, long MemoryAllocatable, int CpuMillisReserved, int CpuMillisAllocatable);
 
 internal sealed record EventDocument(long Seq, string? At, string Node, string Resource, string Type, string Reason, string Message);
 

@@ -16,11 +16,12 @@ internal static class DocumentsOf
         return new ResourceDocument(r.ApiVersion, r.Kind,
             new MetadataDocument(meta.Project, meta.Name, meta.Uid, meta.Generation, meta.Labels, meta.Annotations, meta.Protect, When.Stamp(meta.CreatedUnixMs), When.Stamp(meta.DeletedUnixMs)),
             r.Spec.IsEmpty ? s_empty : Parse(r.Spec.Span),
-            new StatusDocument(Resources.IsReady(r), status.ObservedGeneration, [.. status.Conditions.Select(Condition)], [.. status.Members.Select(Member)], status.Outputs));
+            new StatusDocument(Resources.IsReady(r), status.ObservedGeneration, [.. status.Conditions.Select(Condition)], [.. status.Members.Select(Member)], status.Outputs,
+                r.Digests.Count == 0 ? null : [.. r.Digests.Select(d => new SignatureDocument(d.Purpose, d.Sha256, When.Stamp(d.IssuedUnixMs), d.KeyId))]));
     }
 
     internal static NodeDocument Node(Node n) => new(n.Uid, n.Name, n.Version, n.Liveness, n.Labels, n.Facts, n.Addresses, When.Stamp(n.LastSeenUnixMs), When.Stamp(n.JoinedUnixMs),
-        When.Stamp(n.CertificateExpiresUnixMs), n.Members, n.Converged, n.Assignments, n.AuditSeq);
+        When.Stamp(n.CertificateExpiresUnixMs), n.Members, n.Converged, n.Assignments, n.AuditSeq, n.MemoryReserved, n.MemoryAllocatable, n.CpuMillisReserved, n.CpuMillisAllocatable);
 
     internal static EventDocument Event(Event e) => new(e.Seq, When.Stamp(e.AtUnixMs), e.NodeName, e.ResourceKey, e.Type, e.Reason, e.Message);
 

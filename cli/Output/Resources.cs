@@ -33,7 +33,7 @@ internal static class Resources
         return r.Status?.ObservedGeneration < r.Metadata.Generation ? "the change is on its way to the hosts" : condition?.Reason ?? "no host has reported yet";
     }
 
-    /// <summary>"primary on edge-1, replica on edge-3".</summary>
-    internal static string Where(Resource r) => r.Status is null ? "" : string.Join(", ", r.Status.Members.OrderBy(m => m.Ordinal).Select(m =>
+    /// <summary>"primary on edge-1, replica on edge-3"; of a kind without members who uses it.</summary>
+    internal static string Where(Resource r) => r.Status is null ? "" : r.Status.Members.Count == 0 ? Find(r, "Ready") is { Status: "True" } ready ? ready.Message : "" : string.Join(", ", r.Status.Members.OrderBy(m => m.Ordinal).Select(m =>
         m.Summary.Length == 0 ? m.NodeName : $"{m.Summary.Split(',')[0]} on {m.NodeName}"));
 }

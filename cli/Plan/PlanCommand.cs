@@ -20,6 +20,8 @@ internal static class PlanCommand
         {
             var paths = parsed.GetValue(files) ?? [];
             if (Declared.Load(session, paths) is not { } declared) return ExitCode.BadInput;
+            // As apply would, so that hosts plan with what they will be given.
+            DigestSigning.Sign(session, declared.Resources);
             var request = new ApplyRequest { DryRun = true };
             request.Resources.AddRange(declared.Resources);
             PlanReply reply;

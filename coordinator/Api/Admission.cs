@@ -124,6 +124,7 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
             for (var i = 0; i < wanted.Digests.Count; i++)
                 if (Read(wanted.Digests[i]).FormError() is { } wrong) errors.Add(new($"digests[{i}]", wrong, "sign again with this version of agentmetal apply"));
         if (errors.Count > 0) return [];
+        if (kind.ExecutesNothing) return [];
         var executes = kind.Executes(spec.Memory).ToHashSet();
         List<DigestSignature> kept = [.. Referred.Ordered((before?.Digests ?? []).Concat(wanted.Digests).Where(d => executes.Contains((d.Purpose, d.Sha256))).DistinctBy(d => (d.Purpose, d.Sha256, d.KeyId)))];
         if (kept.Count > MaxDigests) errors.Add(new("digests", $"would have {kept.Count} signatures; at most {MaxDigests}"));

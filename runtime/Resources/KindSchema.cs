@@ -25,7 +25,12 @@ public sealed class KindSchema
     /// Digests of what a host would execute for this spec, with the purpose that a signature over each must name: hosts run nothing of it that no operator
     /// has signed. Called only with a spec that was accepted.
     /// </summary>
-    public Func<ReadOnlyMemory<byte>, IEnumerable<(string Purpose, string Sha256)>> Executes { get; init; } = static _ => [];
+    public Func<ReadOnlyMemory<byte>, IEnumerable<(string Purpose, string Sha256)>> Executes { get; init; } = Nothing;
+
+    /// <summary>Whether no spec of this kind has anything to sign.</summary>
+    public bool ExecutesNothing => Executes == Nothing;
+
+    private static IEnumerable<(string Purpose, string Sha256)> Nothing(ReadOnlyMemory<byte> spec) => [];
 
     /// <summary>The canonical spec with defaults, or every error with its path.</summary>
     public (ImmutableArray<byte> Spec, ImmutableArray<FieldError> Errors) Validate(ReadOnlyMemory<byte> json)
