@@ -68,6 +68,9 @@ memory_disk() { # KERNEL-TREE VERSION
 disk() { # ROOTFS
   local root=$partial/root
   cp -a "$1" "$root"
+  # A guest runs no virtual machines: neither what does nor the sockets that wait for it.
+  rm -rf "$root"/usr/bin/qemu-* "$root"/usr/share/qemu "$root"/usr/lib/*/{qemu,libvirt} "$root"/usr/lib/ipxe "$root"/var/cache/libvirt
+  rm "$root"/etc/systemd/system/sockets.target.wants/{libvirtd,virtlogd}*.socket
   mkdir -p "$root/usr/lib/lab-guest" "$root/etc/systemd/journald.conf.d"
   install -m 755 "$here/guest-shell.sh" "$root/usr/lib/lab-guest/shell"
   cat >"$root/etc/systemd/system/lab-shell.service" <<UNIT
