@@ -207,9 +207,11 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         {
             foreach (var node in delta.Nodes) _hosts.Refresh(node);
             _feed.Push(view, delta);
+            var freed = false;
             foreach (var key in delta.Assignments)
             {
                 if (view.Assignments.ContainsKey(key)) continue;
+                freed = true;
                 _reports.Forget(key);
                 _held.Forget(key);
             }
@@ -223,7 +225,8 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             foreach (var path in delta.Referred)
                 if (view.Names.TryGetValue(path, out var used)) _hub.Touch(used);
             foreach (var node in delta.Hosts) WakeMembers(view, node);
-            if (delta.Hosts.Count > 0) _orchestrator.WakeUnplaced();
+            // A host that changed, and a port or memory that somebody gave back, may be what they wait for.
+            if (delta.Hosts.Count > 0 || freed) _orchestrator.WakeUnplaced();
         };
         _registry.StandingChanged = node =>
         {

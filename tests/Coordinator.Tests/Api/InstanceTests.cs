@@ -117,6 +117,10 @@ public sealed class InstanceTests : IDisposable
         await RefusedAsync();
         await kit.RestartAsync();
         await RefusedAsync();
+        // One that names another from now on uses it no more.
+        await kit.ApplyAsync(Instance("db", image: "debian-13"));
+        var left = await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.DeleteAsync(Named("Image", "debian-12"), cancellationToken: CoordinatorKit.Stop));
+        Assert.StartsWith("Image default/debian-12 is used by Instance default/web;", left.Status.Detail, StringComparison.Ordinal);
         foreach (var name in new[] { "db", "web" }) await kit.Operator.DeleteAsync(Named("Instance", name), cancellationToken: CoordinatorKit.Stop);
         await kit.Operator.DeleteAsync(Named("Image", "debian-12"), cancellationToken: CoordinatorKit.Stop);
         await kit.UntilAsync("debian-12", r => r is null);
@@ -211,6 +215,21 @@ public sealed class InstanceTests : IDisposable
         await kit.UntilAsync("web", r => CoordinatorKit.Is(r, "Ready", "True"));
     }
 
+    [Fact]
+    public async Task Delete_OfWhatTookTheRoom_WakesTheOneThatWaitsForIt()
+    {
+        await using var kit = await CoordinatorKit.StartAsync();
+        await using var host = await AttachAsync(kit, mib: 4096);
+        await kit.ApplyAsync(Image(), Instance(memory: "3Gi"));
+        await kit.UntilAsync("web", r => CoordinatorKit.Is(r, "Ready", "True"));
+        await kit.ApplyAsync(Instance("db", memory: "3Gi"));
+        await kit.UntilAsync("db", r => CoordinatorKit.Is(r, "Placed", "False") && CoordinatorKit.Condition(r, "Placed").Reason == "NotPlaced");
+        var asked = DateTimeOffset.UtcNow;
+        await kit.Operator.DeleteAsync(Named("Instance", "web"), cancellationToken: CoordinatorKit.Stop);
+        await kit.UntilAsync("db", r => CoordinatorKit.Is(r, "Ready", "True"));
+        Assert.True(DateTimeOffset.UtcNow - asked < TimeSpan.FromSeconds(20), "it waited for the next look, half a minute later");
+    }
+
     private static async Task<FakeStream> AttachAsync(CoordinatorKit kit, int mib = 65536)
     {
         var node = await kit.JoinAsync("edge-1");
@@ -228,8 +247,8 @@ public sealed class InstanceTests : IDisposable
         return image;
     }
 
-    private static Resource Instance(string name = "web", string memory = "256Mi") =>
-        Resource("Instance", name, $$"""{"memory":"{{memory}}","disks":[{"name":"root","image":"debian-12"}]}""");
+    private static Resource Instance(string name = "web", string memory = "256Mi", string image = "debian-12") =>
+        Resource("Instance", name, $$"""{"memory":"{{memory}}","disks":[{"name":"root","image":"{{image}}"}]}""");
 
     private static Resource Resource(string kind, string name, string spec) => new()
     {

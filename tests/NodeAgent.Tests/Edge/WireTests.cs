@@ -96,6 +96,27 @@ public sealed class WireTests : IDisposable
     }
 
     [Fact]
+    public async Task Save_AssignmentWithSignatures_IsJudgedAloneAfterAReboot()
+    {
+        var folder = Directory.CreateTempSubdirectory("agentmetal-wire-");
+        var stop = TestContext.Current.CancellationToken;
+        try
+        {
+            var assignment = Assignment();
+            assignment.References["Image/debian-12"] = ByteString.CopyFromUtf8("{}");
+            assignment.Digests.Add(Signed());
+            await using (var store = Open()) await store.SaveAsync([assignment], [], new("s", 1), stop);
+            await using var again = Open();
+            var input = Wire.Read(Assert.Single(await again.AssignmentsAsync(stop)), s_node).Input! with { DigestVerifier = new DigestVerifier(Set, new Clock()) };
+            Assert.True(input.IsTrusted("image", s_digest).IsTrusted);
+            Assert.Equal(["Image/debian-12"], input.References.Keys);
+        }
+        finally { folder.Delete(recursive: true); }
+
+        LocalStore Open() => Assert.IsType<LocalOpening.Opened>(LocalStore.Open(Path.Combine(folder.FullName, "local.db"), s_node)).Store;
+    }
+
+    [Fact]
     public void GoalHash_ReferenceChanges_IsAnotherAndSignaturesAreNot()
     {
         var assignment = Assignment();

@@ -22,10 +22,10 @@ internal sealed class ControllerKit : IAsyncDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
     private readonly PathWatcher _paths = new();
 
-    public ControllerKit(ControllerOptions? options = null)
+    public ControllerKit(ControllerOptions? options = null, IDigestVerifier? digests = null)
     {
         Runner = new(this);
-        Controller = new(options ?? new() { Workers = 1 }, [Runner], new NoState(), Units, _paths, new NoTurns(), new Nobody(), DigestVerifier.None, Clock, NullLogger<Controller>.Instance);
+        Controller = new(options ?? new() { Workers = 1 }, [Runner], new NoState(), Units, _paths, new NoTurns(), new Nobody(), digests ?? DigestVerifier.None, Clock, NullLogger<Controller>.Instance);
         Controller.PassEnded = (_, _, _) => Ended.Writer.TryWrite(true);
     }
 
@@ -101,10 +101,14 @@ internal sealed class ControllerKit : IAsyncDisposable
 
         public int Passes => _passes;
 
+        /// <summary>What the last pass was given.</summary>
+        public MemberInput? Last { get; private set; }
+
         public ConcurrentQueue<(string Key, Mode Mode)> Seen { get; } = new();
 
         public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop)
         {
+            Last = input;
             Seen.Enqueue((input.Key, context.Mode));
             return Pass(Interlocked.Increment(ref _passes), context, stop);
         }

@@ -1,5 +1,7 @@
 using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Trust;
 using static AgentMetal.NodeAgent.Tests.Pipeline.ControllerKit;
 
 namespace AgentMetal.NodeAgent.Tests.Pipeline;
@@ -7,6 +9,36 @@ namespace AgentMetal.NodeAgent.Tests.Pipeline;
 /// <summary>When a member is looked at, and what a pass may do. Every wait is for something that must happen; nothing sleeps.</summary>
 public sealed class ControllerTests
 {
+    [Fact]
+    public async Task Assign_Input_IsJudgedByTheHostsOwnVerifier()
+    {
+        var asked = new Asked();
+        await using var kit = new ControllerKit(digests: asked);
+        await kit.BeginAsync();
+        // Whoever made the input cannot bring a verifier of his own.
+        kit.Controller.Assign(Input(generation: 2) with { DigestVerifier = new Everything() });
+        await kit.EndedAsync();
+        Assert.Equal(2, kit.Runner.Last!.Generation);
+        Assert.False(kit.Runner.Last.IsTrusted("image", new('a', 64)).IsTrusted);
+        Assert.Equal(["image " + new string('a', 64)], asked.Questions);
+    }
+
+    private sealed class Asked : IDigestVerifier
+    {
+        public List<string> Questions { get; } = [];
+
+        public DigestOutcome IsTrusted(string purpose, string sha256, IReadOnlyList<DigestSignature> found)
+        {
+            Questions.Add(purpose + " " + sha256);
+            return DigestOutcome.NoSet(purpose, sha256);
+        }
+    }
+
+    private sealed class Everything : IDigestVerifier
+    {
+        public DigestOutcome IsTrusted(string purpose, string sha256, IReadOnlyList<DigestSignature> found) => new() { IsTrusted = true, By = ["x"], Problem = "" };
+    }
+
     [Fact]
     public async Task Wake_WhileAPassRuns_IsWorkedAfterIt()
     {

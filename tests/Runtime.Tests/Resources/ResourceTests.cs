@@ -109,7 +109,8 @@ public sealed class ResourceTests
     {
         Assert.Same(RedisKind.Schema, KindCatalog.Find("REDIS"));
         Assert.Same(RedisKind.Schema, KindCatalog.Find("redises"));
-        Assert.Null(KindCatalog.Find("instance"));
+        Assert.Same(InstanceKind.Schema, KindCatalog.Find("VM"));
+        Assert.Null(KindCatalog.Find("database"));
     }
 
     [Fact]
