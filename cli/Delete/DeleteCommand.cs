@@ -31,6 +31,8 @@ internal static class DeleteCommand
             if (session.ForPrograms) Printer.Document(session, DocumentsOf.Resource(deleted), DocumentJson.Default.ResourceDocument);
             else session.Screen.Line($"{Resources.Key(deleted)}  ", Piece.Warn("deletion asked for"));
             if (parsed.GetValue(wait) && !parsed.GetValue(noWait)) return await new Progress(session).FollowAsync([new(deleted, Gone: true)], session.Timeout ?? TimeSpan.FromMinutes(5), stop);
+            // Nothing of it is on a host: it is as good as gone.
+            if (deleted.Status is null or { Members.Count: 0 }) return ExitCode.Ok;
             session.Screen.Note($"Hosts hold what would lose data: agentmetal approve {Resources.Short(deleted)}. See it go: agentmetal describe {of.ToLowerInvariant()} {called}");
             return ExitCode.Ok;
         });

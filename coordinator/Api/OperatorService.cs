@@ -71,29 +71,29 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     public override async Task<Resource> Delete(DeleteRequest request, ServerCallContext context)
     {
         var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
-        var (uid, news) = await writer.ChangeAsync(_ =>
+        var (deleted, news) = await writer.ChangeAsync(_ =>
         {
             var row = Find(request.Project, request.Kind, request.Name);
             var resource = row.Value.Clone();
-            if (resource.Metadata.DeletedUnixMs != 0) return new FleetChange<(string, bool)>((resource.Metadata.Uid, false));
+            if (resource.Metadata.DeletedUnixMs != 0) return new FleetChange<(Resource, bool)>((resource, false));
             if (resource.Metadata.Protect)
                 throw Refusals.Precondition($"{Keys.Of(resource)} is protected; set metadata.protect to false, apply it, and delete it then");
             if (UsersOf(resource) is { Count: > 0 } users)
                 throw Refusals.Precondition($"{Keys.Of(resource)} is used by {string.Join(", ", users.Take(5).Select(Keys.Of))}{(users.Count > 5 ? $" and {users.Count - 5} more" : "")}; delete them first, or let them name another");
             (resource.Metadata.DeletedUnixMs, resource.Metadata.Generation, resource.Revision, resource.Status) = (clock.GetUtcNow().ToUnixTimeMilliseconds(), resource.Metadata.Generation + 1, 0, null);
-            return new FleetChange<(string, bool)>((resource.Metadata.Uid, true))
+            return new FleetChange<(Resource, bool)>((resource, true))
             {
                 Writes = [StoreWrite.Put(KeyOf(resource), resource.ToByteArray())],
                 Compares = [new StoreCompare(KeyOf(resource), row.ModifiedAt)],
             };
         }, context.CancellationToken);
-        if (!model.Current.Resources.TryGetValue(uid, out var deleted)) throw Refusals.NotFound($"{request.Kind} {request.Name} is gone already");
         if (news)
         {
-            journal.Audit("Deleted", Keys.Of(deleted.Value), AuditBody.Of(("by", by), ("uid", uid)));
-            events.Note("", Keys.Of(deleted.Value), "Deleting", $"{by} asked to delete it; it goes when every host has said that its member is gone");
+            journal.Audit("Deleted", Keys.Of(deleted), AuditBody.Of(("by", by), ("uid", deleted.Metadata.Uid)));
+            events.Note("", Keys.Of(deleted), "Deleting", $"{by} asked to delete it; it goes when every host has said that its member is gone");
         }
-        return board.Dressed(deleted);
+        // One without members may be gone before anybody looks.
+        return model.Current.Resources.TryGetValue(deleted.Metadata.Uid, out var row) ? board.Dressed(row) : deleted;
     }
 
     public override async Task Watch(ListRequest request, IServerStreamWriter<ResourceChange> responseStream, ServerCallContext context)

@@ -129,7 +129,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var wanted = assignments.FirstOrDefault(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal);
         if (wanted is null)
         {
-            Put(status, resource, "Serving", "False", new("NoPrimary", "no member is placed that could be primary", null, 0, Events(resource)));
+            Put(status, resource, "Serving", "False", new("NoPrimary", assignments.Count == 0 ? "it is placed on no host" : "no member is placed that could be primary", null, 0, Events(resource)));
             return;
         }
         var member = status.Members.First(m => m.Ordinal == wanted.Ordinal && m.NodeUid == NodeOf(wanted));

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents.Instance;
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Agents.Redis;
 using AgentMetal.Runtime.Planning;
@@ -7,7 +8,7 @@ using CsCheck;
 
 namespace AgentMetal.Conformance.Placement;
 
-/// <summary>The fleet half: members of a Redis on hosts, with goals read by the coordinator's own half of Redis.</summary>
+/// <summary>The fleet half: members of a Redis and machines on hosts, with goals read by the coordinator's own halves of Redis and Instance.</summary>
 public sealed class PlacementConformance : AgentConformance
 {
     private protected override ISuite Suite { get; } = new Suite<PlacementGoal, PlacementState>(new PlacementSamples());
@@ -17,26 +18,52 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
 {
     private const string Uid = "r1";
 
+    private static readonly ImmutableSortedDictionary<string, Hold> s_noHolds = ImmutableSortedDictionary.Create<string, Hold>(StringComparer.Ordinal);
+
     private static readonly Gen<HostView> s_host =
         from site in Gen.OneOf("lab", "lab", "far")
         from standing in Gen.OneOf(Standing.Open, Standing.Open, Standing.Open, Standing.Away, Standing.Quarantined)
         from port in Gen.OneOf(0, 0, 6379, 7000)
         from able in Gen.OneOf(true, true, true, false)
-        select Host(0) with { Standing = standing, Labels = Map(("site", site)), Kinds = able ? ["Redis"] : [], Ports = Taken(port, "other", 0) };
+        from room in Gen.OneOf(0, 1, 4)
+        from held in Gen.OneOf(0L, 0L, 600L << 20)
+        select Host(0) with
+        {
+            Standing = standing,
+            Labels = Map(("site", site)),
+            Kinds = able ? ["Redis", "Instance"] : [],
+            Ports = Taken(port, "other", 0),
+            Allocatable = room == 0 ? null : new((long)room << 30, 1000),
+            Holds = held == 0 ? s_noHolds : s_noHolds.Add("vm/0", new Hold(held, 500, Listens: false)),
+        };
 
-    private static readonly Gen<PlacementGoal> s_goal =
+    private static readonly Gen<PlacementGoal> s_machine =
+        from memory in Gen.OneOf("64Mi", "512Mi", "2Gi")
+        from site in Gen.OneOf("", "", "lab")
+        from signed in Gen.OneOf("", "ab")
+        from unresolved in Gen.OneOf(false, false, true)
+        select Machine(memory, site) with { Signed = signed, Unresolved = unresolved ? [Missing] : [] };
+
+    private static readonly Gen<PlacementGoal> s_redis =
         from replicas in Gen.Int[0, 3]
         from primary in Gen.Int[0, 3]
         from site in Gen.OneOf("", "", "lab")
         from port in Gen.OneOf(6379, 6379, 7000)
         from spread in Gen.OneOf("host", "none")
-        select Goal(replicas, Math.Min(primary, replicas), port, site, spread);
+        from limit in Gen.OneOf("0", "0", "256Mi")
+        select Goal(replicas, Math.Min(primary, replicas), port, site, spread, limit);
 
-    private static readonly Gen<(int Ordinal, int Host, int Port, long Generation, int Primary, bool Absent, bool Teardown, bool Acknowledged, bool Served)> s_member =
-        Gen.Select(Gen.Select(Gen.Int[0, 4], Gen.Int[0, 5], Gen.OneOf(6379, 7000), Gen.Long[1, 3]), Gen.Select(Gen.Int[0, 2], Gen.Int[0, 3], Gen.Bool, Gen.Bool, Gen.Bool),
-            (a, b) => (a.Item1, a.Item2, a.Item3, a.Item4, b.Item1, b.Item2 == 0, b.Item3, b.Item4, b.Item5));
+    private static readonly Gen<PlacementGoal> s_goal =
+        from machine in s_machine
+        from which in Gen.Int[0, 2]
+        from redis in s_redis
+        select which == 0 ? machine : redis;
 
-    public override IReadOnlyCollection<string> Kinds => ["missing", "stale", "no-room", "misplaced", "extra", "acknowledged", "released", "resource-remains"];
+    private static readonly Gen<(int Ordinal, int Host, int Port, long Generation, int Primary, bool Absent, bool Teardown, bool Acknowledged, bool Served, long Memory)> s_member =
+        Gen.Select(Gen.Select(Gen.Int[0, 4], Gen.Int[0, 5], Gen.OneOf(6379, 7000, 0), Gen.Long[1, 3]), Gen.Select(Gen.Int[0, 2], Gen.Int[0, 3], Gen.Bool, Gen.Bool, Gen.Bool), Gen.OneOf(0L, 256L << 20),
+            (a, b, memory) => (a.Item1, a.Item2, a.Item3, a.Item4, b.Item1, b.Item2 == 0, b.Item3, b.Item4, b.Item5, memory));
+
+    public override IReadOnlyCollection<string> Kinds => ["missing", "stale", "no-room", "misplaced", "unresolved", "extra", "acknowledged", "released", "resource-remains"];
 
     public override Gen<Case<PlacementGoal, PlacementState>> Any { get; } =
         from hosts in s_host.Array[0, 6]
@@ -46,7 +73,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         select Of("", dice == 0 ? null : goal, With(State(hosts.Select((h, i) => h with { Uid = $"n{i}", Name = $"edge-{i}" })),
             members.Where(m => m.Host < hosts.Length).DistinctBy(m => m.Ordinal).DistinctBy(m => m.Host).Where(m => !hosts[m.Host].Ports.ContainsKey(m.Port))
                 .Select(m => Member($"n{m.Host}", m.Ordinal, m.Port, m.Generation, m.Primary) with
-                { Absent = m.Absent, Teardown = m.Absent && m.Teardown, Acknowledged = m.Absent && m.Acknowledged, Served = m.Served ? m.Generation : m.Generation - 1 })));
+                { Absent = m.Absent, Teardown = m.Absent && m.Teardown, Acknowledged = m.Absent && m.Acknowledged, MemoryBytes = m.Memory, Served = m.Served ? m.Generation : m.Generation - 1 })));
 
     public override IReadOnlyList<Case<PlacementGoal, PlacementState>> Journeys { get; } =
     [
@@ -56,9 +83,17 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Of("change", Goal(2, 1) with { SpecHash = "another" }, Placed(Goal(2, 0))),
         Of("another port", Goal(2, 0, 7000), Placed(Goal(2, 0))),
         Of("delete", null, Placed(Goal(2, 0))),
+        Of("create a machine", Machine("512Mi"), Three),
+        Of("grow a machine", Machine("2Gi"), Placed(Machine("512Mi"))),
+        Of("shrink a machine", Machine("64Mi"), Placed(Machine("512Mi"))),
+        Of("sign a machine", Machine("512Mi") with { Signed = "ab" }, Placed(Machine("512Mi"))),
+        Of("limit a Redis", Goal(2, 0, limit: "256Mi"), Placed(Goal(2, 0))),
+        Of("delete a machine", null, Placed(Machine("512Mi"))),
     ];
 
-    private static PlacementState Three => State(Enumerable.Range(0, 3).Select(Host));
+    private const string Missing = "spec.disks[0].image: Image default/a does not exist: apply it first";
+
+    private static PlacementState Three => State(Enumerable.Range(0, 3).Select(i => Host(i) with { Allocatable = new(4L << 30, 2000) }));
 
     public override int Count => 400;
 
@@ -90,10 +125,19 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         return state.Members.Values.Aggregate(state, (s, m) => s with { Members = s.Members.SetItem(m.Key, m with { Served = 2 }) });
     }
 
-    private static PlacementGoal Goal(int replicas, int primary, int port = 6379, string site = "", string spread = "host")
+    private static PlacementGoal Machine(string memory, string site = "")
     {
         var labels = site.Length > 0 ? ",\"labels\":{\"site\":\"" + site + "\"}" : "";
-        var spec = $$$"""{"replicas":{{{replicas}}},"primary":{{{primary}}},"port":{{{port}}},"placement":{"spread":"{{{spread}}}"{{{labels}}}}}""";
+        var spec = "{\"memory\":\"" + memory + "\",\"disks\":[{\"name\":\"root\",\"image\":\"a\"}],\"placement\":{" + labels.TrimStart(',') + "}}";
+        var (canonical, errors) = InstanceKind.Schema.Validate(System.Text.Encoding.UTF8.GetBytes(spec));
+        Assert.Empty(errors);
+        return new() { Kind = "Instance", Generation = 3, SpecHash = "spec", Protect = false, Shape = new InstanceFleet().Read(canonical.ToArray()) };
+    }
+
+    private static PlacementGoal Goal(int replicas, int primary, int port = 6379, string site = "", string spread = "host", string limit = "0")
+    {
+        var labels = site.Length > 0 ? ",\"labels\":{\"site\":\"" + site + "\"}" : "";
+        var spec = $$$"""{"replicas":{{{replicas}}},"primary":{{{primary}}},"port":{{{port}}},"placement":{"spread":"{{{spread}}}"{{{labels}}}}{{{(limit == "0" ? "" : ",\"memory\":{\"max\":\"64Mi\"},\"limits\":{\"memory\":\"" + limit + "\"}")}}}}""";
         var (canonical, errors) = RedisKind.Schema.Validate(System.Text.Encoding.UTF8.GetBytes(spec));
         Assert.Empty(errors);
         return new() { Kind = "Redis", Generation = 3, SpecHash = "spec", Protect = false, Shape = new RedisFleet().Read(canonical.ToArray()) };
@@ -118,7 +162,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Address = $"10.0.0.{i + 1}",
         Standing = Standing.Open,
         Labels = Map(),
-        Kinds = ["Redis"],
+        Kinds = ["Redis", "Instance"],
         Ports = ImmutableSortedDictionary<int, PortHolder>.Empty,
     };
 

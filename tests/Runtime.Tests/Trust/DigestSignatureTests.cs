@@ -73,6 +73,14 @@ public sealed class DigestSignatureTests : IDisposable
         Assert.Equal(TrustProblemCode.UnknownKey, Sign(_mallory).Verify(Set(1), Fleet.Now).Problem?.Code);
 
     [Fact]
+    public void Sign_SignedBytes_AreThoseOfTheArchitecture()
+    {
+        var signature = Sign(_alice);
+        var bytes = new SignedBytes("agentmetal/digest/v1").Add("image").Add(s_digest).Add(Fleet.Now.ToUnixTimeMilliseconds()).Add(P256.KeyId(_alice)).ToArray();
+        Assert.True(P256.Verify(_alice, bytes, signature.Signature));
+    }
+
+    [Fact]
     public void Verify_SignatureOfAnApproval_DoesNotServeADigest()
     {
         var approval = SignedApproval.Sign(_alice, ApprovalDecision.Approve, [s_digest], "image", new('1', 32), Fleet.Now.AddHours(1), "");

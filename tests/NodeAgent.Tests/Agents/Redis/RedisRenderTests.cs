@@ -102,6 +102,14 @@ public sealed class RedisRenderTests
         Assert.Contains(read.Errors, e => e.Path == "peers[1].address");
     }
 
+    [Fact]
+    public void ReadGoal_PeerWithoutAPort_IsRefused()
+    {
+        var input = Input();
+        var read = Member.ReadGoal(input with { Peers = input.Peers.SetItem(1, input.Peers[1] with { Port = 0 }) });
+        Assert.Contains(read.Errors, e => e.Path == "peers[1].port");
+    }
+
     [Theory]
     [InlineData("a\nb")]
     [InlineData("")]
