@@ -1,8 +1,8 @@
 namespace AgentMetal.NodeAgent.Host.Libvirt;
 
 /// <summary>
-/// libvirt as reader, writer and console share it: one connection, opened at the first use and opened again when it is lost, threads for
-/// calls, and the watches. While somebody watches, a lost connection is tried again with a growing pause; else the next call tries it. A call
+/// libvirt as reader and writer share it: connections, opened at the first use and opened again when they are lost, threads for calls, and
+/// the watches. While somebody watches, a lost connection is tried again with a growing pause; else the next call tries it. A call
 /// is never made twice.
 /// </summary>
 internal sealed class LibvirtLink : IAsyncDisposable
@@ -13,8 +13,8 @@ internal sealed class LibvirtLink : IAsyncDisposable
     private readonly CallThreads _threads;
     private readonly Lock _gate = new();
     private readonly List<DomainBox> _boxes = [];
-    private LibvirtSession? _session;
-    private Task<LibvirtSession>? _opening;
+    private LibvirtLanes? _lanes;
+    private Task<LibvirtLanes>? _opening;
     private TaskCompletionSource _changed = NewSource();
     private Task _keeper = Task.CompletedTask;
     private bool _keeping;
@@ -41,10 +41,10 @@ internal sealed class LibvirtLink : IAsyncDisposable
         stop.ThrowIfCancellationRequested();
         deadline = AtLeastZero(deadline);
         var started = _time.GetTimestamp();
-        LibvirtSession session;
+        LibvirtLanes lanes;
         try
         {
-            session = await SessionAsync().WaitAsync(deadline, _time, stop).ConfigureAwait(false);
+            lanes = await LanesAsync().WaitAsync(deadline, _time, stop).ConfigureAwait(false);
         }
         catch (TimeoutException)
         {
@@ -52,8 +52,20 @@ internal sealed class LibvirtLink : IAsyncDisposable
         }
 
         var left = AtLeastZero(deadline - _time.GetElapsedTime(started));
-        return await _threads.RunAsync(what, () => Guard(session, call), left, stop).ConfigureAwait(false);
+        var isWanted = true;
+        try
+        {
+            return await _threads.RunAsync(what, () => Guard(lanes, call, () => Volatile.Read(ref isWanted)), left, stop).ConfigureAwait(false);
+        }
+        finally
+        {
+            Volatile.Write(ref isWanted, false);
+        }
     }
+
+    /// <summary>Runs something that blocks on a thread for calls, without a connection of ours.</summary>
+    /// <exception cref="LibvirtException">What it threw, or a passed deadline.</exception>
+    internal Task<T> RunAsync<T>(string what, Func<T> call, TimeSpan deadline, CancellationToken stop) => _threads.RunAsync(what, call, AtLeastZero(deadline), stop);
 
     /// <summary>Adds a watch; it is told Resync or Unseen as soon as either is known.</summary>
     internal void Add(DomainBox box)
@@ -67,7 +79,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
             }
 
             _boxes.Add(box);
-            if (_session is not null)
+            if (_lanes is not null)
                 box.PutResync();
             else if (_whyAway is not null)
                 box.PutUnseen(_whyAway);
@@ -91,7 +103,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        LibvirtSession? session;
+        LibvirtLanes? lanes;
         Task? opening;
         Task keeper;
         lock (_gate)
@@ -100,7 +112,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
                 return;
 
             _disposed = true;
-            (session, _session) = (_session, null);
+            (lanes, _lanes) = (_lanes, null);
             opening = _opening;
             keeper = _keeper;
             foreach (var box in _boxes)
@@ -108,53 +120,48 @@ internal sealed class LibvirtLink : IAsyncDisposable
             Change();
         }
 
-        if (session is not null)
-            Close(session);
+        lanes?.Close();
         var ends = Task.WhenAll(keeper, opening ?? Task.CompletedTask);
         await ends.WaitAsync(CloseLimit, _time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _threads.StopAsync(CloseLimit).ConfigureAwait(false);
     }
 
-    private T Guard<T>(LibvirtSession session, Func<LibvirtSession, T> call)
+    private T Guard<T>(LibvirtLanes lanes, Func<LibvirtSession, T> call, Func<bool> isWanted)
     {
         try
         {
-            return call(session);
+            return lanes.Run(call, isWanted);
         }
         catch (LibvirtException error) when (error.Result == DomainResult.Unreachable)
         {
             // The close callback may be late, or not come at all where the connection has none.
-            if (!session.IsAlive)
-                Lose(session, error.Message);
+            if (lanes.Main.LostWhy is not null || !lanes.IsMainAlive)
+                Lose(lanes, error.Message);
             throw;
-        }
-        catch (ObjectDisposedException)
-        {
-            throw LibvirtException.Away(session.LostWhy ?? "the connection was closed");
         }
     }
 
-    /// <summary>The connection, or the one attempt to open it that all callers share.</summary>
-    private Task<LibvirtSession> SessionAsync()
+    /// <summary>The connections, or the one attempt to open the first that all callers share.</summary>
+    private Task<LibvirtLanes> LanesAsync()
     {
         lock (_gate)
         {
             if (_disposed)
-                return Task.FromException<LibvirtSession>(LibvirtException.Away("the connection was closed"));
-            if (_session is not null)
-                return Task.FromResult(_session);
+                return Task.FromException<LibvirtLanes>(LibvirtException.Away("the connection was closed"));
+            if (_lanes is not null)
+                return Task.FromResult(_lanes);
 
             return _opening ??= Task.Run(OpenAsync);
         }
     }
 
-    private async Task<LibvirtSession> OpenAsync()
+    private async Task<LibvirtLanes> OpenAsync()
     {
-        LibvirtSession session;
+        LibvirtLanes lanes;
         try
         {
             // The library has no limit of its own for this; callers have theirs, and the attempt goes on for the next of them.
-            session = await _threads.RunAsync("connecting", Open, Timeout.InfiniteTimeSpan, CancellationToken.None).ConfigureAwait(false);
+            lanes = await _threads.RunAsync("connecting", Open, Timeout.InfiniteTimeSpan, CancellationToken.None).ConfigureAwait(false);
         }
         catch (Exception error)
         {
@@ -176,7 +183,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
             late = _disposed;
             if (!late)
             {
-                _session = session;
+                _lanes = lanes;
                 foreach (var box in _boxes)
                     box.PutResync();
                 Change();
@@ -185,24 +192,24 @@ internal sealed class LibvirtLink : IAsyncDisposable
 
         if (late)
         {
-            Close(session);
+            lanes.Close();
             throw LibvirtException.Away("the connection was closed");
         }
 
         // It may have been lost before anybody here knew of it.
-        if (session.LostWhy is { } why)
-            Lose(session, why);
-        return session;
+        if (lanes.Main.LostWhy is { } why)
+            Lose(lanes, why);
+        return lanes;
     }
 
     /// <summary>Called on a thread for calls. An attempt that outlived us is ended where it began.</summary>
-    private LibvirtSession Open()
+    private LibvirtLanes Open()
     {
-        var session = LibvirtSession.Open(Options, Tell, Lose);
+        var main = LibvirtSession.Open(Options, Tell, Lose);
         if (!_disposed)
-            return session;
+            return new LibvirtLanes(main, () => LibvirtSession.Open(Options, null, null), Close, _time);
 
-        session.Close();
+        main.Dispose();
         throw LibvirtException.Away("the connection was closed");
     }
 
@@ -216,29 +223,38 @@ internal sealed class LibvirtLink : IAsyncDisposable
         }
     }
 
-    /// <summary>Called on libvirt's event thread, or by a call that found the connection dead.</summary>
+    /// <summary>Called on libvirt's event thread.</summary>
     private void Lose(LibvirtSession session, string why)
+    {
+        LibvirtLanes? lanes;
+        lock (_gate)
+            lanes = _lanes?.Main == session ? _lanes : null;
+        if (lanes is not null)
+            Lose(lanes, why);
+    }
+
+    private void Lose(LibvirtLanes lanes, string why)
     {
         lock (_gate)
         {
-            if (_session != session)
+            if (_lanes != lanes)
                 return;
 
-            _session = null;
+            _lanes = null;
             _whyAway = $"libvirt at {Options.Uri} was lost: {why}";
             foreach (var box in _boxes)
                 box.PutUnseen(_whyAway);
             Change();
         }
 
-        Close(session);
+        lanes.Close();
     }
 
     private void Close(LibvirtSession session) => _ = _threads.RunAsync(
         "closing",
         () =>
         {
-            session.Close();
+            session.Dispose();
             return true;
         },
         Timeout.InfiniteTimeSpan,
@@ -262,7 +278,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
                 }
 
                 changed = _changed.Task;
-                isUp = _session is not null;
+                isUp = _lanes is not null;
             }
 
             if (isUp)
@@ -272,7 +288,7 @@ internal sealed class LibvirtLink : IAsyncDisposable
                 continue;
             }
 
-            var attempt = SessionAsync();
+            var attempt = LanesAsync();
             await ((Task)attempt).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (attempt.IsCompletedSuccessfully)
                 continue;

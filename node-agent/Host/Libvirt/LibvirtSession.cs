@@ -5,7 +5,7 @@ using System.Runtime.InteropServices;
 namespace AgentMetal.NodeAgent.Host.Libvirt;
 
 /// <summary>One connection from open to close, with its events. Opened and closed on a thread for calls; callbacks come on libvirt's event thread.</summary>
-internal sealed unsafe class LibvirtSession
+internal sealed unsafe class LibvirtSession : IDisposable
 {
     // virDomainEventID
     private const int Lifecycle = 0;
@@ -20,11 +20,11 @@ internal sealed unsafe class LibvirtSession
 
     private readonly List<int> _callbacks = [];
     private readonly nint _id = (nint)Interlocked.Increment(ref s_lastId);
-    private readonly Action<DomainSignal> _onSignal;
-    private readonly Action<LibvirtSession, string> _onLost;
+    private readonly Action<DomainSignal>? _onSignal;
+    private readonly Action<LibvirtSession, string>? _onLost;
     private bool _hearsClose;
 
-    private LibvirtSession(VirConnect connection, Action<DomainSignal> onSignal, Action<LibvirtSession, string> onLost)
+    private LibvirtSession(VirConnect connection, Action<DomainSignal>? onSignal, Action<LibvirtSession, string>? onLost)
     {
         Connection = connection;
         _onSignal = onSignal;
@@ -43,12 +43,18 @@ internal sealed unsafe class LibvirtSession
     /// <summary>Why it was lost, or null while it is not known to be.</summary>
     internal string? LostWhy { get; private set; }
 
+    /// <summary>True for a connection to a daemon through a socket; false for a driver inside this process.</summary>
+    internal bool IsRemote { get; private set; }
+
     /// <summary>False when the library knows that the socket is closed; nobody is asked.</summary>
     internal bool IsAlive => Virt.ConnectIsAlive(Connection) != 0;
 
-    /// <summary>Opens a connection and hears its events.</summary>
+    /// <summary>Opens a connection.</summary>
+    /// <param name="options">Where to.</param>
+    /// <param name="onSignal">Told of every domain's events, on libvirt's event thread; null hears none.</param>
+    /// <param name="onLost">Told when the connection is lost, on libvirt's event thread; null is not told.</param>
     /// <exception cref="LibvirtException">The library is missing, or the daemon cannot be reached.</exception>
-    internal static LibvirtSession Open(LibvirtOptions options, Action<DomainSignal> onSignal, Action<LibvirtSession, string> onLost)
+    internal static LibvirtSession Open(LibvirtOptions options, Action<DomainSignal>? onSignal, Action<LibvirtSession, string>? onLost)
     {
         if (!LibvirtLibrary.TryLoad(options.Library, out var why))
             throw LibvirtException.Away(why);
@@ -70,13 +76,13 @@ internal sealed unsafe class LibvirtSession
         }
         catch
         {
-            session.Close();
+            session.Dispose();
             throw;
         }
     }
 
-    /// <summary>Hears nothing more and closes the connection; whoever still calls through it is refused or answered, as it comes.</summary>
-    internal void Close()
+    /// <summary>Hears nothing more and closes the connection. Once, by the last who uses it, and on a thread that may block.</summary>
+    public void Dispose()
     {
         Live.TryRemove(_id, out _);
         foreach (var callback in _callbacks)
@@ -93,9 +99,12 @@ internal sealed unsafe class LibvirtSession
     {
         Live[_id] = this;
         Type = Virt.Text(Virt.ConnectGetType(Connection));
-        // The test driver has no daemon, hence neither of these two; any real one has both.
-        _ = Virt.ConnectSetKeepAlive(Connection, options.KeepAliveSeconds, (uint)options.KeepAliveCount);
-        _hearsClose = Virt.ConnectRegisterClose(Connection, &OnClose, (void*)_id, null) == 0;
+        // A driver inside this process has nobody to ask; every daemon answers this, with 1 where it is too old to be asked.
+        IsRemote = Virt.ConnectSetKeepAlive(Connection, options.KeepAliveSeconds, (uint)options.KeepAliveCount) >= 0;
+        _hearsClose = _onLost is not null && IsRemote && Virt.ConnectRegisterClose(Connection, &OnClose, (void*)_id, null) == 0;
+        if (_onSignal is null)
+            return;
+
         Hear(Lifecycle, (delegate* unmanaged[Cdecl]<nint, nint, int, int, void*, int>)&OnLifecycle, required: true);
         Hear(Reboot, (delegate* unmanaged[Cdecl]<nint, nint, void*, void>)&OnReboot);
         Hear(DeviceRemoved, (delegate* unmanaged[Cdecl]<nint, nint, nint, void*, void>)&OnDeviceRemoved);
@@ -115,7 +124,7 @@ internal sealed unsafe class LibvirtSession
     private static void Raise(void* opaque, nint domain, string name, string detail)
     {
         if (Live.TryGetValue((nint)opaque, out var session))
-            session._onSignal(new DomainSignal(DomainSignalKind.Domain, Virt.UuidOf(domain), Virt.Text(Virt.DomainGetName(domain)), name, detail));
+            session._onSignal?.Invoke(new DomainSignal(DomainSignalKind.Domain, Virt.UuidOf(domain), Virt.Text(Virt.DomainGetName(domain)), name, detail));
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
@@ -132,7 +141,7 @@ internal sealed unsafe class LibvirtSession
             3 => "the connection was closed here",
             _ => "the connection to the daemon broke",
         };
-        session._onLost(session, session.LostWhy);
+        session._onLost?.Invoke(session, session.LostWhy);
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

@@ -123,6 +123,10 @@ internal static unsafe partial class Virt
     internal static partial int StreamAddCallback(VirStream stream, int events, delegate* unmanaged[Cdecl]<nint, int, void*, void> callback, void* opaque, void* free);
 
     [LibraryImport(Library, EntryPoint = "virStreamEventUpdateCallback")]
+    internal static partial int StreamUpdateCallback(VirStream stream, int events);
+
+    /// <summary>For the callback, which is given the stream as a pointer.</summary>
+    [LibraryImport(Library, EntryPoint = "virStreamEventUpdateCallback")]
     internal static partial int StreamUpdateCallback(nint stream, int events);
 
     [LibraryImport(Library, EntryPoint = "virStreamEventRemoveCallback")]

@@ -12,20 +12,20 @@ public sealed class LinkTests
     public async Task Watch_DomainsChange_TellsEachChangeAfterAResync()
     {
         await using var host = new TestHost();
-        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
-        Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+        await using var watch = new WatchReader(host.Reader);
+        Assert.Equal(DomainSignalKind.Resync, (await watch.NextAsync()).Kind);
         var uuid = await host.DefineAsync(1, "seen");
-        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "defined", "added"), await NextAsync(watch));
+        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "defined", "added"), await watch.NextAsync());
         await host.Writer.CreateAsync(uuid, Patience, Ct);
-        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "started", "booted"), await NextAsync(watch));
+        Assert.Equal(new DomainSignal(DomainSignalKind.Domain, uuid, "seen", "started", "booted"), await watch.NextAsync());
         await host.Writer.SuspendAsync(uuid, Patience, Ct);
-        Assert.Equal("suspended paused", Words(await NextAsync(watch)));
+        Assert.Equal("suspended paused", Words(await watch.NextAsync()));
         await host.Writer.ResumeAsync(uuid, Patience, Ct);
-        Assert.Equal("resumed unpaused", Words(await NextAsync(watch)));
+        Assert.Equal("resumed unpaused", Words(await watch.NextAsync()));
         await host.Writer.DestroyAsync(uuid, graceful: false, Patience, Ct);
-        Assert.Equal("stopped destroyed", Words(await NextAsync(watch)));
+        Assert.Equal("stopped destroyed", Words(await watch.NextAsync()));
         await host.Writer.UndefineAsync(uuid, Patience, Ct);
-        Assert.Equal("undefined removed", Words(await NextAsync(watch)));
+        Assert.Equal("undefined removed", Words(await watch.NextAsync()));
     }
 
     [Fact]
@@ -34,21 +34,21 @@ public sealed class LinkTests
         await using var host = new TestHost();
         var box = new DomainBox();
         host.Link.Add(box);
-        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
-        Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+        await using var watch = new WatchReader(host.Reader);
+        Assert.Equal(DomainSignalKind.Resync, (await watch.NextAsync()).Kind);
         Assert.Equal(DomainSignalKind.Resync, Assert.Single((await box.TakeAsync(Ct))!).Kind);
         for (var i = 0; i <= DomainBox.Capacity; i++)
         {
             await host.DefineAsync(i);
             // A reader that keeps up has seen it: then the one that does not has been told too.
-            Assert.Equal($"vm-{i}", (await NextAsync(watch)).Name);
+            Assert.Equal($"vm-{i}", (await watch.NextAsync()).Name);
             Assert.InRange(box.Count, 1, DomainBox.Capacity);
         }
 
         Assert.Equal(1, box.Count);
         Assert.Equal(DomainSignalKind.Resync, Assert.Single((await box.TakeAsync(Ct))!).Kind);
         await host.DefineAsync(9999, "after");
-        await NextAsync(watch);
+        await watch.NextAsync();
         Assert.Equal("after", Assert.Single((await box.TakeAsync(Ct))!).Name);
     }
 
@@ -56,10 +56,10 @@ public sealed class LinkTests
     public async Task Watch_LinkDisposed_Ends()
     {
         var host = new TestHost();
-        await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
-        await NextAsync(watch);
+        await using var watch = new WatchReader(host.Reader);
+        await watch.NextAsync();
         await host.DisposeAsync();
-        Assert.False(await watch.MoveNextAsync().AsTask().WaitAsync(Patience, Ct));
+        Assert.True(await watch.HasEndedAsync());
         var after = await host.Reader.DomainsAsync(Ct);
         Assert.False(after.IsSeen);
         Assert.Equal(DomainResult.Unreachable, (await host.Writer.CreateAsync(Uuid(1), Patience, Ct)).Result);
@@ -74,8 +74,8 @@ public sealed class LinkTests
         Assert.StartsWith("libvirt is not installed: ", versions.WhyUnseen, StringComparison.Ordinal);
         Assert.Contains("apt-get install", versions.WhyUnseen, StringComparison.Ordinal);
         Assert.Equal(DomainResult.Unreachable, (await new LibvirtWriter(link).CreateAsync(Uuid(1), Patience, Ct)).Result);
-        await using var watch = new LibvirtReader(link).WatchAsync(Ct).GetAsyncEnumerator(Ct);
-        var first = await NextAsync(watch);
+        await using var watch = new WatchReader(new LibvirtReader(link));
+        var first = await watch.NextAsync();
         Assert.Equal(DomainSignalKind.Unseen, first.Kind);
         Assert.Equal(versions.WhyUnseen, first.Detail);
     }
@@ -119,20 +119,14 @@ public sealed class LinkTests
         static async Task RoundAsync()
         {
             await using var host = new TestHost();
-            await using var watch = host.Reader.WatchAsync(Ct).GetAsyncEnumerator(Ct);
-            Assert.Equal(DomainSignalKind.Resync, (await NextAsync(watch)).Kind);
+            await using var watch = new WatchReader(host.Reader);
+            Assert.Equal(DomainSignalKind.Resync, (await watch.NextAsync()).Kind);
             await host.DefineAsync(1);
-            Assert.Equal("defined", (await NextAsync(watch)).Event);
+            Assert.Equal("defined", (await watch.NextAsync()).Event);
         }
     }
 
     private static string Words(DomainSignal signal) => $"{signal.Event} {signal.Detail}";
-
-    internal static async Task<DomainSignal> NextAsync(IAsyncEnumerator<DomainSignal> watch)
-    {
-        Assert.True(await watch.MoveNextAsync().AsTask().WaitAsync(Patience, Ct));
-        return watch.Current;
-    }
 
     private static int Threads(string name) => Directory.EnumerateDirectories("/proc/self/task").Count(task => Comm(task) == name);
 
