@@ -26,7 +26,8 @@ command -v dotnet >/dev/null || fail "the .NET SDK is missing: install dotnet-sd
 sdk=$(dotnet --version) || fail "the .NET SDK of global.json is missing: $(dotnet --list-sdks | tr '\n' ' ')"
 start=$(date +%s.%N)
 tests/Lab/rootfs.sh >/dev/null
-echo ".NET SDK $sdk ok · root filesystem of hosts ok ($(since "$start"))"
+images=$(tests/Lab/vm-images.sh busybox)
+echo ".NET SDK $sdk ok · root filesystem of hosts ok · virtual machine ok ($(since "$start"))"
 
 step building
 start=$(date +%s.%N)
@@ -42,7 +43,7 @@ boot() { # NAME --bind ...
   "$lab" list 2>/dev/null | grep -qw "$1.*up" || "$lab" up "$@" >/dev/null
 }
 boot coordinator --bind "$PWD/artifacts/coordinator:/usr/lib/agentmetal/coordinator" --bind "$PWD/packaging/systemd:/usr/share/agentmetal" --bind "$dotnet_root:/usr/share/dotnet"
-for h in "${hosts[@]}"; do boot "$h" --bind "$PWD/artifacts/edge:/usr/lib/agentmetal/edge" --bind "$PWD/packaging/systemd:/usr/share/agentmetal"; done
+for h in "${hosts[@]}"; do boot "$h" --bind "$PWD/artifacts/edge:/usr/lib/agentmetal/edge" --bind "$PWD/packaging/systemd:/usr/share/agentmetal" --bind "$images:/srv/images"; done
 address=$("$lab" address coordinator)
 echo "coordinator + ${hosts[*]} … up ($(since "$start"))"
 
@@ -86,7 +87,12 @@ echo "joined $joined/${#hosts[@]} (mTLS, single-use tokens)"
 
 step applying
 echo "examples/quickstart.yaml"
-"$agentmetal" apply -f examples/quickstart.yaml --timeout 2m
+# What it is depends on this machine's packages, so its digests are no part of the example.
+image() { # NAME FILE FORMAT
+  printf 'apiVersion: agentmetal.io/v1\nkind: Image\nmetadata:\n  name: %s\nspec:\n  url: file:///srv/images/%s\n  sha256: %s\n  format: %s\n---\n' "$1" "$2" "$(sha256sum "$images/$2" | cut -d' ' -f1)" "$3"
+}
+{ image busybox-kernel vmlinuz kernel; image busybox-initrd initrd initrd; } >.run/images.yaml
+"$agentmetal" apply -f .run/images.yaml -f examples/quickstart.yaml --timeout 3m
 echo
 "$agentmetal" get all
 cat <<TXT

@@ -3,6 +3,7 @@ using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
 using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Host.Notify;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Processes;
@@ -48,17 +49,20 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
         await using var bus = new SystemdLink(new SystemdOptions { BusAddress = busAddress }, _clock);
         using var paths = new PathWatcher();
-        var host = Access(bus);
+        // Neither the library nor the daemon of libvirt is touched before the first machine is assigned.
+        await using var libvirt = new LibvirtLink(new LibvirtOptions(), _clock);
+        var host = Access(bus, libvirt);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var coordinator = new Uri("https://" + config.Coordinator);
-        var link = new CoordinatorLink(Options(coordinator), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
+        var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         var time = new TrustedClock(_clock, Now);
         await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host), new MemberState(store, _clock), host.Units, paths, link,
-            new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>());
+            new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host));
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
         link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
         metrics.Observe(controller);
+        metrics.Observe(controller, AgentCatalog.Series(host));
         controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
 
@@ -111,24 +115,29 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
     private DateTimeOffset Now() => TrustedTime.Now(_clock.GetUtcNow(), _persistedTime);
 
-    private HostAccess Access(SystemdLink bus)
+    private HostAccess Access(SystemdLink bus, LibvirtLink libvirt)
     {
         var processes = new ProcessRunner(_clock);
         var units = new UnitWriter(bus);
         var packages = new DpkgReader(processes, "/var/lib/dpkg");
-        return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes);
+        return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes,
+            new LibvirtReader(libvirt), new LibvirtWriter(libvirt), new HypervisorProbe(processes, new HypervisorOptions(), _clock));
     }
 
-    private LinkOptions Options(Uri coordinator) => new()
+    private LinkOptions Options(Uri coordinator, HypervisorProbe hypervisor) => new()
     {
         Coordinator = coordinator,
         Name = config.Name,
         Uid = _identity.Peer.Uid,
         Version = version,
         Labels = config.Labels,
-        Facts = HostFacts.Read(),
+        Facts = async stop => HostFacts.Read().Add("hypervisor", await HypervisorAsync(hypervisor, stop)),
         Addresses = () => HostFacts.Addresses(config.Address, coordinator),
     };
+
+    /// <summary>kvm, tcg or none. A host without QEMU is not asked; the answer of one that has it is kept for the boot.</summary>
+    private static async ValueTask<string> HypervisorAsync(HypervisorProbe probe, CancellationToken stop) =>
+        File.Exists(new HypervisorOptions().Program) ? (await probe.ProbeAsync(stop)).Accelerator.ToString().ToLowerInvariant() : "none";
 
     private ControllerOptions ControllerOptions() => new()
     {

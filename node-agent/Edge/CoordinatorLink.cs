@@ -15,7 +15,7 @@ internal sealed record LinkOptions
     public required string Uid { get; init; }
     public required string Version { get; init; }
     public required IReadOnlyDictionary<string, string> Labels { get; init; }
-    public required IReadOnlyDictionary<string, string> Facts { get; init; }
+    public required Func<CancellationToken, ValueTask<IReadOnlyDictionary<string, string>>> Facts { get; init; }
 
     /// <summary>Asked at each attach, for they change while a host runs; first = the one that peers use.</summary>
     public required Func<IReadOnlyList<string>> Addresses { get; init; }
@@ -204,7 +204,7 @@ internal sealed partial class CoordinatorLink : ITurns
             BootId = BootId.Value,
         };
         hello.Labels.Add(_options.Labels.ToDictionary());
-        hello.Facts.Add(_options.Facts.ToDictionary());
+        hello.Facts.Add((await _options.Facts(stop)).ToDictionary());
         hello.Addresses.AddRange(_options.Addresses());
         hello.Kinds.AddRange(_controller.Kinds);
         return hello;

@@ -59,6 +59,19 @@ internal sealed class Metrics
         });
     }
 
+    /// <summary>Numbers of the members themselves, where a kind has any; read only while there are members of it.</summary>
+    public void Observe(Controller controller, IReadOnlyList<IMemberSeries> series)
+    {
+        var taken = new SeriesMetrics(Prometheus.Metrics.WithCustomRegistry(_registry));
+        _registry.AddBeforeCollectCallback(async stop =>
+        {
+            var samples = new List<MemberSample>();
+            foreach (var one in series)
+                if (controller.Members.Where(m => m.Input.Key.Split('/')[1] == one.Kind).Select(m => m.Input).ToList() is { Count: > 0 } members) samples.AddRange(await one.ReadAsync(members, stop));
+            lock (taken) taken.Take(samples);
+        });
+    }
+
     public void Attached(bool attached) => _attached.Set(attached ? 1 : 0);
 
     public void Happened(MemberEvent e) => _steps.WithLabels(e.Reason).Inc();

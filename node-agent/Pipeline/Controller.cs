@@ -68,18 +68,20 @@ internal sealed partial class Controller : IAsyncDisposable
     private readonly TimeProvider _clock;
     private readonly ILogger<Controller> _log;
     private readonly MemberWatches _watches;
+    private readonly TopicWatches _topics;
     private readonly List<Task> _loops = [];
     private readonly TaskCompletionSource _looked = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly HashSet<string> _unlooked = new(StringComparer.Ordinal);
     private bool _paused;
 
     public Controller(ControllerOptions options, IEnumerable<IMemberRunner> kinds, IMemberState state, IUnitReader units, PathWatcher paths, ITurns turns,
-        IApprovalVerifier verifier, IDigestVerifier digests, TimeProvider clock, ILogger<Controller> log)
+        IApprovalVerifier verifier, IDigestVerifier digests, TimeProvider clock, ILogger<Controller> log, IReadOnlyList<ITopicSource>? topics = null)
     {
         (_options, _state, _turns, _verifier, _digests, _clock, _log) = (options, state, turns, verifier, digests, clock, log);
         _probing = new(options.Probers);
         _kinds = kinds.ToDictionary(k => k.Kind, StringComparer.Ordinal);
         _watches = new MemberWatches(units, paths, Wake, log, _stopping.Token);
+        _topics = new TopicWatches(topics ?? [], Wake, log, _stopping.Token);
     }
 
     /// <summary>Called outside the lock whenever what a person would read of a member changed.</summary>
@@ -141,6 +143,7 @@ internal sealed partial class Controller : IAsyncDisposable
             Looked(key);
         }
         _watches.Clear(key);
+        _topics.Clear(key);
     }
 
     private void Looked(string key)
@@ -193,6 +196,8 @@ internal sealed partial class Controller : IAsyncDisposable
         try { await Task.WhenAll(_loops).WaitAsync(TimeSpan.FromSeconds(10)); }
         catch (Exception e) when (e is TimeoutException or OperationCanceledException) { LogSlowStop(_log); }
         await _watches.DisposeAsync();
+        try { await _topics.Ended.WaitAsync(TimeSpan.FromSeconds(5)); }
+        catch (TimeoutException) { LogSlowStop(_log); }
         // A probe may still be under way and give its place back: the semaphore holds nothing that needs disposing.
         _stopping.Dispose();
         _workSignal.Dispose();

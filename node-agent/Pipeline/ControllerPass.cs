@@ -104,6 +104,7 @@ internal sealed partial class Controller
     {
         slot.Watch = runner.WatchFor(input);
         _watches.Set(key, slot.Watch);
+        _topics.Set(key, slot.Watch.Topics);
     }
 
     private async Task ProbeLoopAsync()

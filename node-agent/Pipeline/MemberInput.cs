@@ -90,4 +90,8 @@ internal sealed record GoalResult<TGoal>(TGoal? Goal, ImmutableArray<SpecError> 
 /// One light round trip; returns a fingerprint (role, link, live settings, "hung", "refused"). A fingerprint that differs from the one after
 /// the last look means "look". It has its own deadline of at most two seconds and does not throw for a server that is down.
 /// </param>
-internal sealed record MemberWatch(ImmutableArray<string> Units, ImmutableArray<string> Paths, Func<CancellationToken, ValueTask<string>>? ProbeAsync);
+internal sealed record MemberWatch(ImmutableArray<string> Units, ImmutableArray<string> Paths, Func<CancellationToken, ValueTask<string>>? ProbeAsync)
+{
+    /// <summary>Topics of sources beside systemd and the file system; see <see cref="ITopicSource"/>.</summary>
+    public ImmutableArray<string> Topics { get; init; } = [];
+}

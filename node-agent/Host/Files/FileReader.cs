@@ -30,6 +30,13 @@ internal sealed class FileReader : IFileReader
         return Open(path, maxBytes, keepBytes: true);
     }
 
+    public Observed<FileContent> Head(string path, int bytes)
+    {
+        PathRule.Require(path);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
+        return Open(path, bytes, keepBytes: true, headOnly: true);
+    }
+
     public Observed<IReadOnlyList<string>> List(string path, int maxEntries)
     {
         PathRule.Require(path);
@@ -103,7 +110,7 @@ internal sealed class FileReader : IFileReader
 
     private static FileState Absent { get; } = new() { Kind = FileKind.Absent };
 
-    private static unsafe Observed<FileContent> Open(string path, long maxBytes, bool keepBytes)
+    private static unsafe Observed<FileContent> Open(string path, long maxBytes, bool keepBytes, bool headOnly = false)
     {
         // Non-blocking, so that a pipe put in a file's place cannot hold us.
         using var fd = LibC.Open(path, LibC.ReadOnly | LibC.NoFollow | LibC.CloseOnExec | LibC.NonBlocking, 0);
@@ -124,6 +131,8 @@ internal sealed class FileReader : IFileReader
         var state = StateOf(stat);
         if (state.Kind != FileKind.File)
             return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = default });
+        if (headOnly)
+            return Head(fd, path, state, (int)maxBytes);
         if (state.Size > maxBytes)
             return TooLong(path, maxBytes);
 
@@ -149,6 +158,24 @@ internal sealed class FileReader : IFileReader
 
         state = state with { Size = total, Sha256 = Convert.ToHexStringLower(hash.GetHashAndReset()) };
         return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = kept.ToArray() });
+    }
+
+    private static unsafe Observed<FileContent> Head(Microsoft.Win32.SafeHandles.SafeFileHandle fd, string path, FileState state, int bytes)
+    {
+        var buffer = new byte[(int)Math.Min(bytes, state.Size)];
+        var total = 0;
+        fixed (byte* first = buffer)
+        {
+            nint count;
+            while (total < buffer.Length && (count = LibC.Read(fd, first + total, (nuint)(buffer.Length - total))) != 0)
+            {
+                if (count < 0)
+                    return Observed<FileContent>.Unseen(Why("read", path));
+                total += (int)count;
+            }
+        }
+
+        return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = buffer.AsMemory(0, total) });
     }
 
     private static Observed<FileContent> TooLong(string path, long maxBytes) => Observed<FileContent>.Unseen($"{path} is longer than {maxBytes} bytes");

@@ -35,7 +35,7 @@ public sealed class CoordinatorLinkTests : IAsyncDisposable
             Uid = "n0",
             Version = "1",
             Labels = new Dictionary<string, string>(),
-            Facts = new Dictionary<string, string>(),
+            Facts = _ => new(new Dictionary<string, string>()),
             Addresses = () => ["10.0.0.1"],
             MinBackOff = TimeSpan.FromMilliseconds(10),
             MaxBackOff = TimeSpan.FromMilliseconds(20),

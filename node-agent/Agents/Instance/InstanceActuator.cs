@@ -1,0 +1,208 @@
+using System.Globalization;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Instance.Tools;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>Carries out what the tools decide: the domain, its disks and its files.</summary>
+internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders readers, InstanceWriters writers, TimeProvider clock)
+{
+    private const int MaxEntries = 1000;
+    private static readonly TimeSpan Brief = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan StartDeadline = TimeSpan.FromSeconds(90);
+    private static readonly TimeSpan CopyDeadline = TimeSpan.FromMinutes(55);
+    private static readonly TimeSpan AskAgain = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(250);
+
+    private readonly InstanceLayout _layout = scope.Layout;
+
+    /// <summary>Whether a file in the instance's directory holds data of the guest; a disk that is being made does not yet.</summary>
+    public static bool IsDisk(string name) => name.EndsWith(".qcow2", StringComparison.Ordinal) || name.EndsWith(".raw", StringComparison.Ordinal);
+
+    public ValueTask FetchAsync(FetchArgs args)
+    {
+        Ensure(_layout.ImageDir);
+        writers.Images.Begin(args, _layout.Image(args.Sha256, args.Format));
+        return default;
+    }
+
+    public async ValueTask StartNetworkAsync(string name, CancellationToken stop)
+    {
+        var outcome = await writers.Domains.StartNetworkAsync(name, StartDeadline, stop);
+        // Another instance may have started it a moment ago; what is observed decides.
+        if (!outcome.IsDone && await readers.Domains.NetworkAsync(name, stop) is not { IsSeen: true, Value.Active: true }) Done(outcome);
+    }
+
+    public ValueTask CreateDir()
+    {
+        Ensure(_layout.DirParent, _layout.Dir);
+        return default;
+    }
+
+    public async ValueTask CreateDiskAsync(DiskArgs args, CancellationToken stop)
+    {
+        var partial = args.Path + ".partial";
+        Done(writers.Files.Delete(partial));
+        var size = args.Size.ToString(CultureInfo.InvariantCulture);
+        if (args.Image.Length == 0) await QemuImgAsync(["create", "-q", "-f", args.Format, partial, size], stop);
+        else if (args.Format == "qcow2") await QemuImgAsync(["create", "-q", "-f", "qcow2", "-F", args.ImageFormat, "-b", args.Image, partial, size], stop);
+        else
+        {
+            await QemuImgAsync(["convert", "-q", "-f", args.ImageFormat, "-O", "raw", args.Image, partial], stop);
+            await QemuImgAsync(["resize", "-q", "-f", "raw", partial, size], stop);
+        }
+        // Only a disk that is whole and on the disk has its name: after a power cut there is none, or all of it.
+        await RunAsync("/bin/sync", ["--", partial], stop);
+        await RunAsync("/bin/mv", ["-T", "--", partial, args.Path], stop);
+        await RunAsync("/bin/sync", ["--", _layout.Dir], stop);
+    }
+
+    public async ValueTask GrowDiskAsync(GrowArgs args, CancellationToken stop)
+    {
+        if (args.Live) Done(await writers.Domains.BlockResizeAsync(scope.Uuid, args.Target, args.Size, Brief, stop));
+        else await QemuImgAsync(["resize", "-q", "-f", args.Format, args.Path, args.Size.ToString(CultureInfo.InvariantCulture)], stop);
+    }
+
+    public async ValueTask WriteSeedAsync(SeedArgs args, CancellationToken stop)
+    {
+        if (scope.Goal?.Seed is not { } seed || seed.Digest != args.Digest) throw new WorldException("the seed with this digest is no longer wanted: plan again");
+        var folder = _layout.Dir + "/seed";
+        Done(writers.Files.EnsureDirectory(folder, Root(0x1C0))); // 0700
+        Done(writers.Files.Write(folder + "/user-data", Encoding.UTF8.GetBytes(seed.UserData), Root(0x180))); // 0600
+        Done(writers.Files.Write(folder + "/meta-data", Encoding.UTF8.GetBytes(seed.MetaData), Root(0x180)));
+        var partial = seed.Path + ".partial";
+        Done(writers.Files.Delete(partial));
+        await RunAsync(scope.Programs.Xorriso, ["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", partial, folder], stop);
+        Done(writers.Files.SetOwnership(partial, Root(0x180)));
+        await RunAsync("/bin/mv", ["-T", "--", partial, seed.Path], stop);
+        Done(writers.Files.DeleteTree(folder, MaxEntries));
+    }
+
+    public async ValueTask DefineAsync(string xml, CancellationToken stop)
+    {
+        Done(await writers.Domains.DefineAsync(xml, Brief, stop));
+    }
+
+    public async ValueTask UndefineAsync(CancellationToken stop) => DoneOrGone(await writers.Domains.UndefineAsync(scope.Uuid, Brief, stop));
+
+    public async ValueTask SetAutostartAsync(bool on, CancellationToken stop) => Done(await writers.Domains.SetAutostartAsync(scope.Uuid, on, Brief, stop));
+
+    public async ValueTask ChangeLiveAsync(LiveArgs args, CancellationToken stop) => Done(args.Aspect switch
+    {
+        Aspect.Memory => await writers.Domains.SetMemoryAsync(scope.Uuid, Aspect.Pair(args.Value).Now, live: true, config: false, Brief, stop),
+        Aspect.Cpus => await writers.Domains.SetVcpusAsync(scope.Uuid, (int)Aspect.Pair(args.Value).Now, live: true, config: false, Brief, stop),
+        _ => args.Change switch
+        {
+            ChangeLive.Attach => await writers.Domains.AttachAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
+            ChangeLive.Detach => await writers.Domains.DetachAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
+            _ => await writers.Domains.UpdateDeviceAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
+        },
+    });
+
+    public async ValueTask StartAsync(CancellationToken stop)
+    {
+        var (uuid, domain) = await DomainAsync(stop);
+        if (domain.Power is DomainPower.Running or DomainPower.Paused) return;
+        var outcome = await writers.Domains.CreateAsync(uuid, StartDeadline, stop);
+        if (outcome.Result != DomainResult.DeadlinePassed) Done(outcome);
+    }
+
+    public async ValueTask PauseAsync(bool on, CancellationToken stop)
+    {
+        var (uuid, _) = await DomainAsync(stop);
+        Done(on ? await writers.Domains.SuspendAsync(uuid, Brief, stop) : await writers.Domains.ResumeAsync(uuid, Brief, stop));
+    }
+
+    /// <summary>Asks, and asks again: a guest that is still booting does not hear the first time.</summary>
+    public async ValueTask ShutDownAsync(StopArgs args, CancellationToken stop)
+    {
+        var (uuid, domain) = await DomainAsync(stop);
+        var began = clock.GetTimestamp();
+        var asked = TimeSpan.MinValue;
+        while (domain.Power is not (DomainPower.ShutOff or DomainPower.Crashed) && clock.GetElapsedTime(began) < TimeSpan.FromSeconds(args.Seconds))
+        {
+            if (clock.GetElapsedTime(began) - AskAgain > asked)
+            {
+                asked = clock.GetElapsedTime(began);
+                await writers.Domains.ShutdownAsync(uuid, byAgent: false, Brief, stop); // Refused by one that has just ended.
+            }
+            await Task.Delay(Poll, clock, stop);
+            (_, domain) = await DomainAsync(stop);
+        }
+        if (domain.Power is DomainPower.ShutOff or DomainPower.Crashed) return;
+        if (!args.Force) throw new WorldException($"the guest did not shut down within {args.Seconds} s");
+        await SwitchOffAsync(stop);
+    }
+
+    public async ValueTask SwitchOffAsync(CancellationToken stop)
+    {
+        var (uuid, domain) = await DomainAsync(stop);
+        if (domain.Power is DomainPower.ShutOff or DomainPower.Crashed) return;
+        var outcome = await writers.Domains.DestroyAsync(uuid, graceful: false, Brief, stop);
+        if (!outcome.IsDone && (await DomainAsync(stop)).Domain.Power is not (DomainPower.ShutOff or DomainPower.Crashed)) Done(outcome);
+    }
+
+    public async ValueTask RestartAsync(StopArgs args, CancellationToken stop)
+    {
+        await ShutDownAsync(args, stop);
+        await StartAsync(stop);
+    }
+
+    public ValueTask RemoveDisks()
+    {
+        var names = readers.Files.List(_layout.Dir, MaxEntries);
+        if (!names.IsSeen) throw new WorldException(names.WhyUnseen!);
+        foreach (var name in names.Value)
+            if (IsDisk(name)) Done(writers.Files.Delete(_layout.Dir + "/" + name));
+        return default;
+    }
+
+    public ValueTask RemoveFiles()
+    {
+        Done(writers.Files.DeleteTree(_layout.Dir, MaxEntries));
+        return default;
+    }
+
+    /// <summary>The domain, which must be there: a tool that finds none has nothing to act on.</summary>
+    private async ValueTask<(string Uuid, DomainState Domain)> DomainAsync(CancellationToken stop)
+    {
+        var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
+        if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
+        return domain.Value.Exists ? (domain.Value.Uuid, domain.Value) : throw new WorldException($"libvirt has no domain {(scope.Adopt.Length > 0 ? scope.Adopt : _layout.Id)}");
+    }
+
+    /// <summary>0711: QEMU runs as a user of its own, and passes through.</summary>
+    private void Ensure(params ReadOnlySpan<string> directories)
+    {
+        foreach (var directory in directories) Done(writers.Files.EnsureDirectory(directory, Root(0x1C9)));
+    }
+
+    private Task QemuImgAsync(string[] arguments, CancellationToken stop) => RunAsync(scope.Programs.QemuImg, arguments, stop);
+
+    private async Task RunAsync(string program, string[] arguments, CancellationToken stop)
+    {
+        var outcome = await writers.Processes.RunAsync(new ProcessRequest { Program = program, Arguments = arguments, Deadline = CopyDeadline }, stop);
+        if (!outcome.IsSuccess) throw new WorldException($"{program}: {outcome.Detail} {outcome.Stderr.Trim()}");
+    }
+
+    private static FileOwnership Root(uint mode) => new() { Uid = 0, Gid = 0, Mode = mode };
+
+    private static void Done(FileOutcome outcome)
+    {
+        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
+    }
+
+    private static void Done(DomainOutcome outcome)
+    {
+        if (!outcome.IsDone) throw new WorldException($"libvirt: {outcome.Result}: {outcome.Detail}");
+    }
+
+    private static void DoneOrGone(DomainOutcome outcome)
+    {
+        if (outcome.Result != DomainResult.NotFound) Done(outcome);
+    }
+}

@@ -1,0 +1,127 @@
+using System.Collections.Immutable;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>Kinds of differences.</summary>
+internal static class Kind
+{
+    public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
+        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Present = "present";
+}
+
+/// <summary>The parts of an instance that go one after the other.</summary>
+internal static class Part
+{
+    public const string Power = "power", Definition = "definition", Data = "data", Files = "files";
+}
+
+/// <summary>All that is not as wanted.</summary>
+internal static class InstanceDifferences
+{
+    public static readonly TimeSpan Soon = TimeSpan.FromSeconds(5);
+    private const string Teardown = "teardown";
+
+    public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
+        : goal.Adopt.Length > 0 ? OfAdopted(goal, s)
+        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s)];
+
+    /// <summary>A change that QEMU can make while the machine runs.</summary>
+    public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
+    {
+        var (now, wanted) = (s.Live.GetValueOrDefault(aspect), goal.Config!.Aspects().GetValueOrDefault(aspect));
+        return aspect switch
+        {
+            Aspect.Memory => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max,
+            // Linux may refuse to give a processor back, and then nobody knows what the guest has.
+            Aspect.Cpus => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max && Aspect.Pair(now!).Now < Aspect.Pair(wanted!).Now,
+            _ when aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => now is null || wanted is null,
+            _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal),
+        };
+    }
+
+    private static IEnumerable<Difference> OfHost(InstanceGoal goal, InstanceState s)
+    {
+        if (s.Hypervisor != Hypervisor.Ok) yield return new(Kind.Hypervisor, "", FactValue.IsUnseen(s.Hypervisor) ? "libvirt cannot be asked" : s.Hypervisor);
+        else if (s.Accelerator == FactValue.Absent) yield return new(Kind.Hypervisor, "accelerator", "neither KVM nor QEMU's emulation runs a guest here");
+        foreach (var (key, text) in goal.Unsigned) yield return new(Kind.Unsigned, key, text);
+        foreach (var image in goal.Images)
+            if (s.Images.GetValueOrDefault(image.Spec.Sha256) != Present.It) yield return new(Kind.Image, image.Spec.Sha256, $"image {image.Name} is not on this host");
+        foreach (var network in goal.Networks)
+            if (s.Networks.GetValueOrDefault(network) != Present.Active)
+                yield return new(Kind.Network, network, s.Networks.GetValueOrDefault(network) == Present.Inactive ? $"network {network} is not active" : $"there is no libvirt network {network} on this host");
+        foreach (var bridge in goal.Bridges)
+            if (s.Bridges.GetValueOrDefault(bridge) != Present.It) yield return new(Kind.Bridge, bridge, $"there is no bridge {bridge} on this host");
+    }
+
+    private static IEnumerable<Difference> OfDisks(InstanceGoal goal, InstanceState s)
+    {
+        if (s.Dir != Present.It) yield return new(Kind.Dir, "", "its directory is missing");
+        foreach (var disk in goal.Disks)
+        {
+            var fact = s.Disks.GetValueOrDefault(disk.Name, FactValue.Absent);
+            if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
+            else if (!s.DiskStates.TryGetValue(disk.Name, out var now)) yield return new(Kind.DiskOther, disk.Name, $"disk {disk.Name}: {fact}");
+            else if (disk.Size > now.Size) yield return new(Kind.DiskSmall, disk.Name, $"disk {disk.Name} has {Quantity.Format(now.Size)}, wants {Quantity.Format(disk.Size)}");
+            else if (disk.Size > 0 && disk.Size < now.Size)
+                yield return new(Kind.DiskOther, disk.Name, $"disk {disk.Name} has {Quantity.Format(now.Size)}, and a disk never shrinks: set spec.disks size to {Quantity.Format(now.Size)} or more");
+        }
+        if (goal.Seed is not null && s.Seed != Present.It) yield return new(Kind.Seed, goal.Seed.Digest[..16], "the seed of cloud-init is missing");
+    }
+
+    private static IEnumerable<Difference> OfDomain(InstanceGoal goal, InstanceState s)
+    {
+        if (s.Domain == Owner.Foreign)
+        {
+            yield return new(Kind.Owner, "", $"libvirt has a domain {goal.Config!.Name} that is not this instance's: rename it (virsh domrename), or take it over with spec.adopt.domain");
+            yield break;
+        }
+        if (s.Domain == FactValue.Absent) yield return new(Kind.Definition, "", "libvirt does not know it");
+        else if (s.Domain == Owner.Ours && Aspect.Between(s.Config, goal.Config!.Aspects()).ToList() is { Count: > 0 } differs)
+            yield return new(Kind.Definition, "", "the definition is not as declared: " + string.Join("; ", differs.Take(5).Select(a => Differs(a, s.Config, goal.Config!.Aspects()))));
+        if (s.Domain == Owner.Ours && s.Autostart != goal.Autostart) yield return new(Kind.Autostart, "", s.Autostart == Yes.It ? "it starts with the host, and should not" : "it does not start with the host");
+    }
+
+    private static IEnumerable<Difference> OfPower(InstanceGoal goal, InstanceState s)
+    {
+        if (s.Power == goal.Power || s.Domain is Owner.Foreign or Owner.Missing) yield break;
+        // A shutdown that somebody began ends by itself, one way or the other.
+        if (s.Power == Power.Stopping) yield return new(Kind.Power, goal.Power, "it is shutting down") { ClearsAfter = Soon };
+        else yield return new(Kind.Power, goal.Power, $"it is {s.Power}{(s.Detail.Length > 0 ? $" ({s.Detail})" : "")}, wants {goal.Power}");
+    }
+
+    private static IEnumerable<Difference> OfLive(InstanceGoal goal, InstanceState s)
+    {
+        if (!s.IsUp || s.Domain != Owner.Ours || goal.Power == Power.Off) yield break;
+        var wanted = goal.Config!.Aspects();
+        var restart = new List<string>();
+        foreach (var aspect in Aspect.Between(s.Live, wanted))
+            if (CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "it runs with " + Differs(aspect, s.Live, wanted));
+            else restart.Add(Differs(aspect, s.Live, wanted));
+        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5)));
+    }
+
+    /// <summary>Of a domain that was taken over only its power is managed.</summary>
+    private static IEnumerable<Difference> OfAdopted(InstanceGoal goal, InstanceState s)
+    {
+        if (s.Hypervisor != Hypervisor.Ok) yield return new(Kind.Hypervisor, "", FactValue.IsUnseen(s.Hypervisor) ? "libvirt cannot be asked" : s.Hypervisor);
+        else if (s.Domain == Owner.Missing) yield return new(Kind.Owner, "", $"libvirt has no domain {goal.Adopt}: correct spec.adopt.domain (virsh list --all)");
+        foreach (var power in OfPower(goal, s)) yield return power;
+    }
+
+    /// <summary>One group: a delete that cannot be finished does not begin.</summary>
+    private static IEnumerable<Difference> OfTeardown(InstanceState s)
+    {
+        if (s.Domain == Owner.Ours || FactValue.IsUnseen(s.Domain))
+        {
+            if (s.Power != Power.Off) yield return new(Kind.Present, Part.Power, "it runs and is to go") { Group = Teardown };
+            yield return new(Kind.Present, Part.Definition, "libvirt knows it, and it is to go") { Group = Teardown };
+        }
+        if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, "its disks are to go") { Group = Teardown };
+        if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
+    }
+
+    private static string Differs(string aspect, ImmutableSortedDictionary<string, string> now, ImmutableSortedDictionary<string, string> wanted) =>
+        $"{aspect} is {now.GetValueOrDefault(aspect, "absent")}, wants {wanted.GetValueOrDefault(aspect, "none")}";
+}

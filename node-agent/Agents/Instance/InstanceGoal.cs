@@ -1,0 +1,50 @@
+using System.Collections.Immutable;
+using AgentMetal.Runtime.Resources.Kinds;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>One disk as it is wanted.</summary>
+/// <param name="Name">RFC 1123 label.</param>
+/// <param name="Target">Name in the guest: vda.</param>
+/// <param name="Path">Its file.</param>
+/// <param name="Format">qcow2 or raw.</param>
+/// <param name="Size">Bytes; 0 = as the image is.</param>
+/// <param name="Image">What it begins with; null = nothing.</param>
+internal sealed record DiskGoal(string Name, string Target, string Path, string Format, long Size, UsedImage? Image);
+
+/// <summary>The seed of cloud-init.</summary>
+/// <param name="Digest">Of all that is in it.</param>
+/// <param name="Path">Its file.</param>
+/// <param name="UserData">user-data.</param>
+/// <param name="MetaData">meta-data.</param>
+internal sealed record SeedGoal(string Digest, string Path, string UserData, string MetaData);
+
+/// <summary>What is wanted of one virtual machine.</summary>
+internal sealed record InstanceGoal
+{
+    public required InstanceSpec Spec { get; init; }
+
+    /// <summary>What libvirt is to know of it; its type follows from the host and is set by Aim. Null for a domain that was taken over.</summary>
+    public required DomainConfig? Config { get; init; }
+
+    public ImmutableArray<DiskGoal> Disks { get; init; } = [];
+
+    /// <summary>Every image that it needs on the host, each once.</summary>
+    public ImmutableArray<UsedImage> Images { get; init; } = [];
+
+    public SeedGoal? Seed { get; init; }
+
+    public ImmutableArray<string> Networks { get; init; } = [];
+    public ImmutableArray<string> Bridges { get; init; } = [];
+
+    /// <summary>What it would execute and no operator has signed, by purpose and digest, in words.</summary>
+    public ImmutableArray<(string Key, string Text)> Unsigned { get; init; } = [];
+
+    /// <summary>The domain that was taken over; empty = it has its own.</summary>
+    public string Adopt { get; init; } = "";
+
+    /// <summary>running, off or paused, in the words of the power fact.</summary>
+    public string Power => Spec.Power switch { "running" => Instance.Power.Running, "paused" => Instance.Power.Paused, _ => Instance.Power.Off };
+
+    public string Autostart => Spec.Autostart ? Yes.It : Yes.No;
+}

@@ -1,0 +1,148 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources;
+using AgentMetal.Runtime.Resources.Kinds;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>Reads assignments of the kind Instance and makes what converges one.</summary>
+/// <param name="readers">The host, to look.</param>
+/// <param name="writers">The host, to act.</param>
+/// <param name="clock">Bounds of waits within a step.</param>
+/// <param name="roots">The directories below which instances live.</param>
+internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters writers, TimeProvider clock, InstanceRoots roots) : MemberAgent<InstanceGoal, InstanceState>
+{
+    private const string DefaultNetwork = "default";
+
+    public override string Kind => InstanceKind.Name;
+
+    public override GoalResult<InstanceGoal> ReadGoal(MemberInput input)
+    {
+        var errors = new List<SpecError>();
+        // These become names of files and domains; the coordinator has checked them, and is not believed.
+        if (Names.LabelError(input.Project) is { } project) errors.Add(new("metadata.project", project));
+        if (Names.LabelError(input.Name) is { } name) errors.Add(new("metadata.name", name));
+        if (input.Ordinal != 0) errors.Add(new("ordinal", $"{input.Ordinal} is not 0: an instance is one machine"));
+        if (errors.Count > 0) return GoalResult<InstanceGoal>.Unsupported([.. errors]);
+        if (input.Absent) return GoalResult<InstanceGoal>.Of(null);
+        var (_, problems) = InstanceKind.Schema.Validate(input.Spec);
+        errors.AddRange(problems.Select(Said));
+        if (errors.Count > 0) return GoalResult<InstanceGoal>.Unsupported([.. errors]);
+        var spec = InstanceSpec.Parse(input.Spec);
+        var images = Images(input, spec, errors);
+        return errors.Count > 0 ? GoalResult<InstanceGoal>.Unsupported([.. errors]) : GoalResult<InstanceGoal>.Of(Goal(input, spec, images));
+    }
+
+    public override Agent<InstanceGoal, InstanceState> AgentFor(MemberInput input)
+    {
+        var scope = Scope(input);
+        return new InstanceAgent(scope, new InstanceActuator(scope, readers, writers, clock));
+    }
+
+    public override IStateObserver<InstanceState> ObserverFor(MemberInput input) => new InstanceObserver(Scope(input), readers, writers.Images);
+
+    public override MemberWatch WatchFor(MemberInput input)
+    {
+        var scope = Scope(input);
+        return new([], [scope.Layout.Dir], null) { Topics = [DomainTopics.Of(scope.Adopt.Length > 0 ? "" : scope.Uuid)] };
+    }
+
+    public override bool IsGone(InstanceState state) => !InstanceDifferences.Of(null, state).Any();
+
+    private static SpecError Said(FieldError p) => new(p.Path, p.Note.Length > 0 ? $"{p.Message}: {p.Note}" : p.Message);
+
+    /// <summary>What the spec refers to came with the assignment, and is checked here like the spec itself.</summary>
+    private static Dictionary<string, ImageSpec> Images(MemberInput input, InstanceSpec spec, List<SpecError> errors)
+    {
+        var images = new Dictionary<string, ImageSpec>(StringComparer.Ordinal);
+        foreach (var (path, name) in spec.Images)
+        {
+            if (!input.References.TryGetValue(ImageKind.Name + "/" + name, out var bytes))
+            {
+                errors.Add(new(path, $"Image {input.Project}/{name} did not come with the assignment"));
+                continue;
+            }
+            var (_, problems) = ImageKind.Schema.Validate(bytes);
+            errors.AddRange(problems.Select(p => Said(p) with { Path = $"{path}: Image {name} {p.Path}" }));
+            if (problems.IsEmpty) images[name] = ImageSpec.Parse(bytes);
+        }
+        Expect("spec.boot.kernel", spec.Kernel, "kernel");
+        Expect("spec.boot.initrd", spec.Initrd, "initrd");
+        for (var i = 0; i < spec.Disks.Length; i++) Expect($"spec.disks[{i}].image", spec.Disks[i].Image, "qcow2", "raw");
+        return images;
+
+        void Expect(string path, string name, params ReadOnlySpan<string> formats)
+        {
+            if (name.Length > 0 && images.TryGetValue(name, out var image) && !formats.Contains(image.Format))
+                errors.Add(new(path, $"Image {name} is a {image.Format}, not {string.Join(" or ", formats.ToArray())}"));
+        }
+    }
+
+    private InstanceGoal Goal(MemberInput input, InstanceSpec spec, Dictionary<string, ImageSpec> images)
+    {
+        var layout = LayoutOf(input);
+        if (spec.AdoptDomain.Length > 0) return new() { Spec = spec, Config = null, Adopt = spec.AdoptDomain };
+        var disks = spec.Disks.Select((d, i) => new DiskGoal(d.Name, "vd" + (char)('a' + i), layout.Disk(d.Name, d.Format), d.Format, d.Size, d.Image.Length > 0 ? new(d.Image, images[d.Image]) : null)).ToImmutableArray();
+        var seed = spec.CloudInit.Enabled ? CloudInitSeed.Of(input.Name, layout, spec) : null;
+        var nics = spec.Nics.Select((n, i) => Nic(input, n, i)).ToImmutableArray();
+        return new()
+        {
+            Spec = spec,
+            Disks = disks,
+            Seed = seed,
+            Images = [.. images.OrderBy(i => i.Key, StringComparer.Ordinal).DistinctBy(i => i.Value.Sha256).Select(i => new UsedImage(i.Key, i.Value))],
+            Networks = [.. nics.Where(n => n.Kind == "network").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
+            Bridges = [.. nics.Where(n => n.Kind == "bridge").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
+            Unsigned = [.. Unsigned(input, spec, images)],
+            Config = new()
+            {
+                Name = layout.Id,
+                Uuid = layout.Uuid,
+                Title = Title(input),
+                Type = roots.TestType.Length > 0 ? roots.TestType : "qemu",
+                Cpus = spec.Cpus,
+                MaxCpus = spec.MaxCpus,
+                MemoryKiB = spec.Memory / 1024,
+                MaxMemoryKiB = spec.MaxMemory / 1024,
+                Kernel = PathOf(spec.Kernel),
+                Initrd = PathOf(spec.Initrd),
+                Cmdline = spec.Cmdline,
+                Disks = [.. disks.Select(d => new DomainDisk(d.Target, d.Path, d.Format)), .. seed is null ? [] : new[] { new DomainDisk("vdz", seed.Path, "raw", ReadOnly: true) }],
+                Nics = nics,
+                GuestAgent = spec.GuestAgent,
+                ConsoleLog = layout.ConsoleLog,
+            },
+        };
+
+        string PathOf(string image) => image.Length == 0 ? "" : layout.Image(images[image].Sha256, images[image].Format);
+    }
+
+    private static DomainNic Nic(MemberInput input, InstanceNic nic, int index)
+    {
+        var mac = nic.Mac.Length > 0 ? nic.Mac : InstanceLayout.MacOf(input.ResourceUid, index);
+        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork);
+    }
+
+    /// <summary>What a guest executes must be signed by operators, whoever says that it is wanted.</summary>
+    private static IEnumerable<(string Key, string Text)> Unsigned(MemberInput input, InstanceSpec spec, Dictionary<string, ImageSpec> images)
+    {
+        var executes = images.Values.Select(i => (ImageKind.Purpose, i.Sha256)).Concat(spec.BootDigest.Length > 0 ? [(InstanceKind.BootPurpose, spec.BootDigest)] : [])
+            .Concat(spec.CloudInitDigest.Length > 0 ? [(InstanceKind.CloudInitPurpose, spec.CloudInitDigest)] : []).Distinct().Order();
+        foreach (var (purpose, digest) in executes)
+            if (input.IsTrusted(purpose, digest) is { IsTrusted: false } outcome) yield return ($"{purpose} {digest}", outcome.Problem);
+    }
+
+    /// <summary>An instance that goes is looked at as one of ours: of a domain that was taken over nothing is, so it is released at once.</summary>
+    private InstanceScope Scope(MemberInput input)
+    {
+        var goal = ReadGoal(input).Goal;
+        return new() { Title = Title(input), Layout = LayoutOf(input), Emulator = roots.TestType.Length > 0 ? "" : roots.Emulator, Programs = roots, Goal = goal, Adopt = goal?.Adopt ?? "" };
+    }
+
+    private InstanceLayout LayoutOf(MemberInput input) => InstanceLayout.Of(input.Project, input.Name, input.ResourceUid, input.Ordinal, roots);
+
+    private static string Title(MemberInput input) => string.Create(CultureInfo.InvariantCulture, $"{InstanceKind.Name} {input.Project}/{input.Name}");
+}

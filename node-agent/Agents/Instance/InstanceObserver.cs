@@ -1,0 +1,137 @@
+using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Host;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>Reads one instance: its domain, its files, and what of the host it needs.</summary>
+internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders readers, ImageStore images) : IStateObserver<InstanceState>
+{
+    private const int MaxFiles = 1000;
+
+    private readonly InstanceLayout _layout = scope.Layout;
+
+    public async ValueTask<InstanceState> ObserveAsync(CancellationToken stop)
+    {
+        var state = OfFiles();
+        // What is not installed has no machines; what does not answer may have any.
+        if (Missing() is { } missing) return state with { Hypervisor = missing };
+        var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
+        if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
+        state = OfDomain(state, domain.Value);
+        if (scope.Goal is null) return state;
+        if (!domain.Value.Exists && scope.Adopt.Length == 0 && await readers.Domains.DomainByNameAsync(_layout.Id, stop) is var namesake)
+            state = state with { Domain = !namesake.IsSeen ? throw new WorldException(namesake.WhyUnseen!) : namesake.Value.Exists ? Owner.Foreign : FactValue.Absent };
+        state = state with { Accelerator = scope.Emulator.Length == 0 ? scope.Goal.Config?.Type ?? FactValue.Absent : await readers.Accelerators.FindAsync(stop) };
+        return await WithNetworkAsync(state, stop);
+    }
+
+    private string? Missing()
+    {
+        if (scope.Emulator.Length == 0) return null;
+        foreach (var (path, package) in scope.Programs.Needed)
+            if (readers.Files.Look(path) is { IsSeen: true, Value.Exists: false }) return $"{path} is not on this host: apt-get install {string.Join(' ', scope.Programs.Needed.Select(n => n.Package))} (missing: {package})";
+        return null;
+    }
+
+    private InstanceState OfFiles()
+    {
+        var disks = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        var states = ImmutableSortedDictionary.CreateBuilder<string, DiskState>(StringComparer.Ordinal);
+        var present = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        var sizes = ImmutableSortedDictionary.CreateBuilder<string, long>(StringComparer.Ordinal);
+        foreach (var disk in scope.Goal?.Disks ?? [])
+        {
+            (disks[disk.Name], var seen) = Disk(disk.Path, disk.Format);
+            if (seen is not null) states[disk.Name] = seen;
+        }
+        foreach (var image in scope.Goal?.Images ?? [])
+        {
+            var path = _layout.Image(image.Spec.Sha256, image.Spec.Format);
+            present[image.Spec.Sha256] = There(path);
+            if (image.Spec.Format is "qcow2" or "raw" && Disk(path, image.Spec.Format).State is { } size) sizes[image.Spec.Sha256] = size.Size;
+        }
+        var directory = readers.Files.List(_layout.Dir, MaxFiles);
+        return new()
+        {
+            Hypervisor = Hypervisor.Ok,
+            Accelerator = FactValue.Absent,
+            Domain = FactValue.Absent,
+            Power = Power.Off,
+            Disks = disks.ToImmutable(),
+            DiskStates = states.ToImmutable(),
+            Images = present.ToImmutable(),
+            ImageSizes = sizes.ToImmutable(),
+            Downloads = images.Running(present.Keys),
+            Seed = scope.Goal?.Seed is { } seed ? There(seed.Path) : FactValue.Absent,
+            Dir = There(_layout.Dir),
+            Data = There(_layout.Dir) == FactValue.Absent ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
+                : directory.Value.Any(f => InstanceActuator.IsDisk(f)) ? Stored.Some : Stored.None,
+            Bridges = (scope.Goal?.Bridges ?? []).ToImmutableSortedDictionary(b => b, b => There($"/sys/class/net/{b}/bridge"), StringComparer.Ordinal),
+        };
+    }
+
+    private InstanceState OfDomain(InstanceState state, DomainState domain)
+    {
+        if (!domain.Exists) return state with { Domain = scope.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent };
+        var (config, why) = DomainXml.Parse(domain.InactiveXml);
+        var live = domain.ActiveXml.Length > 0 ? DomainXml.Parse(domain.ActiveXml) : (null, "");
+        if (config is null || (domain.ActiveXml.Length > 0 && live.Config is null)) throw new WorldException(config is null ? why : live.Why);
+        return state with
+        {
+            Domain = scope.Adopt.Length > 0 ? Owner.Adopted : Owner.Ours,
+            Autostart = domain.Autostart ? Yes.It : Yes.No,
+            Power = domain.Power switch
+            {
+                DomainPower.Running => Power.Running,
+                DomainPower.Paused => Power.Paused,
+                DomainPower.ShuttingDown => Power.Stopping,
+                DomainPower.ShutOff or DomainPower.Crashed => Power.Off,
+                DomainPower.Suspended => Power.Suspended,
+                _ => FactValue.Unseen("libvirt does not know"),
+            },
+            Config = config.Aspects(),
+            ConfigXml = domain.InactiveXml,
+            Live = live.Config?.Aspects() ?? Aspect.None,
+            Detail = domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused ? domain.Reason : "",
+        };
+    }
+
+    private async Task<InstanceState> WithNetworkAsync(InstanceState state, CancellationToken stop)
+    {
+        var networks = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        foreach (var name in scope.Goal!.Networks)
+        {
+            var network = await readers.Domains.NetworkAsync(name, stop);
+            networks[name] = !network.IsSeen ? FactValue.Unseen("libvirt") : !network.Value.Exists ? FactValue.Absent : network.Value.Active ? Present.Active : Present.Inactive;
+        }
+        state = state with { Networks = networks.ToImmutable() };
+        if (state.Power != Power.Running) return state;
+        var uuid = state.Domain == Owner.Ours ? scope.Uuid : DomainXml.Parse(state.ConfigXml).Config?.Uuid ?? scope.Uuid;
+        var addresses = await readers.Domains.AddressesAsync(uuid, AddressSource.Lease, stop);
+        if (scope.Goal.Spec.GuestAgent && (!addresses.IsSeen || addresses.Value.Count == 0)) addresses = await readers.Domains.AddressesAsync(uuid, AddressSource.Agent, stop);
+        // They are for people: a source that does not answer is no reason not to look at the rest.
+        return state with { Addresses = addresses.IsSeen ? [.. addresses.Value.Where(a => a.Device != "lo").Select(a => a.Address).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal)] : [] };
+    }
+
+    private (string Fact, DiskState? State) Disk(string path, string format)
+    {
+        var file = readers.Files.Head(path, DiskHeader.OwnLength);
+        if (!file.IsSeen) return (FactValue.Unseen("the disk cannot be read"), null);
+        if (!file.Value.State.Exists) return (FactValue.Absent, null);
+        if (file.Value.State.Kind != FileKind.File) return ("not a file", null);
+        if (format == "raw") return Of(new DiskState(format, file.Value.State.Size, ""));
+        return DiskHeader.Read(file.Value.Bytes.Span) is { } header ? Of(new DiskState(format, header.Size, header.Backing)) : ("not a qcow2 file", null);
+
+        static (string, DiskState?) Of(DiskState disk) => (disk.ToString(), disk);
+    }
+
+    private string There(string path)
+    {
+        var look = readers.Files.Look(path);
+        return !look.IsSeen ? FactValue.Unseen("cannot be read") : look.Value.Exists ? Present.It : FactValue.Absent;
+    }
+}

@@ -1,0 +1,171 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>Values of the power fact.</summary>
+internal static class Power
+{
+    public const string Off = "off", Running = "running", Paused = "paused", Stopping = "stopping", Suspended = "suspended";
+}
+
+/// <summary>Whose the domain is.</summary>
+internal static class Owner
+{
+    public const string Ours = "ours", Foreign = "foreign", Adopted = "adopted", Missing = "missing";
+}
+
+/// <summary>Values of yes-or-no facts.</summary>
+internal static class Yes
+{
+    public const string It = "yes", No = "no";
+}
+
+/// <summary>Whether the host can run virtual machines.</summary>
+internal static class Hypervisor
+{
+    public const string Ok = "ok";
+}
+
+/// <summary>Values of a thing's fact that is there or not.</summary>
+internal static class Present
+{
+    public const string It = "present", Active = "active", Inactive = "inactive";
+}
+
+/// <summary>A disk file as it is.</summary>
+/// <param name="Format">qcow2 or raw, as the goal declares it.</param>
+/// <param name="Size">Bytes that the guest sees.</param>
+/// <param name="Backing">Path of the file that it shares what it has not changed with; empty = none.</param>
+internal sealed record DiskState(string Format, long Size, string Backing)
+{
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Format} {Size}{(Backing.Length > 0 ? " on " + Backing : "")}");
+}
+
+/// <summary>How far a download is.</summary>
+/// <param name="Done">Bytes.</param>
+/// <param name="Total">Bytes; 0 = not known.</param>
+/// <param name="Failed">Why it ended; empty while it runs.</param>
+internal sealed record DownloadState(long Done, long Total, string Failed);
+
+/// <summary>The planning facts of one virtual machine. What only a running one has (its live configuration) is absent while it is off.</summary>
+internal sealed record InstanceState
+{
+    /// <summary>ok, or what is missing.</summary>
+    public required string Hypervisor { get; init; }
+
+    /// <summary>kvm or qemu; "-" when neither can run a guest.</summary>
+    public required string Accelerator { get; init; }
+
+    public required string Domain { get; init; }
+    public required string Power { get; init; }
+    public string Autostart { get; init; } = FactValue.Absent;
+
+    /// <summary>The persistent configuration, by aspect; empty where there is no domain.</summary>
+    public ImmutableSortedDictionary<string, string> Config { get; init; } = Aspect.None;
+
+    /// <summary>The configuration that runs, by aspect; empty while it is off.</summary>
+    public ImmutableSortedDictionary<string, string> Live { get; init; } = Aspect.None;
+
+    /// <summary>By name; null = there is none. Text of one that cannot be understood.</summary>
+    public ImmutableSortedDictionary<string, string> Disks { get; init; } = Aspect.None;
+
+    /// <summary>present or absent.</summary>
+    public string Seed { get; init; } = FactValue.Absent;
+
+    /// <summary>By digest: present or absent.</summary>
+    public ImmutableSortedDictionary<string, string> Images { get; init; } = Aspect.None;
+
+    /// <summary>By name: active, inactive or absent.</summary>
+    public ImmutableSortedDictionary<string, string> Networks { get; init; } = Aspect.None;
+
+    /// <summary>By name: present or absent.</summary>
+    public ImmutableSortedDictionary<string, string> Bridges { get; init; } = Aspect.None;
+
+    /// <summary>Whether there is a disk with data: some or none.</summary>
+    public string Data { get; init; } = Stored.None;
+
+    /// <summary>Whether the instance's directory is there.</summary>
+    public string Dir { get; init; } = FactValue.Absent;
+
+    // Not facts: what an undo would write back, what people read, and how far a long step is.
+
+    /// <summary>What was read of each disk.</summary>
+    public ImmutableSortedDictionary<string, DiskState> DiskStates { get; init; } = ImmutableSortedDictionary<string, DiskState>.Empty;
+
+    /// <summary>By digest: bytes that a guest would see of the image; only of disk images that are there.</summary>
+    public ImmutableSortedDictionary<string, long> ImageSizes { get; init; } = ImmutableSortedDictionary<string, long>.Empty;
+
+    /// <summary>By digest: downloads that run, or that failed.</summary>
+    public ImmutableSortedDictionary<string, DownloadState> Downloads { get; init; } = ImmutableSortedDictionary<string, DownloadState>.Empty;
+
+    /// <summary>The persistent configuration as libvirt gave it.</summary>
+    public string ConfigXml { get; init; } = "";
+
+    /// <summary>Addresses of the guest, for people.</summary>
+    public ImmutableArray<string> Addresses { get; init; } = [];
+
+    /// <summary>For people: why it is in that state.</summary>
+    public string Detail { get; init; } = "";
+
+    public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
+
+    /// <summary>The same with the machine off.</summary>
+    public InstanceState Off() => this with { Power = Instance.Power.Off, Live = Aspect.None, Addresses = [] };
+}
+
+/// <summary>Whether there is data that people would miss.</summary>
+internal static class Stored
+{
+    public const string None = "none", Some = "some";
+}
+
+/// <summary>Fact keys of an instance, and their values.</summary>
+internal static class InstanceFacts
+{
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Seed = "seed", Data = "data", Dir = "dir";
+
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Seed, Data, Dir];
+
+    public static string Live(string aspect) => "live/" + aspect;
+    public static string Disk(string name) => "disk/" + name;
+    public static string Image(string sha256) => "image/" + sha256;
+    public static string Network(string name) => "network/" + name;
+    public static string Bridge(string name) => "bridge/" + name;
+
+    public static IEnumerable<string> Keyed(InstanceState s) =>
+        [.. Fixed, .. s.Live.Keys.Select(Live), .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge)];
+
+    public static string Value(InstanceState s, string key) => key switch
+    {
+        Hypervisor => s.Hypervisor,
+        Accelerator => s.Accelerator,
+        Domain => s.Domain,
+        Power => s.Power,
+        Autostart => s.Autostart,
+        Config => FactValue.IsUnseen(s.Domain) ? s.Domain : s.Config.IsEmpty ? FactValue.Absent : Digest(s.Config),
+        Seed => s.Seed,
+        Data => s.Data,
+        Dir => s.Dir,
+        _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
+    };
+
+    private static string Keyed(InstanceState s, string group, string name) => group switch
+    {
+        "live" => FactValue.IsUnseen(s.Power) ? s.Power : s.Live.GetValueOrDefault(name, FactValue.Absent),
+        "disk" => s.Disks.GetValueOrDefault(name, FactValue.Absent),
+        "image" => s.Images.GetValueOrDefault(name, FactValue.Absent),
+        "network" => s.Networks.GetValueOrDefault(name, FactValue.Absent),
+        "bridge" => s.Bridges.GetValueOrDefault(name, FactValue.Absent),
+        _ => throw NoFact(group + "/" + name),
+    };
+
+    /// <summary>Of a whole configuration: one load of it is one fact.</summary>
+    public static string Digest(ImmutableSortedDictionary<string, string> aspects) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', aspects.Select(a => a.Key + "=" + a.Value)))))[..16];
+
+    private static ArgumentOutOfRangeException NoFact(string key) => new(nameof(key), key, "not a fact of an instance");
+}

@@ -1,0 +1,96 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+
+namespace AgentMetal.NodeAgent.Agents.Instance.Tools;
+
+/// <param name="Name">Of the Image resource, for people.</param>
+/// <param name="Url">Where it is fetched.</param>
+/// <param name="Sha256">What it must be.</param>
+/// <param name="Format">What it is declared to be.</param>
+internal sealed record FetchArgs(string Name, string Url, string Sha256, string Format);
+
+/// <param name="Name">A name.</param>
+internal sealed record NameArgs(string Name);
+
+/// <param name="Name">Of the disk.</param>
+/// <param name="Path">Its file.</param>
+/// <param name="Format">qcow2 or raw.</param>
+/// <param name="Size">Bytes.</param>
+/// <param name="Image">File that it begins with; empty = nothing.</param>
+/// <param name="ImageFormat">qcow2 or raw.</param>
+internal sealed record DiskArgs(string Name, string Path, string Format, long Size, string Image, string ImageFormat);
+
+/// <param name="Name">Of the disk.</param>
+/// <param name="Path">Its file.</param>
+/// <param name="Format">qcow2 or raw.</param>
+/// <param name="Target">Name in the guest.</param>
+/// <param name="Size">Bytes that it is to have.</param>
+/// <param name="Live">While the machine runs.</param>
+internal sealed record GrowArgs(string Name, string Path, string Format, string Target, long Size, bool Live);
+
+/// <param name="Digest">Of what is in it; the content itself may hold secrets and is not an argument.</param>
+/// <param name="Path">Its file.</param>
+internal sealed record SeedArgs(string Digest, string Path);
+
+/// <param name="Xml">The whole definition.</param>
+internal sealed record XmlArgs(string Xml);
+
+/// <param name="On">Whether.</param>
+internal sealed record OnArgs(bool On);
+
+/// <param name="Seconds">The guest has to shut down in order.</param>
+/// <param name="Force">Switch it off when they are over.</param>
+internal sealed record StopArgs(int Seconds, bool Force);
+
+/// <param name="Domain">Its uuid.</param>
+internal sealed record DomainArgs(string Domain);
+
+/// <param name="Aspect">What is changed: memory, cpus, disk/vdb, nic/52:54:….</param>
+/// <param name="Change">attach, detach, update or set.</param>
+/// <param name="Value">The aspect as it is to be; empty = not there.</param>
+/// <param name="Xml">The device; empty for numbers.</param>
+internal sealed record LiveArgs(string Aspect, string Change, string Value, string Xml);
+
+/// <param name="Path">Of a directory.</param>
+internal sealed record PathArgs(string Path);
+
+[JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
+ JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs))]
+internal sealed partial class InstanceJson : JsonSerializerContext;
+
+/// <summary>A tool of an instance. The actuator is null where nothing is applied: in tests of planning.</summary>
+internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> json, InstanceScope scope, InstanceActuator? actuator, params ImmutableArray<string> kinds)
+    : Tool<InstanceGoal, InstanceState, TArgs>(name, 1, json, kinds)
+    where TArgs : class
+{
+    protected static readonly TimeSpan Shortly = TimeSpan.FromMilliseconds(200);
+
+    protected InstanceScope Scope => scope;
+
+    protected InstanceActuator Actuator => actuator ?? throw new InvalidOperationException($"{Name} was made to plan, not to act.");
+
+    protected static Timing Within(TimeSpan timeout) => new(timeout, timeout, Shortly);
+
+    protected static Assessment Moderate(params ImmutableArray<string> why) => Assessment.Moderate(why);
+
+    /// <summary>What keeps the machine from being defined and started; null when nothing does.</summary>
+    protected static string? NotReady(InstanceGoal goal, InstanceState s, bool toStart)
+    {
+        if (s.Hypervisor != Hypervisor.Ok) return s.Hypervisor;
+        if (s.Accelerator == FactValue.Absent) return "no accelerator runs a guest here";
+        if (s.Domain is Owner.Foreign or Owner.Missing) return "the domain is not this instance's";
+        if (goal.Unsigned is [var first, ..]) return first.Text;
+        if (goal.Config is not null && s.Dir != Present.It) return "the directory comes first";
+        if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";
+        if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return $"disk {disk.Name} comes first";
+        if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
+        if (!toStart) return null;
+        if (goal.Config is { } config && (s.Domain != Owner.Ours || Aspect.Between(s.Config, config.Aspects()).Any())) return "the definition comes first";
+        if (goal.Networks.FirstOrDefault(n => s.Networks.GetValueOrDefault(n) != Present.Active) is { } network) return $"network {network} is not active";
+        if (goal.Bridges.FirstOrDefault(b => s.Bridges.GetValueOrDefault(b) != Present.It) is { } bridge) return $"bridge {bridge} is not there";
+        return null;
+    }
+}

@@ -1,0 +1,92 @@
+using System.Collections.Immutable;
+using System.Reflection;
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Agents.Instance.Tools;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.NodeAgent.Tests.Agents.Instance;
+using AgentMetal.Runtime.Planning;
+using CsCheck;
+using static AgentMetal.NodeAgent.Tests.Agents.Instance.InstanceSamples;
+
+namespace AgentMetal.Conformance.Instance;
+
+/// <summary>The node half of Instance. That its predictions are what a real libvirt does is shown on a host of the lab.</summary>
+public sealed class InstanceConformance : AgentConformance
+{
+    private protected override ISuite Suite { get; } = new Suite<InstanceGoal, InstanceState>(new InstanceCases());
+}
+
+internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
+{
+    private static readonly MemberInput s_adopted = Input("""{"adopt":{"domain":"web"}}""");
+
+    public override IReadOnlyCollection<string> Kinds { get; } =
+        [.. typeof(Kind).GetFields(BindingFlags.Public | BindingFlags.Static).Where(f => f.IsLiteral).Select(f => (string)f.GetRawConstantValue()!)];
+
+    public override Gen<Case<InstanceGoal, InstanceState>> Any { get; } = Gen.Select(Inputs.SelectMany(i => State(i).Select(s => (Input: i, State: s))), Gen.Int[0, 19], Gen.Int[0, 3]).Select((c, dice, which) => dice switch
+    {
+        0 => Of("", c.Input, Unseen(c.State, which)),
+        1 => Of("", s_adopted, Converged(s_adopted) with { Power = which == 0 ? Power.Off : Power.Running, Domain = which == 1 ? Owner.Missing : Owner.Adopted }),
+        _ => Of("", c.Input, c.State),
+    });
+
+    public override IReadOnlyList<Case<InstanceGoal, InstanceState>> Journeys { get; } = [.. Named()];
+
+    public override IReadOnlyCollection<string> Secrets => ["correct-horse"];
+
+    public override bool HoldsData => true;
+
+    public override int Count => 500;
+
+    /// <summary>A download ends, a guest that shuts down is off, and what could not be read can be read again.</summary>
+    public override InstanceState Settle(InstanceState s)
+    {
+        if (s.Power is Power.Stopping or Power.Suspended) s = s.Off();
+        if (!s.Downloads.IsEmpty) s = s with { Downloads = ImmutableSortedDictionary<string, DownloadState>.Empty };
+        if (s.Images.GetValueOrDefault(DebianSha) == Present.It && !s.ImageSizes.ContainsKey(DebianSha)) s = s with { ImageSizes = s.ImageSizes.SetItem(DebianSha, 2L << 30) };
+        return s;
+    }
+
+    public override IEnumerable<InstanceState> Between(InstanceState a, InstanceState b) =>
+    [
+        a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
+        a with { Power = b.Power, Live = b.Live }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir },
+    ];
+
+    public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None;
+
+    private static Case<InstanceGoal, InstanceState> Of(string name, MemberInput input, InstanceState state) =>
+        new(name, new InstanceAgent(Scope(input)), input.Absent ? null : Goal(input), state,
+            new PlanRequest(new(new string('a', 32), input.ResourceUid, input.Generation), "goal", input.Protect) { Teardown = input.Teardown });
+
+    private static IEnumerable<Case<InstanceGoal, InstanceState>> Named()
+    {
+        yield return Of("create from an image", Input(), Nothing(Input()));
+        yield return Of("create from a kernel", Input(FromKernel), Nothing(Input(FromKernel)));
+        yield return Of("create with a seed", Input(WithSeed), Nothing(Input(WithSeed)));
+        var stopped = Input("{\"power\":\"stopped\"," + FromDisk[1..]);
+        yield return Of("stop", stopped, Converged(Input()));
+        yield return Of("stop what is held", stopped, Converged(Input()) with { Power = Power.Paused });
+        var paused = Input("{\"power\":\"paused\"," + FromDisk[1..]);
+        yield return Of("pause", paused, Converged(Input()));
+        yield return Of("resume", Input(), Converged(paused));
+        yield return Of("grow", Input(FromDisk.Replace("4Gi", "8Gi", StringComparison.Ordinal)), Converged(Input()));
+        yield return Of("more memory and processors", Input(FromDisk.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal).Replace("\"cpus\":1", "\"cpus\":2", StringComparison.Ordinal)), Converged(Input()));
+        yield return Of("another disk and card", Input(FromDisk.Replace("\"nics\":[{}]", "\"nics\":[{},{\"bridge\":\"br0\"}]", StringComparison.Ordinal).Replace("\"format\":\"raw\"}", "\"format\":\"raw\"},{\"name\":\"more\",\"size\":\"1Gi\"}", StringComparison.Ordinal)),
+            Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
+        yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
+        yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
+        yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
+        yield return Of("delete", Input(absent: true), Converged(Input()));
+        yield return Of("delete without disks", Input(FromKernel, absent: true), Converged(Input(FromKernel)));
+    }
+
+    private static InstanceState Unseen(InstanceState s, int which) => which switch
+    {
+        0 => s with { Data = FactValue.Unseen("no answer") },
+        1 => s with { Seed = FactValue.Unseen("no answer") },
+        2 => s with { Networks = s.Networks.ToImmutableSortedDictionary(n => n.Key, _ => FactValue.Unseen("no answer"), StringComparer.Ordinal) },
+        _ => s with { Dir = FactValue.Unseen("no answer") },
+    };
+}

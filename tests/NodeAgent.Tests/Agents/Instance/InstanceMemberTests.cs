@@ -1,0 +1,152 @@
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Agents.Instance.Tools;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Risk;
+using static AgentMetal.NodeAgent.Tests.Agents.Instance.InstanceSamples;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
+
+public sealed class InstanceMemberTests
+{
+    private static readonly DateTimeOffset s_now = new(2026, 11, 23, 12, 0, 0, TimeSpan.Zero);
+
+    [Fact]
+    public void ReadGoal_ImageDidNotCome_NamesField()
+    {
+        var read = Member.ReadGoal(Input() with { References = new Dictionary<string, ReadOnlyMemory<byte>>() });
+        Assert.Equal("spec.disks[0].image", Assert.Single(read.Errors).Path);
+    }
+
+    [Fact]
+    public void ReadGoal_KernelAsDisk_IsRefused()
+    {
+        var read = Member.ReadGoal(Input(FromDisk.Replace("debian", "kernel", StringComparison.Ordinal)));
+        Assert.Contains("is a kernel, not qcow2 or raw", Assert.Single(read.Errors).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ReadGoal_NamesFromAHostileCoordinator_AreRefused() =>
+        Assert.NotEmpty(Member.ReadGoal(Input() with { Name = "../../etc" }).Errors);
+
+    /// <summary>A coordinator that says what runs, without an operator's signature over it, gets nothing fetched, defined or started.</summary>
+    [Theory]
+    [InlineData(FromDisk)]
+    [InlineData(FromKernel)]
+    [InlineData(WithSeed)]
+    public void Plan_NothingSigned_DoesNothingOfIt(string spec)
+    {
+        var input = Input(spec, trusted: false);
+        var plan = Plan(input, Nothing(input));
+        Assert.DoesNotContain(plan.Steps, s => s.Tool is "fetch-image" or "define" or "start" or "write-seed" || (s.Tool == "create-disk" && s.Args.Contains("qcow2", StringComparison.Ordinal)));
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("is not signed", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Plan_SignatureGone_WhatRunsGoesOn()
+    {
+        var input = Input(trusted: false);
+        Assert.Empty(Plan(input, Converged(input)).Steps);
+    }
+
+    [Fact]
+    public void Plan_Shrink_IsRefusedWithTheSizeToSet()
+    {
+        var input = Input(FromDisk.Replace("4Gi", "1Gi", StringComparison.Ordinal));
+        var state = Converged(Input());
+        var plan = Plan(input, state);
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("never shrinks", StringComparison.Ordinal) && r.Contains("4Gi", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void Plan_Grow_DoesNotRecreate()
+    {
+        var plan = Plan(Input(FromDisk.Replace("4Gi", "8Gi", StringComparison.Ordinal)), Converged(Input()));
+        Assert.Equal("grow-disk", Assert.Single(plan.Steps).Tool);
+    }
+
+    [Theory]
+    [InlineData("\"cpus\":1", "\"cpus\":3")]
+    [InlineData("\"512Mi\"", "\"768Mi\"")]
+    [InlineData("\"nics\":[{}]", "\"nics\":[{},{}]")]
+    [InlineData("\"nics\":[{}]", "\"nics\":[]")]
+    public void Plan_ChangeThatQemuCanMakeLive_DoesNotRestart(string before, string after)
+    {
+        var input = Input(FromDisk.Replace(before, after, StringComparison.Ordinal));
+        var plan = Plan(input, Converged(Input()));
+        Assert.Equal(["define", "change-live"], plan.Steps.Select(s => s.Tool));
+        Assert.All(plan.Steps, s => Assert.Equal(RiskLevel.Moderate, s.Risk.Level));
+    }
+
+    [Fact]
+    public void Plan_RestartNotAllowed_WaitsForASignature()
+    {
+        var plan = Plan(Input(FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)), Converged(Input()));
+        Assert.Equal(RiskLevel.Dangerous, plan.Steps.Single(s => s.Tool == "restart").Risk.Level);
+    }
+
+    [Fact]
+    public void Plan_ShutdownThatFailedTwice_AsksToSwitchOff()
+    {
+        var input = Input("{\"power\":\"stopped\"," + FromDisk[1..]);
+        var state = Converged(Input());
+        var first = Assert.Single(Plan(input, state).Steps);
+        Assert.Equal(("shut-down", RiskLevel.Moderate), (first.Tool, first.Risk.Level));
+        var tried = Attempts.None(s_now).Add(first.Difference, first.Key, false, s_now).Add(first.Difference, first.Key, false, s_now);
+        var then = Assert.Single(Plan(input, state, tried).Steps);
+        Assert.Equal(("switch-off", RiskLevel.Dangerous), (then.Tool, then.Risk.Level));
+    }
+
+    [Fact]
+    public void Plan_DiskOfADefinedMachineIsGone_IsNotMadeAnewUnasked()
+    {
+        var state = Converged(Input()).Off();
+        state = state with { Disks = state.Disks.SetItem("root", FactValue.Absent), DiskStates = state.DiskStates.Remove("root") };
+        Assert.Equal(RiskLevel.Dangerous, Plan(Input(), state).Steps.Single(s => s.Tool == "create-disk").Risk.Level);
+    }
+
+    [Fact]
+    public void Plan_DeleteProtected_IsRefused()
+    {
+        var input = Input(absent: true, protect: true);
+        var plan = Plan(input, Converged(Input()));
+        Assert.Empty(plan.Steps);
+        Assert.Equal(Outcome.Stuck, plan.Outcome);
+    }
+
+    [Fact]
+    public void Plan_Adopted_IsNotTouched()
+    {
+        var input = Input("""{"adopt":{"domain":"web"}}""");
+        Assert.Equal(Outcome.Converged, Plan(input, Converged(input)).Outcome);
+        Assert.Equal("start", Assert.Single(Plan(input, Converged(input).Off()).Steps).Tool);
+        Assert.False(InstanceDifferences.Of(null, Converged(input) with { Domain = FactValue.Absent }).Any());
+    }
+
+    [Fact]
+    public void Uuid_OfOneResource_IsTheSameAndOfAnotherIsNot()
+    {
+        Assert.Equal(InstanceLayout.Of("p", "a", "uid-1", 0, new()).Uuid, InstanceLayout.Of("p", "b", "uid-1", 0, new()).Uuid);
+        Assert.NotEqual(InstanceLayout.Of("p", "a", "uid-1", 0, new()).Uuid, InstanceLayout.Of("p", "a", "uid-2", 0, new()).Uuid);
+        Assert.NotEqual(InstanceLayout.Of("a-b", "c", "u", 0, new()).Id, InstanceLayout.Of("a", "b-c", "u", 0, new()).Id);
+    }
+
+    [Fact]
+    public void Seed_SameSpec_IsTheSameAndItsTextIsQuoted()
+    {
+        var key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJvZ3VzLWtleS1mb3ItdGhlLXRlc3Qt me@host";
+        var input = Input("{\"disks\":[{\"name\":\"root\",\"image\":\"debian\"}],\"cloudInit\":{\"enabled\":true,\"user\":\"ops\",\"sshKeys\":[{\"key\":\"" + key + "\"}]}}");
+        var seed = Goal(input).Seed!;
+        Assert.Equal(seed, Goal(input).Seed);
+        Assert.Contains("- \"" + key + "\"\n", seed.UserData, StringComparison.Ordinal);
+        Assert.Contains("local-hostname: hello\n", seed.MetaData, StringComparison.Ordinal);
+    }
+
+    private static Plan<InstanceGoal, InstanceState> Plan(MemberInput input, InstanceState state, Attempts? tried = null)
+    {
+        var agent = new InstanceAgent(Scope(input));
+        return new Planner<InstanceGoal, InstanceState>(agent).Plan(new(new(new string('a', 32), input.ResourceUid, 1), "goal", input.Protect) { Teardown = input.Teardown },
+            input.Absent ? null : Goal(input), state, tried ?? Attempts.None(s_now), [], []);
+    }
+}

@@ -1,0 +1,189 @@
+using System.Collections.Immutable;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources.Kinds;
+using AgentMetal.Runtime.Trust;
+using CsCheck;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
+
+/// <summary>Trusts everything or nothing, for agents whose planning is tested.</summary>
+internal sealed class AllOrNothing(bool trusted) : IDigestVerifier
+{
+    public DigestOutcome IsTrusted(string purpose, string sha256, IReadOnlyList<DigestSignature> signatures) =>
+        new() { IsTrusted = trusted, By = trusted ? ["test"] : [], Problem = trusted ? "" : $"{purpose} {sha256[..12]} is not signed" };
+}
+
+/// <summary>Goals and states of one virtual machine.</summary>
+internal static class InstanceSamples
+{
+    public const string DebianSha = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    public const string KernelSha = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+    public const string UserData = "#cloud-config\npassword: correct-horse\n";
+    public const string FromDisk = """{"disks":[{"name":"root","image":"debian","size":"4Gi"},{"name":"data","size":"1Gi","format":"raw"}],"nics":[{}],"memory":"512Mi","maxMemory":"1Gi","cpus":1,"maxCpus":4}""";
+    public const string FromKernel = """{"boot":{"kernel":"kernel","cmdline":"console=ttyS0"},"nics":[{"bridge":"br0"}],"memory":"64Mi"}""";
+    public const string WithSeed = """{"disks":[{"name":"root","image":"debian"}],"nics":[{}],"cloudInit":{"enabled":true,"userData":"#cloud-config\npassword: correct-horse\n"},"restart":"allowed","shutdown":{"force":"allowed"},"autostart":false}""";
+
+    private static readonly Dictionary<string, ReadOnlyMemory<byte>> s_references = new(StringComparer.Ordinal)
+    {
+        ["Image/debian"] = Valid(ImageKind.Schema, $$"""{"url":"https://images.example/debian.qcow2","sha256":"{{DebianSha}}","format":"qcow2"}"""),
+        ["Image/kernel"] = Valid(ImageKind.Schema, $$"""{"url":"file:///srv/vmlinuz","sha256":"{{KernelSha}}","format":"kernel"}"""),
+    };
+
+    public static InstanceMember Member { get; } = new(new(null!, null!, null!), new(null!, null!, null!, null!), TimeProvider.System, new());
+
+    public static ReadOnlyMemory<byte> Valid(Runtime.Resources.KindSchema schema, string spec)
+    {
+        var (canonical, errors) = schema.Validate(Encoding.UTF8.GetBytes(spec));
+        Assert.Empty(errors);
+        return canonical.ToArray();
+    }
+
+    public static MemberInput Input(string spec = FromDisk, bool absent = false, bool protect = false, bool trusted = true) => new()
+    {
+        Key = "n0/Instance/uid-1/0",
+        ResourceKey = "Instance default/hello",
+        Project = "default",
+        Name = "hello",
+        ResourceUid = "uid-1",
+        Ordinal = 0,
+        Generation = 1,
+        Spec = Valid(InstanceKind.Schema, spec),
+        Absent = absent,
+        Teardown = absent,
+        Protect = protect,
+        NodeUid = "n0",
+        References = s_references,
+        DigestVerifier = new AllOrNothing(trusted),
+    };
+
+    /// <summary>As the host aims it.</summary>
+    public static InstanceGoal Goal(MemberInput input)
+    {
+        var read = Member.ReadGoal(input);
+        Assert.Empty(read.Errors);
+        return read.Goal!;
+    }
+
+    public static InstanceScope Scope(MemberInput input)
+    {
+        var goal = input.Absent ? null : Goal(input);
+        return new() { Title = "Instance default/hello", Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
+    }
+
+    /// <summary>A host that can run machines and has none.</summary>
+    public static InstanceState Nothing(MemberInput input)
+    {
+        var goal = Goal(input with { Absent = false });
+        return new()
+        {
+            Hypervisor = Hypervisor.Ok,
+            Accelerator = "qemu",
+            Domain = goal.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent,
+            Power = Power.Off,
+            Disks = goal.Disks.ToImmutableSortedDictionary(d => d.Name, _ => FactValue.Absent, StringComparer.Ordinal),
+            Images = goal.Images.ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => FactValue.Absent, StringComparer.Ordinal),
+            Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Inactive, StringComparer.Ordinal),
+            Bridges = goal.Bridges.ToImmutableSortedDictionary(b => b, _ => Present.It, StringComparer.Ordinal),
+        };
+    }
+
+    /// <summary>As the goal says.</summary>
+    public static InstanceState Converged(MemberInput input)
+    {
+        var goal = Goal(input with { Absent = false });
+        var aspects = goal.Config?.Aspects() ?? new DomainConfig { Name = "web", Uuid = "x", Type = "qemu", Cpus = 1, MaxCpus = 1, MemoryKiB = 65536, MaxMemoryKiB = 65536 }.Aspects();
+        var disks = goal.Disks.ToImmutableSortedDictionary(d => d.Name, d => new DiskState(d.Format, d.Size > 0 ? d.Size : 2L << 30, d.Image is { } i && d.Format == "qcow2" ? "/var/lib/agentmetal/images/" + i.Spec.Sha256 + ".qcow2" : ""), StringComparer.Ordinal);
+        return Nothing(input) with
+        {
+            Domain = goal.Adopt.Length > 0 ? Owner.Adopted : Owner.Ours,
+            Power = goal.Power,
+            Autostart = goal.Autostart,
+            Config = aspects,
+            ConfigXml = goal.Config is null ? "" : DomainXml.Render(goal.Config, "/usr/bin/qemu-system-x86_64"),
+            Live = goal.Power == Power.Off ? Aspect.None : aspects,
+            Disks = disks.ToImmutableSortedDictionary(d => d.Key, d => d.Value.ToString(), StringComparer.Ordinal),
+            DiskStates = disks,
+            Images = goal.Images.ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => Present.It, StringComparer.Ordinal),
+            ImageSizes = goal.Images.Where(i => i.Spec.Format == "qcow2").ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => 2L << 30, StringComparer.Ordinal),
+            Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Active, StringComparer.Ordinal),
+            Seed = goal.Seed is null ? FactValue.Absent : Present.It,
+            Dir = goal.Adopt.Length > 0 ? FactValue.Absent : Present.It,
+            Data = goal.Disks.IsEmpty ? Stored.None : Stored.Some,
+        };
+    }
+
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9],
+        (spec, power, going, trust) => Input("{\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
+
+    /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
+    public static Gen<InstanceState> State(MemberInput input)
+    {
+        var (nothing, done) = (Nothing(input), Converged(input));
+        var wanted = Goal(input with { Absent = false });
+        var host = Gen.Select(Often(Hypervisor.Ok, "qemu is missing"), Often("qemu", "kvm", FactValue.Absent), Often("ours", "absent", "absent", "foreign", "drifted"), Often("wanted", Power.Off, Power.Off, Power.Running, Power.Paused, Power.Stopping, Power.Suspended),
+            Often("wanted", "other"), Gen.Int[0, 5], (a, b, c, d, e, f) => (Hypervisor: a, Accelerator: b, Domain: c, Power: d, Autostart: e, LiveDrift: f));
+        var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool,
+            (a, b, c, d, e) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e));
+        return Gen.Select(host, files, (h, f) =>
+        {
+            var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
+            s = WithDisks(s, nothing, f.Disks);
+            s = f.Images switch
+            {
+                "none" => s with { Images = nothing.Images, ImageSizes = nothing.ImageSizes },
+                "loading" or "failed" => s with { Images = nothing.Images, ImageSizes = nothing.ImageSizes, Downloads = nothing.Images.Keys.Take(1).ToImmutableSortedDictionary(k => k, _ => new DownloadState(5, 10, f.Images == "failed" ? "404" : ""), StringComparer.Ordinal) },
+                _ => s,
+            };
+            s = s with
+            {
+                Networks = s.Networks.ToImmutableSortedDictionary(n => n.Key, _ => f.Network, StringComparer.Ordinal),
+                Bridges = s.Bridges.ToImmutableSortedDictionary(n => n.Key, _ => f.Bridge, StringComparer.Ordinal),
+                Seed = wanted.Seed is not null && f.Seed ? Present.It : FactValue.Absent,
+            };
+            return WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
+        });
+    }
+
+    private static InstanceState WithDisks(InstanceState s, InstanceState nothing, string which)
+    {
+        var first = s.DiskStates.Keys.FirstOrDefault();
+        if (first is null) return s;
+        return which switch
+        {
+            "none" => s with { Disks = nothing.Disks, DiskStates = nothing.DiskStates, Data = Stored.None },
+            "first" => s with { Disks = s.Disks.SetItem(first, FactValue.Absent), DiskStates = s.DiskStates.Remove(first), Data = s.DiskStates.Count > 1 ? Stored.Some : Stored.None },
+            "unreadable" => s with { Disks = s.Disks.SetItem(first, FactValue.Unseen("no answer")), DiskStates = s.DiskStates.Remove(first) },
+            "small" or "large" when s.DiskStates[first] is var d && (which == "small" ? d with { Size = d.Size / 2 } : d with { Size = d.Size * 2 }) is var other =>
+                s with { Disks = s.Disks.SetItem(first, other.ToString()), DiskStates = s.DiskStates.SetItem(first, other) },
+            _ => s,
+        };
+    }
+
+    private static InstanceState WithDomain(InstanceState s, InstanceGoal wanted, string domain, string power, string autostart, int liveDrift)
+    {
+        if (domain is "absent" or "foreign") return s.Off() with { Domain = domain == "absent" ? FactValue.Absent : Owner.Foreign, Config = Aspect.None, ConfigXml = "", Autostart = FactValue.Absent };
+        if (domain == "drifted" && s.ConfigXml.Replace("</devices>", "<graphics type=\"vnc\"/></devices>", StringComparison.Ordinal).Replace("current=\"1\"", "current=\"2\"", StringComparison.Ordinal) is var byHand)
+            s = s with { Config = DomainXml.Parse(byHand).Config!.Aspects(), ConfigXml = byHand };
+        s = s with { Autostart = autostart == "wanted" ? wanted.Autostart : wanted.Autostart == Yes.It ? Yes.No : Yes.It, Power = power };
+        if (power == Power.Off) return s with { Live = Aspect.None };
+        var live = s.Live.IsEmpty ? wanted.Config!.Aspects() : s.Live;
+        return s with
+        {
+            Live = liveDrift switch
+            {
+                1 when live.ContainsKey(Aspect.Memory) => live.SetItem(Aspect.Memory, $"32768 of {Aspect.Pair(live[Aspect.Memory]).Max} KiB"),
+                2 => live.SetItem(Aspect.Disk + "vdf", "raw /srv/other.raw"),
+                3 => live.Remove(live.Keys.First(k => k.StartsWith(Aspect.Nic, StringComparison.Ordinal))),
+                4 => live.SetItem(live.Keys.First(k => k.StartsWith(Aspect.Nic, StringComparison.Ordinal)), "network other"),
+                5 => live.SetItem(Aspect.Boot, "kernel /other initrd  cmdline "),
+                _ => live,
+            },
+        };
+    }
+
+    private static Gen<string> Often(string usual, params string[] others) => Gen.OneOf([usual, usual, usual, usual, .. others]);
+}

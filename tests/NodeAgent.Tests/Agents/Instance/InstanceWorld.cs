@@ -1,0 +1,146 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources.Kinds;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
+
+/// <summary>One virtual machine on the libvirt of this host, converged step by step; every step's prediction is compared with what is observed after it.</summary>
+internal sealed class InstanceWorld : IAsyncDisposable
+{
+    private readonly LibvirtLink _link = new(new(), TimeProvider.System);
+    private readonly HypervisorProbe _probe;
+    private readonly ImageStore _images = new(TimeProvider.System);
+    private readonly ProcessRunner _processes = new(TimeProvider.System);
+    private readonly string _name = "t" + Guid.NewGuid().ToString("N")[..8];
+
+    public InstanceWorld()
+    {
+        Directory.CreateDirectory("/var/lib/agentmetal"); // As systemd makes it for the daemon.
+        _probe = new(_processes, new(), TimeProvider.System);
+        (Reader, Writer) = (new LibvirtReader(_link), new LibvirtWriter(_link));
+    }
+
+    /// <summary>Directory with vmlinuz, initrd and their digests.</summary>
+    public static string Images => Environment.GetEnvironmentVariable("AGENTMETAL_VM_IMAGES") ?? "/srv/images";
+
+    public LibvirtReader Reader { get; }
+    public LibvirtWriter Writer { get; }
+    public string Uid { get; } = Guid.NewGuid().ToString();
+    public string Spec { get; set; } = "{}";
+    public List<string> Ran { get; } = [];
+    public List<string> Mismatches { get; } = [];
+    public InstanceMember Member => new(new(Reader, new FileReader(), new Accelerators(_probe)), new(Writer, new FileWriter(), _processes, _images), TimeProvider.System, new());
+    public InstanceLayout Layout => InstanceLayout.Of("default", _name, Uid, 0, new());
+
+    /// <summary>A spec that boots the small machine from its kernel.</summary>
+    /// <param name="more">More fields, with a comma before each.</param>
+    public static string Small(string more = "") => """{"memory":"96Mi","boot":{"kernel":"kernel","initrd":"initrd","cmdline":"console=ttyS0 quiet"},"shutdown":{"seconds":30}""" + more + "}";
+
+    public MemberInput Input(bool absent = false) => new()
+    {
+        Key = $"n0/Instance/{Uid}/0",
+        ResourceKey = "Instance default/" + _name,
+        Project = "default",
+        Name = _name,
+        ResourceUid = Uid,
+        Ordinal = 0,
+        Generation = 1,
+        Spec = InstanceSamples.Valid(InstanceKind.Schema, Spec),
+        Absent = absent,
+        Teardown = absent,
+        NodeUid = "n0",
+        References = new Dictionary<string, ReadOnlyMemory<byte>> { ["Image/kernel"] = Image("vmlinuz", "kernel"), ["Image/initrd"] = Image("initrd", "initrd") },
+        DigestVerifier = new AllOrNothing(true),
+    };
+
+    public async Task<InstanceState> ObserveAsync() => await Member.ObserverFor(Input()).ObserveAsync(TestContext.Current.CancellationToken);
+
+    public async Task<Plan<InstanceGoal, InstanceState>> PlanAsync(MemberInput input)
+    {
+        var state = await Member.ObserverFor(input).ObserveAsync(TestContext.Current.CancellationToken);
+        return new Planner<InstanceGoal, InstanceState>(Member.AgentFor(input)).Plan(new(new(new string('a', 32), Uid, 1), "goal") { Teardown = input.Teardown },
+            Member.ReadGoal(input).Goal, state, Attempts.None(DateTimeOffset.UtcNow), [], []);
+    }
+
+    /// <summary>Plans and runs until nothing differs; Dangerous steps run too, as if they had been signed.</summary>
+    public async Task ConvergeAsync(bool absent = false)
+    {
+        var input = Input(absent);
+        for (var i = 0; i < 20; i++)
+        {
+            var plan = await PlanAsync(input);
+            if (plan.Outcome == Outcome.Converged) return;
+            if (plan.Steps.IsEmpty && plan.Outcome is not (Outcome.Waiting or Outcome.Partial)) Assert.Fail($"{plan.Outcome}: {string.Join("; ", plan.Blocked.Select(b => b.Difference + " " + string.Join(", ", b.Reasons)))}");
+            foreach (var step in plan.Steps)
+                if (!await RunAsync(input, step)) break;
+            if (plan.Steps.IsEmpty) await Task.Delay(250, TestContext.Current.CancellationToken);
+        }
+        Assert.Fail("it did not converge: " + string.Join("; ", (await PlanAsync(input)).Differences.Select(d => d.Text)));
+    }
+
+    /// <summary>What the guest has said so far.</summary>
+    public string Console => File.Exists(Layout.ConsoleLog) ? Encoding.UTF8.GetString(File.ReadAllBytes(Layout.ConsoleLog)) : "";
+
+    /// <summary>Waits until the guest says it.</summary>
+    public async Task SaysAsync(string text)
+    {
+        var since = Stopwatch.StartNew();
+        while (!Console.Contains(text, StringComparison.Ordinal))
+        {
+            Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), $"the guest did not say \"{text}\" within 60 s; it said: {Console[Math.Max(0, Console.Length - 600)..]}");
+            await Task.Delay(100, TestContext.Current.CancellationToken);
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await Writer.DestroyAsync(Layout.Uuid, graceful: false, TimeSpan.FromSeconds(20), CancellationToken.None);
+        await Writer.UndefineAsync(Layout.Uuid, TimeSpan.FromSeconds(20), CancellationToken.None);
+        foreach (var dir in (string[])[Layout.Dir, Layout.ImageDir])
+            if (Directory.Exists(dir)) Directory.Delete(dir, recursive: true);
+        _images.Dispose();
+        _probe.Dispose();
+        await _link.DisposeAsync();
+    }
+
+    private static ReadOnlyMemory<byte> Image(string file, string format)
+    {
+        var path = Images + "/" + file;
+        return InstanceSamples.Valid(ImageKind.Schema, $$"""{"url":"file://{{path}}","sha256":"{{Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))}}","format":"{{format}}"}""");
+    }
+
+    /// <summary>One step as the executor runs it: basis, apply, look until the expected facts hold; then every other fact is compared too.</summary>
+    private async Task<bool> RunAsync(MemberInput input, Step step)
+    {
+        var ct = TestContext.Current.CancellationToken;
+        var agent = Member.AgentFor(input);
+        var call = agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args);
+        var observer = Member.ObserverFor(input);
+        var before = await observer.ObserveAsync(ct);
+        if (step.Basis.Any(f => agent.Fact(before, f.Key) != f.Value)) return false; // Moved: plan again.
+        Ran.Add(step.Tool);
+        var predicted = call.Predict(before);
+        await call.ApplyAsync(new ToolContext(step.Key, new Dictionary<string, string>(), ct));
+        var since = Stopwatch.StartNew();
+        while (true)
+        {
+            var after = await observer.ObserveAsync(ct);
+            var wrong = call.Touches(before).Writes.Where(k => agent.Fact(after, k) != agent.Fact(predicted, k)).ToList();
+            if (wrong.Count == 0 && call.Observe(after)?.Phase != Phase.Running)
+            {
+                Mismatches.AddRange(agent.FactKeys(after).Union(agent.FactKeys(predicted)).Where(k => agent.Fact(after, k) != agent.Fact(predicted, k))
+                    .Select(k => $"{step.Tool} ({string.Join(", ", Ran.TakeLast(4))}): {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
+                return true;
+            }
+            Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), $"{step.Key}: " + string.Join("; ", wrong.Select(k => $"{k} is {agent.Fact(after, k)}, expected {agent.Fact(predicted, k)}")));
+            await Task.Delay(100, ct);
+        }
+    }
+}

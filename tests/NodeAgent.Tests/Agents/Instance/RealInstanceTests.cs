@@ -1,0 +1,128 @@
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Host.Libvirt;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
+
+/// <summary>
+/// The Instance agent against a real libvirt and QEMU: for every tool of the catalog, what it predicts is what is then observed. They need a libvirtd and
+/// images of the lab, so they run only where they are asked for by name (explicit): Lab.Tests runs them on one of its hosts.
+/// </summary>
+public sealed class RealInstanceTests
+{
+    [Fact(Explicit = true)]
+    public async Task Life_OfAMachine_PredictionEqualsObservation()
+    {
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small(""","maxMemory":"192Mi","maxCpus":2,"guestAgent":true,"nics":[{}],"disks":[{"name":"data","size":"64Mi"}]""");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready 192.168.122.");
+        Assert.StartsWith("192.168.122.", (await world.ObserveAsync()).Addresses[0], StringComparison.Ordinal);
+
+        // Live: a larger disk, another disk and card, memory and a processor; and all of it is taken back.
+        world.Spec = InstanceWorld.Small(""","maxMemory":"192Mi","memory":"160Mi","cpus":2,"maxCpus":2,"guestAgent":true,"nics":[{},{"mac":"52:54:00:aa:bb:cc"}],"disks":[{"name":"data","size":"96Mi"},{"name":"more","size":"32Mi","format":"raw"}]""".Replace("\"memory\":\"160Mi\",", "", StringComparison.Ordinal)).Replace("96Mi\",\"boot", "160Mi\",\"boot", StringComparison.Ordinal);
+        var id = (await world.Reader.DomainAsync(world.Layout.Uuid, TestContext.Current.CancellationToken)).Value.Id;
+        await world.ConvergeAsync();
+        Assert.Equal(id, (await world.Reader.DomainAsync(world.Layout.Uuid, TestContext.Current.CancellationToken)).Value.Id);
+        await world.SaysAsync("agentmetal-vm cpu");
+        await world.SaysAsync("agentmetal-vm disk vdb 65536");
+        world.Spec = InstanceWorld.Small(""","maxMemory":"192Mi","cpus":2,"maxCpus":2,"guestAgent":true,"autostart":false,"nics":[{}],"disks":[{"name":"data","size":"96Mi"}]""");
+        await world.ConvergeAsync();
+        Assert.Equal(id, (await world.Reader.DomainAsync(world.Layout.Uuid, TestContext.Current.CancellationToken)).Value.Id);
+
+        foreach (var power in (string[])["paused", "running", "stopped", "running"])
+        {
+            world.Spec = world.Spec.Replace("{\"memory", "{\"power\":\"" + power + "\",\"memory", StringComparison.Ordinal);
+            await world.ConvergeAsync();
+            world.Spec = world.Spec.Replace("\"power\":\"" + power + "\",", "", StringComparison.Ordinal);
+        }
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm power-button");
+
+        // A restart brings what cannot be changed while it runs.
+        world.Spec = world.Spec.Replace("\"192Mi\"", "\"128Mi\"", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        await world.ConvergeAsync(absent: true);
+        Assert.False(Directory.Exists(world.Layout.Dir));
+        Took(world, "fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files");
+    }
+
+    [Fact(Explicit = true)]
+    public async Task ForcedStop_OfAGuestThatDoesNotListen_PredictionEqualsObservation()
+    {
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small().Replace("quiet", "quiet am.ignore-shutdown", StringComparison.Ordinal).Replace("{\"seconds\":30}", "{\"seconds\":5,\"force\":\"allowed\"}", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        world.Spec = world.Spec.Replace("{\"memory", "{\"power\":\"stopped\",\"memory", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        // One that is held cannot hear: only its plug is left.
+        world.Spec = world.Spec.Replace("stopped", "running", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        Assert.True((await world.Writer.SuspendAsync(world.Layout.Uuid, TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken)).IsDone);
+        world.Spec = world.Spec.Replace("running", "stopped", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        Took(world, "shut-down", "switch-off");
+    }
+
+    [Fact(Explicit = true)]
+    public async Task Seed_OfCloudInit_PredictionEqualsObservation()
+    {
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small(""","cloudInit":{"enabled":true,"userData":"#cloud-config\n"}""");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        var seed = Directory.GetFiles(world.Layout.Dir, "seed-*.iso");
+        Assert.Single(seed);
+        Assert.Contains("cidata", System.Text.Encoding.Latin1.GetString(await File.ReadAllBytesAsync(seed[0], TestContext.Current.CancellationToken)), StringComparison.Ordinal);
+        await world.ConvergeAsync(absent: true);
+        Took(world, "write-seed");
+    }
+
+    /// <summary>Somebody changed the definition and switched it off: both are put right, and what was taken over is left as it is.</summary>
+    [Fact(Explicit = true)]
+    public async Task Drift_ByHand_IsFoundAndPutRight()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small();
+        await world.ConvergeAsync();
+        var xml = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.InactiveXml;
+        Assert.True((await world.Writer.DefineAsync(xml.Replace("98304</memory>", "131072</memory>", StringComparison.Ordinal).Replace("</devices>", "<watchdog model='i6300esb'/></devices>", StringComparison.Ordinal), TimeSpan.FromSeconds(10), ct)).IsDone);
+        var differences = (await world.PlanAsync(world.Input())).Differences;
+        Assert.Contains(differences, d => d.Kind == Kind.Definition && d.Text.Contains("memory", StringComparison.Ordinal) && d.Text.Contains("watchdog", StringComparison.Ordinal));
+        await world.ConvergeAsync();
+        Assert.True((await world.Writer.DestroyAsync(world.Layout.Uuid, false, TimeSpan.FromSeconds(10), ct)).IsDone);
+        await world.ConvergeAsync();
+        Assert.Equal(DomainPower.Running, (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Power);
+
+        await using var adopting = new InstanceWorld { Spec = "{\"adopt\":{\"domain\":\"" + world.Layout.Id + "\"}}" };
+        var id = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
+        await adopting.ConvergeAsync();
+        Assert.Empty(adopting.Ran);
+        Assert.True((await world.Writer.DestroyAsync(world.Layout.Uuid, false, TimeSpan.FromSeconds(10), ct)).IsDone);
+        await adopting.ConvergeAsync();
+        Assert.Equal(["start"], adopting.Ran);
+        Assert.NotEqual(id, (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id);
+        await adopting.ConvergeAsync(absent: true);
+        Assert.Equal(DomainPower.Running, (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Power);
+        Assert.Empty(adopting.Mismatches);
+        Assert.Empty(world.Mismatches);
+    }
+
+    private static readonly string[] s_cases =
+        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed"];
+
+    /// <summary>The story ran these, and each did what it had said.</summary>
+    private static void Took(InstanceWorld world, params string[] tools)
+    {
+        Assert.Empty(world.Mismatches);
+        Assert.Empty(tools.Except(world.Ran));
+        Assert.Empty(tools.Except(s_cases));
+    }
+
+    [Fact]
+    public void Cases_EveryToolOfTheCatalog_HasOne()
+    {
+        Assert.Equal(new InstanceAgent(InstanceSamples.Scope(InstanceSamples.Input())).Tools.Select(t => t.Name).Order(StringComparer.Ordinal), s_cases.Order(StringComparer.Ordinal));
+    }
+}
