@@ -13,7 +13,6 @@ self=$(readlink -f "${BASH_SOURCE[0]}")
 here=${self%/*}
 cache=${AGENTMETAL_CACHE:-${HOME:-/root}/.cache/agentmetal}
 build_limit_s=600
-kernel_package=linux-image-cloud-amd64
 # In the order in which they need each other.
 modules="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover virtio_net"
 # What a machine of one disk and one network card does not need; under emulation each of these costs a part of a second.
@@ -29,37 +28,16 @@ memory_mib=384
 say() { echo "guest: $*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-install_tools() {
-  local missing=() pair apt=(timeout "$build_limit_s" apt-get -o DPkg::Lock::Timeout=300 -q -y)
-  for pair in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.ext4:e2fsprogs cpio:cpio; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-  done
-  [ ${#missing[@]} -eq 0 ] && return 0
-  [ "$(id -u)" = 0 ] || die "these packages are missing and only root can install them: ${missing[*]}"
-  command -v apt-get >/dev/null || die "these packages are missing and this machine has no apt-get: ${missing[*]}"
-  say "installing ${missing[*]}"
-  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 && return 0
-  "${apt[@]}" update >&2 || die "apt-get update failed"
-  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}"
-}
+# shellcheck source=debian.sh
+. "$here/debian.sh"
 
-fetch() { # PACKAGE INTO: unpacked, not installed
-  local url name
-  mkdir -p "$partial/packages"
-  (cd "$partial/packages" && timeout "$build_limit_s" apt-get -q -o APT::Sandbox::User=root download "$1" >&2) || die "apt-get could not fetch $1"
-  name=$(find "$partial/packages" -name "${1}_*.deb") && [ -n "$name" ] || die "apt-get fetched no $1"
-  dpkg-deb -x "$name" "$2"
-}
 memory_disk() { # KERNEL-TREE VERSION
-  local tree=$partial/memory module file
+  local tree=$partial/memory
   mkdir -p "$tree/bin" "$tree/modules"
   fetch busybox-static "$partial/busybox"
   cp "$partial/busybox/bin/busybox" "$tree/bin/"
-  for module in $modules; do
-    file=$(find "$1/lib/modules/$2" -name "$module.ko*") && [ -n "$file" ] || die "kernel $2 has no module $module"
-    case $file in *.xz) xz -dc "$file" >"$tree/modules/$module.ko";; *) cp "$file" "$tree/modules/$module.ko";; esac
-    echo "$module.ko" >>"$tree/modules/order"
-  done
+  # shellcheck disable=SC2086 # a list of words
+  copy_modules "$1" "$2" "$tree/modules" $modules
   # The kernel runs it through the interpreter that it names, which is here only under this name.
   sed '1s|.*|#!/bin/busybox sh|' "$here/guest-init.sh" >"$tree/init"
   chmod 755 "$tree/init"
@@ -103,22 +81,21 @@ prune() {
   done
 }
 build() { # ROOTFS
-  local version kernel=$partial/kernel
+  local kernel=$partial/kernel
   mkdir -p "$partial/image"
   say "building $target"
-  fetch "$real_kernel" "$kernel"
-  version=$(ls "$kernel/lib/modules")
-  cp "$kernel/boot/vmlinuz-$version" "$partial/image/vmlinuz"
-  memory_disk "$kernel" "$version"
+  fetch_kernel "$kernel"
+  cp "$kernel/boot/vmlinuz-$kernel_version" "$partial/image/vmlinuz"
+  memory_disk "$kernel" "$kernel_version"
   disk "$1"
   mv -T "$partial/image" "$target"
 }
 image() {
   local rootfs hash
-  install_tools
+  install_tools qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mkfs.ext4:e2fsprogs cpio:cpio
   rootfs=$("$here/rootfs.sh")
   # Which version it is changes with this machine's package lists; what is built stays until this script changes.
-  hash=$(cat "$self" "$here/guest-init.sh" "$here/guest-shell.sh" <(echo "$rootfs") | sha256sum | cut -c1-16)
+  hash=$(cat "$self" "$here/debian.sh" "$here/guest-init.sh" "$here/guest-shell.sh" <(echo "$rootfs") | sha256sum | cut -c1-16)
   target=$cache/guest-$hash
   if [ ! -d "$target" ]; then
     [ "$(id -u)" = 0 ] || die "only root can build a guest's disk"
@@ -127,8 +104,6 @@ image() {
     flock -w "$build_limit_s" 9 || die "another build held $cache/guest.lock for $build_limit_s s"
     if [ ! -d "$target" ]; then
       prune
-      real_kernel=$(apt-cache depends "$kernel_package" | sed -n 's/^ *Depends: \(linux-image-[^ ]*\)$/\1/p' | head -n 1)
-      [ -n "$real_kernel" ] || die "this machine's apt sources have no $kernel_package"
       partial=$(mktemp -d "$cache/guest-partial.XXXXXX")
       # shellcheck disable=SC2064 # the value now: the variable is gone when it runs
       trap "rm -rf --one-file-system '$partial'" EXIT

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Prints the directory of the root filesystem that every host of the lab shares, and builds it first when it is missing.
-# It lies outside the clone, under ${AGENTMETAL_CACHE:-$HOME/.cache/agentmetal}, and its name is a hash of this script,
-# so that a changed package list is a new directory and nobody boots from a stale one. Packages come from wherever this
+# It lies outside the clone, under ${AGENTMETAL_CACHE:-$HOME/.cache/agentmetal}, and its name is a hash of this script
+# and debian.sh, so that a changed package list is a new directory and nobody boots from a stale one. Packages come from wherever this
 # machine's own apt takes them. About 60 s the first time, a few milliseconds after that.
 #
 #   rootfs.sh          print the directory (build it if needed; progress goes to standard error)
@@ -34,25 +34,15 @@ masked="systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.
 say() { echo "rootfs: $*" >&2; }
 die() { say "error: $*"; exit 1; }
 
-hash=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-16)
+self=$(readlink -f "${BASH_SOURCE[0]}")
+here=${self%/*}
+# shellcheck source=debian.sh
+. "$here/debian.sh"
+hash=$(cat "$self" "$here/debian.sh" | sha256sum | cut -c1-16)
 target=$cache/rootfs-$hash
 
-install_tools() {
-  local missing=() pair
-  for pair in mmdebstrap:mmdebstrap ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux flock:util-linux \
-    setsid:util-linux mount:mount ps:procps; do
-    command -v "${pair%%:*}" >/dev/null || missing+=("${pair#*:}")
-  done
-  [ ${#missing[@]} -eq 0 ] && return 0
-  [ "$(id -u)" = 0 ] || die "these packages are missing and only root can install them: ${missing[*]}"
-  command -v apt-get >/dev/null || die "these packages are missing and this machine has no apt-get: ${missing[*]}"
-  say "installing ${missing[*]}"
-  local apt=(timeout "$build_limit_s" apt-get -o DPkg::Lock::Timeout=300 -q -y)
-  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 && return 0
-  # The lists of a fresh machine are often empty: fetch them and try once more.
-  "${apt[@]}" update >&2 || die "apt-get update failed"
-  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --no-install-recommends "${missing[@]}" >&2 \
-    || die "apt-get could not install ${missing[*]}"
+lab_tools() {
+  install_tools mmdebstrap:mmdebstrap ip:iproute2 nft:nftables unshare:util-linux nsenter:util-linux flock:util-linux setsid:util-linux mount:mount ps:procps
 }
 
 # Runs outside the new root, after the packages are in: $1 is the new root.
@@ -91,9 +81,7 @@ customize() {
 # Runs on the finished tree: hosts know the local repository and no other, so that an install on a host never leaves it.
 seal() {
   local root=$1
-  rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/* "$root"/var/lib/apt/lists/*
-  # What the machine needs to reach its archives is no business of the hosts.
-  rm -f "$root"/etc/apt/apt.conf.d/99mmdebstrap "$root"/etc/apt/auth.conf.d/*
+  forget_sources "$root"
   echo 'deb [trusted=yes] file:/var/lib/lab-repository ./' >"$root/etc/apt/sources.list"
   chroot "$root" apt-get -qq update >&2
   : >"$root/etc/resolv.conf"
@@ -130,18 +118,7 @@ prune() {
 }
 
 build() {
-  local sources=() options=() file key value partial
-  for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list; do
-    [ -s "$file" ] && sources+=("$file")
-  done
-  [ ${#sources[@]} -gt 0 ] || die "this machine has no apt sources in /etc/apt"
-  # Settings of this machine without which its sources may not be readable.
-  for key in Acquire::Check-Valid-Until Acquire::http::Proxy Acquire::https::Proxy; do
-    value=; eval "$(apt-config shell value "$key")"
-    [ -n "$value" ] && options+=("--aptopt=$key \"$value\"")
-  done
-  local suite; suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  [ -n "$suite" ] || die "/etc/os-release names no VERSION_CODENAME"
+  local partial
   # The lock is ours, so what lies there belongs to builds that were killed.
   rm -rf --one-file-system "$cache"/partial.*
   prune
@@ -149,29 +126,23 @@ build() {
   # The trap must see the value now: the variable is gone when it runs.
   # shellcheck disable=SC2064
   trap "rm -rf --one-file-system '$partial'" EXIT
-  say "building $target from this machine's apt sources ($suite)"
-  timeout "$build_limit_s" mmdebstrap --quiet --variant=minbase --mode=root --include="$base,$servers,$virtual" \
-    --aptopt='APT::Install-Recommends "false"' ${options[@]+"${options[@]}"} \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --customize-hook="bash $(printf %q "$self") --customize \"\$1\"" \
-    "$suite" "$partial/root" "${sources[@]}" </dev/null >&2 || die "mmdebstrap failed; its messages are above"
+  say "building $target from this machine's apt sources"
+  bootstrap "$partial/root" "$base,$servers,$virtual" --customize-hook="bash $(printf %q "$self") --customize \"\$1\""
   seal "$partial/root"
   probe_qemu "$partial/root"
   chmod 755 "$partial/root"
   mv -T "$partial/root" "$target"
 }
 
-self=$(readlink -f "${BASH_SOURCE[0]}")
 case ${1:-} in
 --customize) customize "$2"; exit 0;;
---tools) install_tools; exit 0;;
+--tools) lab_tools; exit 0;;
 --path) echo "$target"; exit 0;;
 '') ;;
 *) die "unknown argument $1 (want nothing, --tools or --path)";;
 esac
 
-install_tools
+lab_tools
 if [ ! -d "$target" ]; then
   [ "$(id -u)" = 0 ] || die "only root can build a root filesystem"
   mkdir -p "$cache"

@@ -6,6 +6,7 @@
 #   agentmetal-vm disk NAME SECTORS, agentmetal-vm disk-gone NAME, agentmetal-vm cpu NAME    what was plugged in or out
 #   agentmetal-vm boots NUMBER           how often the data partition of its own disk (/data) was booted from
 #   agentmetal-vm power-button           the button was pressed: powers off in order, or goes on with am.ignore-shutdown
+# With root=DEVICE on the kernel's command line it only mounts that and becomes its init: the way into the cloud image.
 # On the kernel's command line: ip=ADDRESS::GATEWAY:MASK::NIC (no DHCP), am.ignore-shutdown, am.hostname=NAME.
 export PATH=/bin
 # On a line of its own, whatever the shell has written before.
@@ -33,17 +34,17 @@ FIELDS
 }
 boot() {
   hostname=$(option am.hostname)
+  # What its own disk keeps; a machine that was given a kernel has none, and other disks are left alone.
+  if [ -b /dev/vda2 ] && mount -t ext4 /dev/vda2 /data; then
+    echo $(( $(cat /data/boots 2>/dev/null || echo 0) + 1 )) >/data/boots.new && mv /data/boots.new /data/boots && sync
+    say "boots $(cat /data/boots)"
+  fi
   [ -e /sys/class/net/eth0 ] || ready -
   for path in /sys/class/net/eth*; do [ ! -e "$path" ] || nic "${path##*/}"; done
   hostname "${hostname:-agentmetal-vm}"
   ip link set lo up
   acpid -l /dev/null
   uevent /init hotplug </dev/null >/dev/null 2>&1 &
-  # What its own disk keeps; a machine that was given a kernel has none, and other disks are left alone.
-  if [ -b /dev/vda2 ] && mount -t ext4 /dev/vda2 /data; then
-    echo $(( $(cat /data/boots 2>/dev/null || echo 0) + 1 )) >/data/boots.new && mv /data/boots.new /data/boots && sync
-    say "boots $(cat /data/boots)"
-  fi
   mkdir -p /dev/pts
   mount -t devpts devpts /dev/pts
   for path in /sys/class/virtio-ports/*; do
@@ -78,6 +79,12 @@ start() { # the kernel called: what the machine has is made known, then busybox'
   mount -t sysfs sysfs /sys
   mount -t devtmpfs dev /dev
   while read -r module; do insmod "/modules/$module" || echo "vm-init: $module was not loaded"; done </modules/order
+  root=$(option root)
+  if [ -n "$root" ]; then
+    mount -t ext4 -o noatime "$root" /root || exec /bin/sh
+    mount --move /dev /root/dev; mount --move /proc /root/proc; mount --move /sys /root/sys
+    exec switch_root /root /lib/systemd/systemd
+  fi
   rm -r /modules
   exec /bin/init
 }
