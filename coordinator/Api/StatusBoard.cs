@@ -80,7 +80,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var report = last.Report;
         if (report.Phase == ReconcilePhase.Unseen) return new("StoreAway", report.Blocker, last.Since, Ms(last.RetryAt), Events(resource));
         if (report.Differences.Where(d => d.Kind == "unresolved").Select(d => d.Text).ToList() is { Count: > 0 } unresolved)
-            return new("WaitsForReference", string.Join("; ", unresolved), last.Since, Ms(last.RetryAt), $"agentmetal get {catalog.ReferencesOf(resource)[0].Kind.ToLowerInvariant()}{(resource.Metadata.Project == "default" ? "" : " -p " + resource.Metadata.Project)}");
+            return new("WaitsForReference", string.Join("; ", unresolved), last.Since, Ms(last.RetryAt), $"agentmetal get {catalog.ReferencesOf(resource).Select(to => to.Kind.ToLowerInvariant()).FirstOrDefault("all")}{(resource.Metadata.Project == "default" ? "" : " -p " + resource.Metadata.Project)}");
         var open = report.Differences.Where(d => d.Kind is "no-room" or "missing" or "misplaced").ToList();
         if (open.Count == 0 || report.Phase == ReconcilePhase.Converging) return open.Count == 0 ? null : new("Placing", open[0].Text, last.Since, 0, Events(resource));
         return new("NotPlaced", string.Join("; ", open.Select(d => d.Text)), last.Since, Ms(last.RetryAt), "agentmetal nodes");

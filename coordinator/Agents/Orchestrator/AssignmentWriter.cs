@@ -16,7 +16,7 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
         if (resource.Metadata.DeletedUnixMs != 0) throw new WorldException($"{Keys.Of(resource)} is being deleted");
         var referred = Referred.Look(catalog, resource, path => view.Named(path)?.Value);
         if (!referred.Missing.IsEmpty) throw new WorldException(string.Join("; ", referred.Missing));
-        if (referred.SpecHash(resource) != args.SpecHash) throw new WorldException($"what {Keys.Of(resource)} refers to changed meanwhile");
+        if (referred.SpecHash(resource) != args.SpecHash || Referred.SignedBy(referred.Digests(resource)) != args.Signed) throw new WorldException($"what {Keys.Of(resource)} refers to, or who signed it, changed meanwhile");
         var assignment = Build(resource, args, referred);
         var key = StoreKeys.Assignment(assignment.Key);
         var writes = new List<StoreWrite> { StoreWrite.Put(key, assignment.ToByteArray()) };

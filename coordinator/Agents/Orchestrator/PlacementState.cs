@@ -43,10 +43,10 @@ internal sealed record HostView
     public ImmutableSortedDictionary<string, Hold> Holds { get; init; } = ImmutableSortedDictionary.Create<string, Hold>(StringComparer.Ordinal);
 
     /// <summary>How many members it has.</summary>
-    public int Load => Ports.Count + Holds.Values.Count(h => !h.Listens);
+    public int Load => Ports.Count + (Holds.IsEmpty ? 0 : Holds.Count(h => !h.Value.Listens));
 
     /// <summary>What members reserve.</summary>
-    public Capacity Held => Holds.Values.Aggregate(new Capacity(0, 0), (sum, h) => new(sum.MemoryBytes + h.MemoryBytes, sum.CpuMillis + h.CpuMillis));
+    public Capacity Held => Holds.IsEmpty ? Capacity.None : new(Holds.Sum(h => h.Value.MemoryBytes), Holds.Sum(h => h.Value.CpuMillis));
 
     /// <summary>What is left; null = not known. Below zero when the host has less than it had.</summary>
     public Capacity? Free => Allocatable is { } all && Held is var held ? new(all.MemoryBytes - held.MemoryBytes, all.CpuMillis - held.CpuMillis) : null;
@@ -57,6 +57,8 @@ internal sealed record HostView
 internal sealed record Capacity(long MemoryBytes, int CpuMillis)
 {
     private const long KeptBack = 512L << 20;
+
+    public static Capacity None { get; } = new(0, 0);
 
     /// <summary>
     /// What members may reserve of a host's memory and cores. The host keeps 512 MiB or a tenth for itself, whichever is more, and never more than a quarter;

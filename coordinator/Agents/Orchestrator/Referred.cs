@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Store;
 using Google.Protobuf;
 
 namespace AgentMetal.Coordinator.Agents.Orchestrator;
@@ -8,6 +9,9 @@ namespace AgentMetal.Coordinator.Agents.Orchestrator;
 /// <summary>What a resource refers to, looked up: with its own spec, all that its members are told of what is wanted.</summary>
 internal sealed record Referred
 {
+    /// <summary>Bytes of specs and signatures that one assignment can hold: a value of the store, less what else is in it.</summary>
+    public const int MaxBytes = StoreLimits.MaxValueBytes - (8 * 1024);
+
     /// <summary>In the order of their keys, "Image/debian-12".</summary>
     public required ImmutableSortedDictionary<string, Resource> Found { get; init; }
 
@@ -28,7 +32,10 @@ internal sealed record Referred
             else if (there.Metadata.DeletedUnixMs != 0) missing.Add($"{to.Path}: {to.Kind} {resource.Metadata.Project}/{to.Name} is being deleted: apply it again when it is gone");
             else found[$"{to.Kind}/{to.Name}"] = there;
         }
-        return new() { Found = found.ToImmutable(), Missing = missing.DrainToImmutable() };
+        var referred = new Referred { Found = found.ToImmutable(), Missing = [] };
+        var bytes = resource.Spec.Length + referred.Found.Sum(f => f.Key.Length + f.Value.Spec.Length) + referred.Digests(resource).Sum(d => d.CalculateSize() + 3);
+        if (bytes > MaxBytes) missing.Add($"spec: is {bytes} bytes with what it refers to and all signatures; at most {MaxBytes}: make it smaller");
+        return referred with { Missing = missing.DrainToImmutable() };
     }
 
     /// <summary>Hash of the spec and of those that it refers to. Without any it is that of the spec, as it was before there were references.</summary>

@@ -163,6 +163,19 @@ public sealed class PlacementTests
     }
 
     [Fact]
+    public void Plan_MemberOnItsWayOut_KeepsItsRoomUntilItIsGone()
+    {
+        var placed = Run(State([Roomy(0, 4L << 30)]), Machine(1L << 30));
+        var leaving = Plan(placed, null).Final;
+        Assert.True(Assert.Single(leaving.Members.Values).Absent);
+        Assert.Equal(1L << 30, leaving.Hosts["n0"].Held.MemoryBytes);
+        var gone = Plan(World(leaving), null).Final;
+        Assert.Empty(gone.Members);
+        Assert.Equal(0, gone.Hosts["n0"].Held.MemoryBytes);
+        Assert.Equal(0, gone.Hosts["n0"].Load);
+    }
+
+    [Fact]
     public void Plan_WhatItRefersToIsMissing_PlacesNothingAndTellsNothing()
     {
         const string missing = "spec.disks[0].image: Image default/a does not exist: apply it first";

@@ -230,6 +230,28 @@ public sealed class InstanceTests : IDisposable
         Assert.True(DateTimeOffset.UtcNow - asked < TimeSpan.FromSeconds(20), "it waited for the next look, half a minute later");
     }
 
+    [Fact]
+    public async Task Apply_MoreThanAnAssignmentCanHold_SaysSo()
+    {
+        await using var kit = await CoordinatorKit.StartAsync();
+        await using var host = await AttachAsync(kit);
+        var keys = Enumerable.Range(0, 14).Select(_ => P256.Generate()).ToList();
+        var images = Enumerable.Range(0, 8).Select(i =>
+        {
+            var image = Resource("Image", $"i{i}", $$"""{"url":"https://images.example/{{new string('x', 980)}}","sha256":"{{s_digest}}","format":"qcow2"}""");
+            image.Spec = ByteString.CopyFromUtf8(image.Spec.ToStringUtf8().Replace(s_digest, new string((char)('0' + i), 64), StringComparison.Ordinal));
+            image.Digests.AddRange(keys.Select(k => Signed(k, new string((char)('0' + i), 64))));
+            return image;
+        }).ToArray();
+        var disks = string.Join(',', Enumerable.Range(0, 8).Select(i => $$"""{"name":"d{{i}}","image":"i{{i}}"}"""));
+        var data = "#!" + string.Concat(Enumerable.Repeat("\\\"", 16_000));
+        await kit.ApplyAsync([.. images, Resource("Instance", "web", $$$"""{"disks":[{{{disks}}}],"cloudInit":{"enabled":true,"userData":"{{{data}}}"}}""")]);
+        var stuck = await kit.UntilAsync("web", r => CoordinatorKit.Is(r, "Placed", "False") && CoordinatorKit.Condition(r, "Placed").Message.Contains("at most 57344", StringComparison.Ordinal));
+        Assert.Empty(host.Assignments);
+        Assert.NotNull(stuck);
+        keys.ForEach(k => k.Dispose());
+    }
+
     private static async Task<FakeStream> AttachAsync(CoordinatorKit kit, int mib = 65536)
     {
         var node = await kit.JoinAsync("edge-1");
