@@ -19,11 +19,12 @@ internal static class ApplyCommand
         var plan = new Option<string?>("--plan") { Description = "Apply only if the plan of this hash still holds", HelpName = "HASH" };
         var wait = new Option<bool>("--wait") { Description = "Wait until everything is Ready (the default)" };
         var noWait = new Option<bool>("--no-wait") { Description = "Return at once; hosts go on by themselves" };
-        var command = new Command("apply", "Make it so: declare what files say, wait until it is Ready") { files, plan, wait, noWait };
+        var noSign = DigestSigning.RefuseOption();
+        var command = new Command("apply", "Make it so: declare what files say, wait until it is Ready") { files, plan, noSign, wait, noWait };
         shell.Handle(command, async (session, parsed, stop) =>
         {
             if (Declared.Load(session, parsed.GetValue(files) ?? []) is not { } declared) return ExitCode.BadInput;
-            DigestSigning.Sign(session, declared.Resources);
+            DigestSigning.Sign(session, declared.Resources, parsed.GetValue(noSign));
             var request = new ApplyRequest { PlanHash = parsed.GetValue(plan) ?? "" };
             request.Resources.AddRange(declared.Resources);
             ApplyReply reply;

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
@@ -22,12 +23,23 @@ internal static class DigestSigning
         public override string ToString() => $"{Purpose} {Short(Sha256)} of {Resources.Key(Resource)}";
     }
 
+    /// <summary>--no-sign: files that somebody else wrote can be planned without giving them an approver's word.</summary>
+    internal static Option<bool> RefuseOption() => new("--no-sign") { Description = "Do not sign what hosts would execute (images, boot, cloud-init); they wait with it" };
+
     /// <summary>Adds this operator's signatures to the resources.</summary>
-    internal static void Sign(Session session, IReadOnlyList<Resource> resources)
+    /// <param name="session">The home has the key and the approver set.</param>
+    /// <param name="resources">As they are sent.</param>
+    /// <param name="refused">The operator does not want to sign.</param>
+    internal static void Sign(Session session, IReadOnlyList<Resource> resources, bool refused)
     {
         Asked[] asked = [.. resources.SelectMany(r => Executes(r).Select(d => new Asked(r, d.Purpose, d.Sha256)))];
         if (asked.Length == 0) return;
         var approvers = session.Home.LoadApprovers(session.Link.Root, TrustedTime.Now(session.Screen.Clock.GetUtcNow(), null));
+        if (refused)
+        {
+            Warn(session, asked, "--no-sign was given", approvers);
+            return;
+        }
         if (!File.Exists(session.Home.In(InitBundle.OperatorKey)))
         {
             Warn(session, asked, $"there is no key in {session.Home.Path}", approvers);

@@ -15,13 +15,14 @@ internal static class PlanCommand
     {
         var files = ApplyCommand.FilesOption();
         var detailed = new Option<bool>("--detailed-exitcode") { Description = "Exit code 10 when there is something to change, 0 when there is not" };
-        var command = new Command("plan", "What would change, how risky it is, how it is taken back; changes nothing") { files, detailed };
+        var noSign = DigestSigning.RefuseOption();
+        var command = new Command("plan", "What would change, how risky it is, how it is taken back; changes nothing") { files, detailed, noSign };
         shell.Handle(command, async (session, parsed, stop) =>
         {
             var paths = parsed.GetValue(files) ?? [];
             if (Declared.Load(session, paths) is not { } declared) return ExitCode.BadInput;
             // As apply would, so that hosts plan with what they will be given.
-            DigestSigning.Sign(session, declared.Resources);
+            DigestSigning.Sign(session, declared.Resources, parsed.GetValue(noSign));
             var request = new ApplyRequest { DryRun = true };
             request.Resources.AddRange(declared.Resources);
             PlanReply reply;
@@ -35,7 +36,7 @@ internal static class PlanCommand
             }
             if (session.ForPrograms) Printer.Document(session, DocumentsOf.Plan(reply), DocumentJson.Default.PlanDocument);
             else if (session.Format is OutputFormat.Name or OutputFormat.Raw) session.Screen.Out.WriteLine(reply.Hash);
-            else new PlanView(session.Screen, ApproversOf(session)).Write(reply, ApplyWith(session, paths));
+            else new PlanView(session.Screen, ApproversOf(session)).Write(reply, ApplyWith(session, paths, parsed.GetValue(noSign)));
             return parsed.GetValue(detailed) && reply.Resources.Any(r => PlanView.HasSteps(r) || PlanView.IsChange(r)) ? ExitCode.Changes : ExitCode.Ok;
         });
         return command;
@@ -48,8 +49,8 @@ internal static class PlanCommand
     }
 
     /// <summary>The command that applies what was planned, to be copied as it is.</summary>
-    internal static string ApplyWith(Session session, IReadOnlyList<string> paths) =>
-        string.Join(' ', ["agentmetal apply", .. paths.Select(p => "-f " + Quoted(p)), .. session.ProjectGiven is { } project ? new[] { "-p " + Quoted(project) } : []]);
+    internal static string ApplyWith(Session session, IReadOnlyList<string> paths, bool noSign) =>
+        string.Join(' ', ["agentmetal apply", .. paths.Select(p => "-f " + Quoted(p)), .. noSign ? new[] { "--no-sign" } : [], .. session.ProjectGiven is { } project ? new[] { "-p " + Quoted(project) } : []]);
 
     private static string Quoted(string word) => word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' or '/' or ':' or ',' or '+' or '@' or '=')
         ? word : "'" + word.Replace("'", "'\\''", StringComparison.Ordinal) + "'";

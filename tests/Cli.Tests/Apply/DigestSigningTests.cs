@@ -58,6 +58,18 @@ public sealed class DigestSigningTests
         Assert.Equal("warning: not signed: image aaaaaaaaaaaa… of Image default/debian-12, because your key is not in approver set 2 of this home; hosts wait with it for 1 of: bob, who applies the same files\n", error);
     }
 
+    [Theory]
+    [InlineData("apply")]
+    [InlineData("plan")]
+    public async Task Command_ToldNotTo_SignsNothingAndNamesWhatWaits(string command)
+    {
+        await using var fleet = await FleetAsync(Image);
+        var (code, sent, error) = await RunAsync(fleet, command, "--no-sign", "--no-wait");
+        Assert.True(code == 0, error);
+        Assert.Empty(Assert.Single(sent!.Resources).Digests);
+        Assert.Contains("not signed: image aaaaaaaaaaaa… of Image default/debian-12, because --no-sign was given", error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Apply_SetAsksForTwo_SaysThatOthersMustToo()
     {
@@ -106,12 +118,12 @@ public sealed class DigestSigningTests
         return fleet;
     }
 
-    private static async Task<(int Code, ApplyRequest? Sent, string Error)> RunAsync(FakeCoordinator fleet, string command, string flag)
+    private static async Task<(int Code, ApplyRequest? Sent, string Error)> RunAsync(FakeCoordinator fleet, string command, params string[] flags)
     {
         ApplyRequest? sent = null;
         fleet.Script.OnApply = r => { sent = r; return new() { Results = { r.Resources.Select(x => new ApplyResult { Action = "created", Resource = x }) } }; };
         fleet.Script.OnPlan = r => { sent = r; return new() { Hash = "00112233" }; };
-        var (code, _, error) = await fleet.RunAsync([command, "-f", fleet.In("file.yaml"), flag]);
+        var (code, _, error) = await fleet.RunAsync([command, "-f", fleet.In("file.yaml"), .. flags.Where(f => command == "apply" || f != "--no-wait")]);
         return (code, sent, error);
     }
 
