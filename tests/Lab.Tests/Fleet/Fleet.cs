@@ -36,7 +36,8 @@ public sealed class Fleet : IAsyncDisposable
 
     /// <param name="hosts">Names of the hosts; null: the lab's own three.</param>
     /// <param name="prepare">What happens to each host before it joins.</param>
-    public static async Task<Fleet> StartAsync(CancellationToken stop, IReadOnlyList<string>? hosts = null, Func<LabHost, Task>? prepare = null)
+    /// <param name="more">Directories of this machine that hosts see beside what is shipped.</param>
+    public static async Task<Fleet> StartAsync(CancellationToken stop, IReadOnlyList<string>? hosts = null, Func<LabHost, Task>? prepare = null, IReadOnlyList<LabBind>? more = null)
     {
         var root = RepositoryRoot();
         var artifacts = Path.Combine(root, "artifacts");
@@ -46,7 +47,7 @@ public sealed class Fleet : IAsyncDisposable
             Binds =
             [
                 new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal"),
-                new(Path.Combine(artifacts, "cli"), Path.GetDirectoryName(HostCli)!),
+                new(Path.Combine(artifacts, "cli"), Path.GetDirectoryName(HostCli)!), .. more ?? [],
             ],
         };
         var lab = await Lab.StartAsync(hosts is null ? options : options with { HostNames = hosts }, stop);
