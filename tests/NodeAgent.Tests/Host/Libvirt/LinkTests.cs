@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using static AgentMetal.NodeAgent.Tests.Host.Libvirt.TestHost;
 
@@ -91,6 +92,55 @@ public sealed class LinkTests
     }
 
     [Fact]
+    public async Task Daemon_ClosesEveryConnection_IsUnreachable()
+    {
+        using var daemon = new Listener();
+        await using var host = new TestHost(new LibvirtOptions { Uri = daemon.Uri, CallDeadline = Patience });
+        var closing = daemon.CloseNextAsync(Ct);
+        var outcome = await host.Writer.CreateAsync(Uuid(1), Patience, Ct);
+        Assert.Equal(DomainResult.Unreachable, outcome.Result);
+        Assert.StartsWith("libvirt at qemu+unix", outcome.Detail, StringComparison.Ordinal);
+        await closing;
+    }
+
+    [Fact]
+    public async Task Daemon_NeverAnswers_EndsEachCallAtItsDeadlineAndHoldsOneThread()
+    {
+        using var daemon = new Listener();
+        await using var host = new TestHost(new LibvirtOptions { Uri = daemon.Uri, CallDeadline = TimeSpan.FromMilliseconds(100) });
+        for (var i = 0; i < 3; i++)
+        {
+            var outcome = await host.Writer.CreateAsync(Uuid(1), TimeSpan.FromMilliseconds(100), Ct);
+            Assert.Equal(DomainResult.DeadlinePassed, outcome.Result);
+            Assert.Contains("was not begun", outcome.Detail, StringComparison.Ordinal);
+        }
+
+        Assert.False((await host.Reader.DomainAsync(Uuid(1), Ct)).IsSeen);
+        Assert.Equal(1, host.Link.BusyThreads);
+        // When it dies at last, so does the attempt, and whoever watches is told.
+        await using var watch = new WatchReader(host.Reader);
+        await daemon.CloseNextAsync(Ct);
+        Assert.Equal(DomainSignalKind.Unseen, (await watch.NextAsync()).Kind);
+    }
+
+    [Fact]
+    public async Task Console_WhereTheHypervisorHasNone_IsRefusedAndCountsNothing()
+    {
+        await using var host = new TestHost();
+        var uuid = await host.DefineAsync(1);
+        var consoles = new LibvirtConsole(host.Link);
+        for (var i = 0; i <= LibvirtConsole.MaxOpen; i++)
+        {
+            var (console, outcome) = await consoles.OpenAsync(uuid, force: false, Patience, Ct);
+            Assert.Null(console);
+            Assert.DoesNotContain("already", outcome.Detail, StringComparison.Ordinal);
+            Assert.NotEqual(DomainResult.Done, outcome.Result);
+        }
+
+        Assert.Equal(0, consoles.Open);
+    }
+
+    [Fact]
     public async Task Calls_SixtyFourAtOnce_AreAllAnsweredOnEightThreads()
     {
         await using var host = new TestHost();
@@ -114,7 +164,9 @@ public sealed class LinkTests
             await RoundAsync();
         // Other tests of this process may hold a few; fifty rounds of a leak cannot hide among them.
         Assert.InRange(Descriptors() - before, -40, 25);
+        // The same holds for threads for calls; there is one loop for the whole process, whoever uses it.
         await UntilAsync(() => Threads("libvirt") <= 8 * 4);
+        Assert.InRange(Threads("libvirt-events"), 0, 1);
 
         static async Task RoundAsync()
         {
@@ -151,6 +203,32 @@ public sealed class LinkTests
         {
             Assert.True(TimeProvider.System.GetElapsedTime(started) < Patience, "it did not come true in time");
             await Task.Delay(20, Ct);
+        }
+    }
+
+    /// <summary>A socket where a daemon could be.</summary>
+    private sealed class Listener : IDisposable
+    {
+        private readonly string _directory = Directory.CreateTempSubdirectory("agentmetal-virt-").FullName;
+        private readonly Socket _socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+
+        internal Listener()
+        {
+            _socket.Bind(new UnixDomainSocketEndPoint(Path.Combine(_directory, "sock")));
+            _socket.Listen();
+        }
+
+        internal string Uri => $"qemu+unix:///system?socket={_directory}/sock";
+
+        internal async Task CloseNextAsync(CancellationToken stop)
+        {
+            using var client = await _socket.AcceptAsync(stop);
+        }
+
+        public void Dispose()
+        {
+            _socket.Dispose();
+            Directory.Delete(_directory, recursive: true);
         }
     }
 }
