@@ -36,27 +36,27 @@ internal sealed class CallThreads(int max, TimeProvider time)
     /// <param name="call">What to run; it throws <see cref="LibvirtException"/> for what libvirt says.</param>
     /// <param name="deadline">From now; infinite waits for ever.</param>
     /// <param name="stop">Gives up waiting; a call that has not begun never begins.</param>
-    /// <param name="always">True for what must be done even when too many wait or nothing new is begun any more: closing.</param>
+    /// <param name="always">True for what must be done even when too many wait, and before all ends: closing.</param>
     /// <exception cref="LibvirtException">What the call threw, or a passed deadline.</exception>
     /// <exception cref="OperationCanceledException">The caller gave up.</exception>
     internal async Task<T> RunAsync<T>(string what, Func<T> call, TimeSpan deadline, CancellationToken stop, bool always = false)
     {
-        var work = new Work<T>(call);
-        Submit(work, always);
+        var work = new Work<T>(call) { Always = always };
+        Submit(work);
         await using var timer = time.CreateTimer(_ => Expire(work, what, deadline), null, Clamp(deadline), Timeout.InfiniteTimeSpan).ConfigureAwait(false);
         await using var registration = stop.Register(() => Cancel(work, stop)).ConfigureAwait(false);
         return await work.Task.ConfigureAwait(false);
     }
 
-    /// <summary>Begins nothing more and waits until all threads have ended, or the limit has passed.</summary>
+    /// <summary>Begins nothing more but what must always be done, and waits until all threads have ended, or the limit has passed.</summary>
     internal async Task StopAsync(TimeSpan limit)
     {
         List<Work> waiting;
         lock (_gate)
         {
             _stopped = true;
-            waiting = [.. _waiting];
-            _waiting.Clear();
+            waiting = [.. _waiting.Where(static work => !work.Always)];
+            _waiting.RemoveAll(static work => !work.Always);
             if (_threads == 0)
                 _ended.TrySetResult();
             Monitor.PulseAll(_gate);
@@ -74,13 +74,13 @@ internal sealed class CallThreads(int max, TimeProvider time)
         }
     }
 
-    private void Submit(Work work, bool always)
+    private void Submit(Work work)
     {
         lock (_gate)
         {
             if (_stopped)
                 throw LibvirtException.Away("the connection was closed");
-            if (!always && _waiting.Count >= MaxWaiting)
+            if (!work.Always && _waiting.Count >= MaxWaiting)
                 throw LibvirtException.Away($"{MaxWaiting} calls wait for libvirt already");
 
             _waiting.Add(work);
@@ -156,6 +156,8 @@ internal sealed class CallThreads(int max, TimeProvider time)
 
     private abstract class Work
     {
+        internal bool Always { get; init; }
+
         internal abstract void Run();
 
         internal abstract void Fail(Exception error);

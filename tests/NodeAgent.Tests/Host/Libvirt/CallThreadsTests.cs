@@ -118,6 +118,7 @@ public sealed class CallThreadsTests : IAsyncLifetime
         var held = Hold(3);
         await BusyAsync(3);
         var waiting = _threads.RunAsync("waiting", () => 1, Patience, Ct);
+        var closing = _threads.RunAsync("closing", () => 1, Patience, Ct, always: true);
         var stopping = _threads.StopAsync(Patience);
         Assert.Equal(DomainResult.Unreachable, (await Assert.ThrowsAsync<LibvirtException>(() => waiting)).Result);
         Assert.Equal(DomainResult.Unreachable, (await Assert.ThrowsAsync<LibvirtException>(() => _threads.RunAsync("late", () => 1, Patience, Ct))).Result);
@@ -125,6 +126,8 @@ public sealed class CallThreadsTests : IAsyncLifetime
         _door.Set();
         await stopping.WaitAsync(Patience, Ct);
         await Task.WhenAll(held);
+        // What it asked for before the end is done, or a connection would stay open for ever.
+        Assert.Equal(1, await closing);
     }
 
     private List<Task<Late>> Hold(int count) => [.. Enumerable.Range(0, count).Select(_ => _threads.RunAsync("holding", () => Wait(new Late()), Patience * 10, Ct))];

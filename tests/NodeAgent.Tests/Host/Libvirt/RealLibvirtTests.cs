@@ -281,6 +281,28 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.True(counts[0] > 0, "no caller noticed five deaths of the daemon");
     }
 
+    [Fact]
+    public async Task Link_OpenedAndClosedManyTimes_LeavesNoSocket()
+    {
+        await RoundAsync();
+        var before = Sockets();
+        for (var i = 0; i < 15; i++)
+            await RoundAsync();
+        // Each round has four connections at least; other tests of this process come and go with a few.
+        Assert.InRange(Sockets() - before, -20, 20);
+
+        async Task RoundAsync()
+        {
+            await using var link = new LibvirtLink(Options, TimeProvider.System);
+            var reader = new LibvirtReader(link);
+            await using var watch = new WatchReader(reader);
+            await watch.UntilAsync(DomainSignalKind.Resync);
+            Assert.All(await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => reader.DomainsAsync(Ct).AsTask())), list => Assert.True(list.IsSeen, list.WhyUnseen));
+        }
+    }
+
+    private static int Sockets() => Directory.EnumerateFileSystemEntries("/proc/self/fd").Count(fd => new FileInfo(fd).LinkTarget?.StartsWith("socket:", StringComparison.Ordinal) ?? false);
+
     private Task UntilNothingRunsAsync() => UntilAsync(() => _link!.BusyThreads == 0);
 
     private static Task GrownAsync(int[] counts, int which, int by)
