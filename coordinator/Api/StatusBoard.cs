@@ -138,7 +138,8 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         else if (said == "True" || (said is null && member.Phase == Reports.Converged))
         {
             Put(status, resource, "Serving", "True", new("Serving", Members(assignments), null, 0, ""));
-            status.Outputs["address"] = member.Address;
+            // Of a member that listens nowhere the address is its host's, which nobody can connect to it by.
+            if (wanted.Peers.Any(p => p.Ordinal == wanted.Ordinal && p.Port > 0)) status.Outputs["address"] = member.Address;
         }
         else Put(status, resource, "Serving", said == "False" ? "False" : "Unknown", Why(resource, wanted) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
     }

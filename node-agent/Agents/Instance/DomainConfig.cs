@@ -12,7 +12,8 @@ internal sealed record DomainDisk(string Target, string Path, string Format, boo
 /// <param name="Mac">Lower case.</param>
 /// <param name="Kind">network or bridge.</param>
 /// <param name="Source">Its name.</param>
-internal sealed record DomainNic(string Mac, string Kind, string Source);
+/// <param name="Filter">Of libvirt, for what the guest sends and gets; empty = none.</param>
+internal sealed record DomainNic(string Mac, string Kind, string Source, string Filter);
 
 /// <summary>What is managed of a libvirt domain: all of it that a person declares, and that nothing is there that nobody declared.</summary>
 internal sealed record DomainConfig
@@ -57,7 +58,7 @@ internal sealed record DomainConfig
         all[Aspect.Agent] = GuestAgent ? "yes" : "no";
         all[Aspect.Console] = ConsoleLog;
         foreach (var disk in Disks) all[Aspect.Disk + disk.Target] = $"{disk.Format} {disk.Path}{(disk.ReadOnly ? " read-only" : "")}";
-        foreach (var nic in Nics) all[Aspect.Nic + nic.Mac] = nic.Kind + " " + nic.Source;
+        foreach (var nic in Nics) all[Aspect.Nic + nic.Mac] = $"{nic.Kind} {nic.Source}{(nic.Filter.Length > 0 ? " filter " + nic.Filter : "")}";
         if (Others.Length > 0) all[Aspect.Others] = Others;
         return all.ToImmutable();
     }

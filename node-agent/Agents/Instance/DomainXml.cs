@@ -125,7 +125,7 @@ internal static class DomainXml
     private static DomainNic ReadNic(XElement nic)
     {
         var kind = Attribute(nic, "type");
-        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind));
+        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind), Attribute(nic.Element("filterref"), "filter"));
     }
 
     private static void Os(XmlWriter xml, DomainConfig c)
@@ -168,6 +168,7 @@ internal static class DomainXml
         Element(xml, "mac", ("address", nic.Mac));
         Element(xml, "source", (nic.Kind, nic.Source));
         Element(xml, "model", ("type", "virtio"));
+        if (nic.Filter.Length > 0) Element(xml, "filterref", ("filter", nic.Filter));
         xml.WriteEndElement();
     }
 

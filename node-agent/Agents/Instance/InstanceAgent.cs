@@ -47,7 +47,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         var download = state.Downloads.Values.FirstOrDefault(d => d.Failed.Length == 0);
         if (download is not null) return download.Total > 0 ? $"fetching its image, {100 * download.Done / download.Total}%" : $"fetching its image, {download.Done >> 20} MiB";
         if (state.Power != Power.Running) return state.Power;
-        return "running" + (state.Addresses.IsEmpty ? "" : ", " + string.Join(", ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "");
+        return "running" + (state.Addresses.IsEmpty ? "" : " at " + string.Join(" and ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "");
     }
 
     /// <summary>Nothing signals that a guest got its address: it is looked for until it has one.</summary>

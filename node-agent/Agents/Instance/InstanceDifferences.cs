@@ -97,7 +97,7 @@ internal static class InstanceDifferences
         var wanted = goal.Config!.Aspects();
         var restart = new List<string>();
         foreach (var aspect in Aspect.Between(s.Live, wanted))
-            if (CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "it runs with " + Differs(aspect, s.Live, wanted));
+            if (CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
             else restart.Add(Differs(aspect, s.Live, wanted));
         if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5)));
     }

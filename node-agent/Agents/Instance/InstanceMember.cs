@@ -17,6 +17,9 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 {
     private const string DefaultNetwork = "default";
 
+    /// <summary>Ships with libvirt: the guest's own MAC and the IP address that it was seen to get, ARP for it, no IPv6 router advertisements.</summary>
+    private const string NoSpoofing = "clean-traffic";
+
     public override string Kind => InstanceKind.Name;
 
     public override GoalResult<InstanceGoal> ReadGoal(MemberInput input)
@@ -123,7 +126,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     private static DomainNic Nic(MemberInput input, InstanceNic nic, int index)
     {
         var mac = nic.Mac.Length > 0 ? nic.Mac : InstanceLayout.MacOf(input.ResourceUid, index);
-        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork);
+        var filter = nic.MaySpoof ? "" : NoSpoofing;
+        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge, filter) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork, filter);
     }
 
     /// <summary>What a guest executes must be signed by operators, whoever says that it is wanted.</summary>

@@ -16,7 +16,8 @@ public sealed record InstanceDisk(string Name, string Image, long Size, string F
 /// <param name="Network">libvirt network; empty when Bridge is set.</param>
 /// <param name="Bridge">Bridge of the host; empty when Network is set.</param>
 /// <param name="Mac">xx:xx:xx:xx:xx:xx, lower case; empty = one that follows from the instance's uid.</param>
-public sealed record InstanceNic(string Network, string Bridge, string Mac);
+/// <param name="MaySpoof">The guest may send with addresses that are not its own.</param>
+public sealed record InstanceNic(string Network, string Bridge, string Mac, bool MaySpoof);
 
 /// <summary>What cloud-init is told through a NoCloud seed.</summary>
 public sealed record InstanceCloudInit
@@ -149,7 +150,7 @@ public sealed record InstanceSpec
             Initrd = Text(boot, "initrd"),
             Cmdline = Text(boot, "cmdline"),
             Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")))],
-            Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac")))],
+            Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac"), Text(n, "spoofing") == InstanceKind.Allowed))],
             CloudInit = cloudInit,
             GuestAgent = s.GetProperty("guestAgent").GetBoolean(),
             Autostart = s.GetProperty("autostart").GetBoolean(),

@@ -119,8 +119,7 @@ internal sealed class ChangeLive(InstanceScope scope, InstanceActuator? actuator
             return DomainXml.Of(new DomainDisk(aspect[Aspect.Disk.Length..], readOnly ? rest[..^" read-only".Length] : rest, format, readOnly));
         }
         if (!aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal)) return "";
-        var (kind, source) = Split(value);
-        return DomainXml.Of(new DomainNic(aspect[Aspect.Nic.Length..], kind, source));
+        return value.Split(' ') is [var kind, var source, .. var more] ? DomainXml.Of(new DomainNic(aspect[Aspect.Nic.Length..], kind, source, more is ["filter", var filter] ? filter : "")) : "";
     }
 
     private static (string First, string After) Split(string value) => value.IndexOf(' ', StringComparison.Ordinal) is > 0 and var space ? (value[..space], value[(space + 1)..]) : (value, "");

@@ -18,7 +18,7 @@ public sealed class DomainXmlTests
         Initrd = "/var/lib/agentmetal/images/i.initrd",
         Cmdline = "console=ttyS0",
         Disks = [new("vda", "/var/lib/agentmetal/instances/a/root.qcow2", "qcow2"), new("vdz", "/x/seed.iso", "raw", ReadOnly: true)],
-        Nics = [new("52:54:00:00:00:01", "network", "default"), new("52:54:00:00:00:02", "bridge", "br0")],
+        Nics = [new("52:54:00:00:00:01", "network", "default", "clean-traffic"), new("52:54:00:00:00:02", "bridge", "br0", "")],
         GuestAgent = true,
         ConsoleLog = "/var/lib/agentmetal/instances/a/console.log",
     };
@@ -38,7 +38,7 @@ public sealed class DomainXmlTests
     [InlineData("]]><!ENTITY x SYSTEM \"file:///etc/shadow\">&x;")]
     public void Render_TextThatLooksLikeMarkup_StaysText(string hostile)
     {
-        var xml = DomainXml.Render(s_config with { Cmdline = hostile, Title = hostile, Nics = [new(hostile, "network", hostile)] }, "/usr/bin/qemu-system-x86_64");
+        var xml = DomainXml.Render(s_config with { Cmdline = hostile, Title = hostile, Nics = [new(hostile, "network", hostile, hostile)] }, "/usr/bin/qemu-system-x86_64");
         var (parsed, _) = DomainXml.Parse(xml);
         Assert.Equal(hostile, parsed!.Cmdline);
         Assert.Equal(hostile, parsed.Title);
