@@ -36,6 +36,11 @@ internal sealed class LabScript(string stateDirectory)
     public static async Task GuestImageAsync(CancellationToken cancellationToken) => (await CommandRunner.RunAsync(
         [Path.Combine(ScriptDirectory, "guest.sh"), "image"], TimeSpan.FromMinutes(30), default, CacheEnvironment(), cancellationToken)).OrThrow();
 
+    /// <summary>Builds a set of images of virtual machines (`busybox`, `cloud`) if it is missing: half a minute, or some for the second.</summary>
+    /// <returns>Its directory.</returns>
+    public static async Task<string> VmImagesAsync(string set, CancellationToken cancellationToken) => (await CommandRunner.RunAsync(
+        [Path.Combine(ScriptDirectory, "vm-images.sh"), set], TimeSpan.FromMinutes(30), default, CacheEnvironment(), cancellationToken)).OrThrow().Stdout.Trim();
+
     /// <summary>A guest's address; its disk is made by this.</summary>
     public async Task<string> DefineGuestAsync(string name, IEnumerable<string> options, CancellationToken cancellationToken)
     {

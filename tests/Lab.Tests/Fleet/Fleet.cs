@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using AgentMetal.LabTests.Fleets;
+using AgentMetal.LabTests.Instances;
 using AgentMetal.Testing;
 
 [assembly: AssemblyFixture(typeof(SharedFleet))]
@@ -42,16 +43,14 @@ public sealed class Fleet : IAsyncDisposable
         var root = RepositoryRoot();
         var artifacts = Path.Combine(root, "artifacts");
         (await CommandRunner.RunAsync([Path.Combine(root, "packaging/build.sh")], TimeSpan.FromMinutes(20), cancellationToken: stop)).OrThrow();
-        var options = new LabOptions
-        {
-            Binds =
-            [
-                new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal"),
-                new(Path.Combine(artifacts, "cli"), Path.GetDirectoryName(HostCli)!), .. more ?? [],
-            ],
-        };
+        LabBind[] shipped =
+        [
+            new(Path.Combine(artifacts, "edge"), "/usr/lib/agentmetal"), new(Path.Combine(root, "packaging/systemd"), "/usr/share/agentmetal"),
+            new(Path.Combine(artifacts, "cli"), Path.GetDirectoryName(HostCli)!),
+        ];
+        var options = new LabOptions { Binds = [.. shipped, .. more ?? []] };
         var lab = await Lab.StartAsync(hosts is null ? options : options with { HostNames = hosts }, stop);
-        var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts) { Shipped = options.Binds };
+        var fleet = new Fleet(lab, Directory.CreateTempSubdirectory("agentmetal-fleet-").FullName, artifacts) { Shipped = shipped };
         try
         {
             (await fleet.CliAsync(stop, "init", "--coordinator", "control", "--address", lab.GatewayAddress, "--bundle", Path.Combine(fleet.directory, "bundle"))).OrThrow();
@@ -214,7 +213,7 @@ public sealed class SharedFleet : IAsyncDisposable
     {
         await SharedLab.RequireCapabilityAsync();
         var stop = TestContext.Current.CancellationToken;
-        if (fleet is null) return fleet = await Fleet.StartAsync(stop);
+        if (fleet is null) return fleet = await Fleet.StartAsync(stop, more: [new(await VmImages.DirectoryAsync("busybox", stop), VmImages.OnHosts)]);
         await fleet.Lab.HealAsync(stop);
         foreach (var host in fleet.Lab.Hosts) await host.StartAsync(stop);
         return fleet;

@@ -1,0 +1,76 @@
+using System.Globalization;
+using System.Net;
+using AgentMetal.LabTests.Fleets;
+using AgentMetal.Testing;
+
+namespace AgentMetal.LabTests.Instances;
+
+/// <summary>A whole Debian with cloud-init, fetched over HTTP.</summary>
+public sealed class CloudTests(SharedFleet shared)
+{
+    /// <summary>About a minute on two idle cores, three beside other work.</summary>
+    private static readonly TimeSpan Boot = TimeSpan.FromMinutes(8);
+
+    [Fact]
+    public async Task CloudImage_WithASeed_BootsAndSaysItsAddress()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        using var server = Serve(Path.Combine(await VmImages.DirectoryAsync("cloud", stop), "cloud.qcow2"), fleet.Lab.GatewayAddress, out var url);
+        var yaml = await VmImages.ResourceAsync("cloud", "cloud.qcow2", "debian", "qcow2", url, stop) + """
+            apiVersion: agentmetal.io/v1
+            kind: Instance
+            metadata: { name: cloudy }
+            spec:
+              memory: 320Mi
+              disks: [ { name: root, image: debian, size: 2Gi } ]
+              nics: [ { network: default } ]
+              guestAgent: true
+              cloudInit:
+                enabled: true
+                hostname: cloudy
+                userData: |
+                  #cloud-config
+                  runcmd:
+                    - echo "seeded $(hostname) $(df -B1M --output=size / | tail -n 1)" >/dev/ttyS0
+            """;
+        (await fleet.ApplyAsync(yaml, stop)).OrThrow();
+        var (host, _) = await Machines.WhereAsync(fleet, "cloudy", stop);
+        string said = "";
+        await Fleet.EventuallyAsync(host, "cloud-init carries out what it was told", Boot, async () =>
+            (said = (await Machines.ConsoleAsync(host, "cloudy", stop)).Split('\n').FirstOrDefault(l => l.StartsWith("seeded ", StringComparison.Ordinal)) ?? "").Length > 0, stop);
+        var words = said.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal("cloudy", words[1]);
+        Assert.InRange(int.Parse(words[2], CultureInfo.InvariantCulture), 1500, 2048); // The image's own file system has less than 1 GiB.
+        var address = (await Machines.VirshAsync(host, stop, "domifaddr", "default-cloudy")).Split(' ', StringSplitOptions.RemoveEmptyEntries)[^1].Split('/')[0];
+        Assert.StartsWith("192.168.122.", address, StringComparison.Ordinal);
+        await Fleet.EventuallyAsync(host, $"the status names {address}", TimeSpan.FromSeconds(60), async () =>
+            (await fleet.CliAsync(stop, "get", "instance", "cloudy", "-o", "json")).Stdout.Contains(address, StringComparison.Ordinal), stop);
+        await Machines.RemoveAsync(fleet, stop, "cloudy");
+    }
+
+    /// <summary>A server of one file on the lab's bridge, until it is disposed of.</summary>
+    private static HttpListener Serve(string file, string address, out string url)
+    {
+        using var probe = new System.Net.Sockets.TcpListener(IPAddress.Parse(address), 0);
+        probe.Start();
+        url = $"http://{address}:{((IPEndPoint)probe.LocalEndpoint).Port}/";
+        probe.Stop();
+        var listener = new HttpListener { Prefixes = { url } };
+        listener.Start();
+        _ = Task.Run(async () =>
+        {
+            while (listener.IsListening)
+            {
+                HttpListenerContext context;
+                try { context = await listener.GetContextAsync(); }
+                catch (Exception e) when (e is HttpListenerException or ObjectDisposedException) { return; }
+                await using var stream = File.OpenRead(file);
+                context.Response.ContentLength64 = stream.Length;
+                try { await stream.CopyToAsync(context.Response.OutputStream); context.Response.Close(); }
+                catch (HttpListenerException) { context.Response.Abort(); } // Who asked has gone.
+            }
+        });
+        return listener;
+    }
+}

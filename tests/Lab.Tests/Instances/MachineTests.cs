@@ -1,0 +1,120 @@
+using AgentMetal.LabTests.Fleets;
+using AgentMetal.Testing;
+
+namespace AgentMetal.LabTests.Instances;
+
+/// <summary>A virtual machine is brought up, kept up, and left alone where nothing is wrong.</summary>
+public sealed class MachineTests(SharedFleet shared)
+{
+    /// <summary>An emulated machine boots in 4 s on an idle machine, and in many times that beside a compiler.</summary>
+    private static readonly TimeSpan Boot = TimeSpan.FromMinutes(3);
+
+    [Fact]
+    public async Task Machine_Applied_RunsAndSaysItsAddress()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Machines.Small("one"), stop)).OrThrow();
+        try
+        {
+            var (host, _) = await Machines.WhereAsync(fleet, "one", stop);
+            var address = await Machines.SaysAsync(host, "one", "ready ", 1, Boot, stop);
+            Assert.StartsWith("192.168.122.", address, StringComparison.Ordinal);
+            await Fleet.EventuallyAsync(host, $"the status names {address}", TimeSpan.FromSeconds(60), async () =>
+                (await fleet.CliAsync(stop, "get", "instance", "one", "-o", "json")).Stdout.Contains(address, StringComparison.Ordinal), stop);
+        }
+        finally { await Machines.RemoveAsync(fleet, stop, "one"); }
+    }
+
+    [Fact]
+    public async Task Qemu_Killed_IsStartedAgainByTheHostAlone()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Machines.Small("killed"), stop)).OrThrow();
+        var (host, before) = await Machines.WhereAsync(fleet, "killed", stop);
+        await fleet.KillCoordinatorAsync();
+        try
+        {
+            await host.ShellAsync($"kill -9 {before.Pid}", stop);
+            await Fleet.EventuallyAsync(host, "another process runs the machine", TimeSpan.FromSeconds(60), async () =>
+                await Machines.FindAsync(host, "killed", stop) is { } now && now != before, stop);
+        }
+        finally { await fleet.StartCoordinatorAsync(stop); }
+        await fleet.WaitAttachedAsync(3, stop);
+        await Machines.RemoveAsync(fleet, stop, "killed");
+    }
+
+    [Fact]
+    public async Task Libvirtd_RestartedAndKilled_NothingIsRestartedAndTheMachineIsStillKept()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Machines.Small("steady"), stop)).OrThrow();
+        var (host, before) = await Machines.WhereAsync(fleet, "steady", stop);
+        var daemon = await host.MainPidAsync("agentmetald", stop);
+
+        await host.ShellAsync("systemctl restart libvirtd", stop);
+        await Task.Delay(TimeSpan.FromSeconds(15), stop); // Longer than an agent takes that would act on what it cannot see.
+        Assert.Equal(before, await Machines.FindAsync(host, "steady", stop));
+        await host.KillAsync("libvirtd", "KILL", stop);
+        await Task.Delay(TimeSpan.FromSeconds(15), stop);
+        Assert.Equal(before, await Machines.FindAsync(host, "steady", stop));
+        Assert.Equal(daemon, await host.MainPidAsync("agentmetald", stop));
+
+        // It still sees what happens to it.
+        await Machines.VirshAsync(host, stop, "destroy", "default-steady");
+        await Fleet.EventuallyAsync(host, "what was switched off by hand runs again", TimeSpan.FromSeconds(60), async () =>
+            await Machines.FindAsync(host, "steady", stop) is { } now && now != before, stop);
+        await Machines.RemoveAsync(fleet, stop, "steady");
+    }
+
+    [Fact]
+    public async Task Host_Rebooted_BringsBackWhatShouldRunAndNothingElse()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        // libvirt itself would start neither of them.
+        var on = fleet.Lab.Hosts[1];
+        string where = $$""", autostart: false, placement: { labels: { host: {{on.Name}} } }""";
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Machines.Small("back", where) + Machines.Small("resting", where + ", power: stopped"), stop)).OrThrow();
+        Assert.NotNull(await Machines.FindAsync(on, "back", stop));
+        await fleet.KillCoordinatorAsync();
+        try
+        {
+            await on.RebootAsync(stop);
+            await Fleet.EventuallyAsync(on, "the machine runs after the reboot", TimeSpan.FromSeconds(90), async () => await Machines.FindAsync(on, "back", stop) is not null, stop);
+            Assert.Null(await Machines.FindAsync(on, "resting", stop));
+            Assert.Contains("default-resting", await Machines.VirshAsync(on, stop, "list", "--all", "--name"), StringComparison.Ordinal);
+        }
+        finally { await fleet.StartCoordinatorAsync(stop); }
+        await fleet.WaitAttachedAsync(3, stop);
+        await Machines.RemoveAsync(fleet, stop, "back", "resting");
+    }
+
+    [Fact]
+    public async Task Machines_Twenty_ConvergeInParallelWithinWhatTheHostsCanReserve()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        const int millis = 200;
+        string[] names = [.. Enumerable.Range(1, 20).Select(i => $"many-{i}")];
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + string.Concat(names.Select(n => Machines.Small(n, $$""", reserve: { cpuMillis: {{millis}} }"""))), stop, "--no-wait")).OrThrow();
+        try
+        {
+            Dictionary<string, int> running = [];
+            await Fleet.EventuallyAsync("twenty machines run", TimeSpan.FromMinutes(4), async () =>
+            {
+                foreach (var host in fleet.Lab.Hosts) running[host.Name] = (await Machines.RunningAsync(host, stop)).Count(q => q.Domain.StartsWith("default-many-", StringComparison.Ordinal));
+                return running.Values.Sum() == names.Length;
+            }, stop);
+            TestContext.Current.TestOutputHelper?.WriteLine($"twenty machines: {watch.Elapsed.TotalSeconds:0.0} s; {string.Join(", ", running.Select(r => $"{r.Key} {r.Value}"))}");
+            Assert.All(running, r => Assert.InRange(r.Value, 1, Environment.ProcessorCount * 1000 / millis));
+            await Fleet.EventuallyAsync("all of them are ready", TimeSpan.FromMinutes(2), async () =>
+                (await fleet.CliAsync(stop, "get", "instances")).Stdout.Split('\n').Count(l => l.Contains("many-", StringComparison.Ordinal) && l.Contains("running", StringComparison.OrdinalIgnoreCase)) == names.Length, stop);
+        }
+        finally { await Machines.RemoveAsync(fleet, stop, names); }
+        foreach (var host in fleet.Lab.Hosts) Assert.DoesNotContain(await Machines.RunningAsync(host, stop), q => q.Domain.StartsWith("default-many-", StringComparison.Ordinal));
+    }
+}
