@@ -17,19 +17,11 @@ public sealed class RedisOnSystemdTests
         var ct = TestContext.Current.CancellationToken;
         var tests = AppContext.BaseDirectory.Replace("Lab.Tests", "NodeAgent.Tests", StringComparison.Ordinal);
         Assert.SkipUnless(File.Exists(tests + "/NodeAgent.Tests.dll"), "the tests of the node agent are not built: dotnet build tests/NodeAgent.Tests");
-        var dotnet = Path.GetDirectoryName(Path.GetFullPath(Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : DotnetOnPath()))!;
-        await using var lab = await Lab.StartAsync(new() { HostNames = ["redis-1"], Binds = [new(tests, "/opt/nodetests"), new(dotnet, "/opt/dotnet")] }, ct);
+        await using var lab = await Lab.StartAsync(new() { HostNames = ["redis-1"], Binds = [new(tests, "/opt/nodetests"), new(Dotnet.Directory, "/opt/dotnet")] }, ct);
         var run = await lab["redis-1"].RunAsync(
             ["env", "AGENTMETAL_REDIS_SYSTEMD=1", "DOTNET_ROOT=/opt/dotnet", "/opt/dotnet/dotnet", "/opt/nodetests/NodeAgent.Tests.dll", "-noColor", "-class", Class],
             timeout: TimeSpan.FromMinutes(8), cancellationToken: ct);
         Assert.True(run.Succeeded, run.Stdout + run.Stderr);
         Assert.Contains("Failed: 0, Skipped: 0", run.Stdout, StringComparison.Ordinal);
-    }
-
-    /// <summary>Links are followed: what is on the path is often one to where the runtime is.</summary>
-    private static string DotnetOnPath()
-    {
-        var found = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(d => d + "/dotnet").First(File.Exists);
-        return File.ResolveLinkTarget(found, returnFinalTarget: true)?.FullName ?? found;
     }
 }

@@ -125,6 +125,13 @@ public sealed class InstanceMemberTests
     }
 
     [Fact]
+    public void Card_NothingSaid_MayNotSpoof()
+    {
+        Assert.Equal("clean-traffic", Assert.Single(Goal(Input()).Config!.Nics).Filter);
+        Assert.Equal("", Assert.Single(Goal(Input(FromDisk.Replace("[{}]", "[{\"spoofing\":\"allowed\"}]", StringComparison.Ordinal))).Config!.Nics).Filter);
+    }
+
+    [Fact]
     public void Uuid_OfOneResource_IsTheSameAndOfAnotherIsNot()
     {
         Assert.Equal(InstanceLayout.Of("p", "a", "uid-1", 0, new()).Uuid, InstanceLayout.Of("p", "b", "uid-1", 0, new()).Uuid);
