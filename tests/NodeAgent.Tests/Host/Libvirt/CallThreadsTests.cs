@@ -127,7 +127,7 @@ public sealed class CallThreadsTests : IAsyncLifetime
         await stopping.WaitAsync(Patience, Ct);
         await Task.WhenAll(held);
         // What it asked for before the end is done, or a connection would stay open for ever.
-        Assert.Equal(1, await closing);
+        Assert.Equal(1, await closing.WaitAsync(Patience, Ct));
     }
 
     private List<Task<Late>> Hold(int count) => [.. Enumerable.Range(0, count).Select(_ => _threads.RunAsync("holding", () => Wait(new Late()), Patience * 10, Ct))];

@@ -211,8 +211,12 @@ public sealed class RealLibvirtTests : IAsyncLifetime
                 Assert.NotNull(buffer);
         }
 
-        await Writer.DestroyAsync(Vm, graceful: false, Patience, Ct);
-        await UntilAsync(watch, "stopped destroyed");
+        // Events come through the new connection. One of a stop would not do: a daemon that is still finding its guests again swallows it.
+        await DefineAsync();
+        await UntilAsync(watch, "defined updated");
+        var destroyed = await Writer.DestroyAsync(Vm, graceful: false, Patience, Ct);
+        var stopped = (await Reader.DomainAsync(Vm, Ct)).Value;
+        Assert.True(stopped.Power == DomainPower.ShutOff, $"{stopped.Power} {stopped.Reason} after {destroyed}");
     }
 
     [Fact]
@@ -224,14 +228,16 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         await Units.KillAsync(Service, KillTarget.Main, SignalStop, Patience, Ct);
         try
         {
-            var lost = Writer.SetAutostartAsync(Vm, true, Patience, Ct);
+            // So many that libvirt's client would crash if they shared the connection that is lost under them.
             var started = TimeProvider.System.GetTimestamp();
+            var reads = Enumerable.Range(0, 7).Select(_ => Reader.DomainAsync(Vm, Ct).AsTask()).ToList();
             var late = await Writer.SetAutostartAsync(Vm, true, TimeSpan.FromMilliseconds(300), Ct);
             Assert.Equal(DomainResult.DeadlinePassed, late.Result);
             Assert.InRange(TimeProvider.System.GetElapsedTime(started).TotalMilliseconds, 299, 2000);
             // The caller has gone, the call has not: it is counted until it returns.
-            Assert.Equal(2, _link!.BusyThreads);
-            Assert.Equal(DomainResult.Unreachable, (await lost).Result);
+            Assert.Equal(8, _link!.BusyThreads);
+            var lost = await await Task.WhenAny(reads);
+            Assert.False(lost.IsSeen);
             Assert.InRange(TimeProvider.System.GetElapsedTime(started).TotalSeconds, 1, 10);
             await watch.UntilAsync(DomainSignalKind.Unseen);
             Assert.Equal(DomainResult.DeadlinePassed, (await Writer.SetAutostartAsync(Vm, true, TimeSpan.FromMilliseconds(100), Ct)).Result);
@@ -242,10 +248,9 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         }
 
         await watch.UntilAsync(DomainSignalKind.Resync);
-        var after = (await Reader.DomainAsync(Vm, Ct)).Value;
         await UntilNothingRunsAsync();
-        // Two callers had gone before their call was begun: it was not made late.
-        Assert.Equal(after, (await Reader.DomainAsync(Vm, Ct)).Value);
+        // The callers had gone before their calls were begun: those were not made late.
+        Assert.False((await Reader.DomainAsync(Vm, Ct)).Value.Autostart);
     }
 
     [Fact]
