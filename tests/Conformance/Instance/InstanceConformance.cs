@@ -78,8 +78,8 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
         yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
-        yield return Of("delete", Input(absent: true), Converged(Input()));
-        yield return Of("delete without disks", Input(FromKernel, absent: true), Converged(Input(FromKernel)));
+        yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
+        yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));
     }
 
     private static InstanceState Unseen(InstanceState s, int which) => which switch

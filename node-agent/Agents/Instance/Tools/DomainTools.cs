@@ -157,8 +157,8 @@ internal sealed class RemoveData(InstanceScope scope, InstanceActuator? actuator
         else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 30, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power], [InstanceFacts.Data, .. state.Disks.Keys.Select(InstanceFacts.Disk)]);
-    public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Data = Stored.None, Disks = state.Disks.ToImmutableSortedDictionary(d => d.Key, _ => FactValue.Absent), DiskStates = ImmutableSortedDictionary<string, DiskState>.Empty };
+    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power], [InstanceFacts.Data]);
+    public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Data = Stored.None };
     public override InstanceState During(InstanceState state, PathArgs args) => Predict(state, args);
     public override Assessment Assess(InstanceState state, PathArgs args) => new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
     public override Undo Inverse(InstanceState before, PathArgs args) => Undo.Impossible("the disks are gone");

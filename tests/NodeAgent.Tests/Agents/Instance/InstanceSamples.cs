@@ -144,9 +144,25 @@ internal static class InstanceSamples
                 Bridges = s.Bridges.ToImmutableSortedDictionary(n => n.Key, _ => f.Bridge, StringComparer.Ordinal),
                 Seed = wanted.Seed is not null && f.Seed ? Present.It : FactValue.Absent,
             };
-            return WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
+            s = WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
+            // Of a machine that is to go nothing is looked at that only its spec could name.
+            return input.Absent ? Unnamed(s) : s;
         });
     }
+
+    /// <summary>As a machine is seen whose spec is not known.</summary>
+    public static InstanceState Unnamed(InstanceState s) => s with
+    {
+        Disks = Aspect.None,
+        DiskStates = ImmutableSortedDictionary<string, DiskState>.Empty,
+        Images = Aspect.None,
+        ImageSizes = ImmutableSortedDictionary<string, long>.Empty,
+        Downloads = ImmutableSortedDictionary<string, DownloadState>.Empty,
+        Networks = Aspect.None,
+        Bridges = Aspect.None,
+        Seed = FactValue.Absent,
+        Accelerator = FactValue.Absent,
+    };
 
     private static InstanceState WithDisks(InstanceState s, InstanceState nothing, string which)
     {
