@@ -22,6 +22,7 @@ internal sealed partial class TopicWatches(IReadOnlyList<ITopicSource> sources, 
     public const string All = "*";
 
     private static readonly TimeSpan Again = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Settled = TimeSpan.FromSeconds(10);
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, IReadOnlyList<string>> _byKey = new(StringComparer.Ordinal);
@@ -53,13 +54,24 @@ internal sealed partial class TopicWatches(IReadOnlyList<ITopicSource> sources, 
             try
             {
                 await foreach (var topic in source.WatchAsync(stop))
+                {
                     foreach (var key in KeysOf(source, topic)) wake(key);
+                    if (topic == All) _ = LookAgainAsync(source);
+                }
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested) { return; }
             catch (Exception e) when (e is IOException or InvalidOperationException or TimeoutException) { LogEnded(log, source.Name, e.Message); }
             try { await Task.Delay(Again, stop); }
             catch (OperationCanceledException) { return; }
         }
+    }
+
+    /// <summary>A server that has just come back may not know all of its own yet, and tell nothing of what ends until it does (libvirtd with its guests).</summary>
+    private async Task LookAgainAsync(ITopicSource source)
+    {
+        try { await Task.Delay(Settled, stop); }
+        catch (OperationCanceledException) { return; }
+        foreach (var key in KeysOf(source, All)) wake(key);
     }
 
     private List<string> KeysOf(ITopicSource source, string topic)

@@ -126,18 +126,17 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Seed = "seed", Data = "data", Dir = "dir";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Seed, Data, Dir];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir];
 
-    public static string Live(string aspect) => "live/" + aspect;
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
     public static string Network(string name) => "network/" + name;
     public static string Bridge(string name) => "bridge/" + name;
 
     public static IEnumerable<string> Keyed(InstanceState s) =>
-        [.. Fixed, .. s.Live.Keys.Select(Live), .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge)];
+        [.. Fixed, .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge)];
 
     public static string Value(InstanceState s, string key) => key switch
     {
@@ -147,6 +146,8 @@ internal static class InstanceFacts
         Power => s.Power,
         Autostart => s.Autostart,
         Config => FactValue.IsUnseen(s.Domain) ? s.Domain : s.Config.IsEmpty ? FactValue.Absent : Digest(s.Config),
+        // One fact for all of it: a stop ends whatever runs, also what somebody attached a moment ago.
+        Live => FactValue.IsUnseen(s.Power) ? s.Power : s.Live.IsEmpty ? FactValue.Absent : Digest(s.Live),
         Seed => s.Seed,
         Data => s.Data,
         Dir => s.Dir,
@@ -155,7 +156,6 @@ internal static class InstanceFacts
 
     private static string Keyed(InstanceState s, string group, string name) => group switch
     {
-        "live" => FactValue.IsUnseen(s.Power) ? s.Power : s.Live.GetValueOrDefault(name, FactValue.Absent),
         "disk" => s.Disks.GetValueOrDefault(name, FactValue.Absent),
         "image" => s.Images.GetValueOrDefault(name, FactValue.Absent),
         "network" => s.Networks.GetValueOrDefault(name, FactValue.Absent),

@@ -83,7 +83,7 @@ internal sealed class ChangeLive(InstanceScope scope, InstanceActuator? actuator
         yield return Move.Do(new LiveArgs(aspect, change, wanted, Device(aspect, change == Detach ? now : wanted)), 6, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, LiveArgs args) => new([InstanceFacts.Power], [InstanceFacts.Live(args.Aspect)]);
+    public override Footprint Touches(InstanceState state, LiveArgs args) => new([InstanceFacts.Power], [InstanceFacts.Live]);
 
     public override InstanceState Predict(InstanceState state, LiveArgs args) =>
         !state.IsUp ? state : state with { Live = args.Value.Length == 0 ? state.Live.Remove(args.Aspect) : state.Live.SetItem(args.Aspect, args.Value) };

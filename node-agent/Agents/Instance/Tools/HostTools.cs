@@ -134,7 +134,7 @@ internal sealed class GrowDisk(InstanceScope scope, InstanceActuator? actuator)
         else yield return Move.Do(new GrowArgs(disk.Name, disk.Path, disk.Format, disk.Target, disk.Size, live), 3, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, GrowArgs args) => new([InstanceFacts.Power, InstanceFacts.Live(Aspect.Disk + args.Target)], [InstanceFacts.Disk(args.Name)]);
+    public override Footprint Touches(InstanceState state, GrowArgs args) => new([InstanceFacts.Power, InstanceFacts.Live], [InstanceFacts.Disk(args.Name)]);
 
     public override InstanceState Predict(InstanceState state, GrowArgs args)
     {

@@ -17,7 +17,7 @@ internal sealed class Start(InstanceScope scope, InstanceActuator? actuator)
     }
 
     public override Footprint Touches(InstanceState state, DomainArgs args) =>
-        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Accelerator], [InstanceFacts.Power, .. state.Config.Keys.Select(InstanceFacts.Live)]);
+        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Accelerator], [InstanceFacts.Power, InstanceFacts.Live]);
 
     public override InstanceState Predict(InstanceState state, DomainArgs args) => state with { Power = Power.Running, Live = state.Config, Detail = "" };
     public override InstanceState During(InstanceState state, DomainArgs args) => state.Off();
@@ -83,7 +83,7 @@ internal sealed class ShutDown(InstanceScope scope, InstanceActuator? actuator)
             yield return Move.Do(new StopArgs(goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 10, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, StopArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, .. state.Live.Keys.Select(InstanceFacts.Live)]);
+    public override Footprint Touches(InstanceState state, StopArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live]);
     public override InstanceState Predict(InstanceState state, StopArgs args) => state.Off();
     public override Assessment Assess(InstanceState state, StopArgs args) => Moderate("stop");
     public override Undo Inverse(InstanceState before, StopArgs args) => Undo.Keep("starting it again is a new decision");
@@ -102,7 +102,7 @@ internal sealed class SwitchOff(InstanceScope scope, InstanceActuator? actuator)
         if (goal?.Power == Power.Off && state.Power is not Power.Off) yield return Move.Do(new DomainArgs(Scope.Uuid), 500, "the guest does not shut down");
     }
 
-    public override Footprint Touches(InstanceState state, DomainArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, .. state.Live.Keys.Select(InstanceFacts.Live)]);
+    public override Footprint Touches(InstanceState state, DomainArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live]);
     public override InstanceState Predict(InstanceState state, DomainArgs args) => state.Off();
     public override Assessment Assess(InstanceState state, DomainArgs args) => Assessment.Dangerous("switches-off");
     public override Undo Inverse(InstanceState before, DomainArgs args) => Undo.Keep("starting it again is a new decision");
@@ -124,7 +124,7 @@ internal sealed class Restart(InstanceScope scope, InstanceActuator? actuator)
     }
 
     public override Footprint Touches(InstanceState state, StopArgs args) =>
-        new([InstanceFacts.Domain, InstanceFacts.Config], [InstanceFacts.Power, .. state.Live.Keys.Union(state.Config.Keys, StringComparer.Ordinal).Select(InstanceFacts.Live)]);
+        new([InstanceFacts.Domain, InstanceFacts.Config], [InstanceFacts.Power, InstanceFacts.Live]);
 
     public override InstanceState Predict(InstanceState state, StopArgs args) => state with { Power = Power.Running, Live = state.Config };
     public override InstanceState During(InstanceState state, StopArgs args) => state.Off();
