@@ -27,16 +27,18 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var assignments = view.OfResource(uid).Select(r => r.Value).OrderBy(a => a.Ordinal).ThenBy(a => a.Key, StringComparer.Ordinal).ToList();
         var status = resource.Status = new();
         if (!catalog.HasMembers(resource.Kind)) return Entry(resource, view);
-        foreach (var a in assignments) status.Members.Add(Member(a));
-        status.ObservedGeneration = assignments.Count == 0 ? 0 : assignments.Min(a => reports.Find(a.Key)?.Report.Generation ?? 0);
+        // Read once: a report that arrives in between would make one resource Ready and its member not.
+        var said = assignments.ToDictionary(a => a.Key, a => reports.Find(a.Key), StringComparer.Ordinal);
+        foreach (var a in assignments) status.Members.Add(Member(a, said[a.Key]));
+        status.ObservedGeneration = assignments.Count == 0 ? 0 : assignments.Min(a => said[a.Key]?.Report.Generation ?? 0);
 
         var placement = Placement(resource);
         Put(status, resource, "Placed", placement is null ? "True" : "False", placement ?? new("Placed", orchestrator.Report(uid)?.Report.Summary ?? "", null, 0, ""));
-        var blocker = Deleting(resource, assignments) ?? placement ?? assignments.Select(a => Why(resource, a)).FirstOrDefault(w => w is not null);
+        var blocker = Deleting(resource, assignments) ?? placement ?? assignments.Select(a => Why(resource, a, said[a.Key])).FirstOrDefault(w => w is not null);
         var ready = blocker is null && assignments.Count > 0;
         Put(status, resource, "Ready", ready ? "True" : "False", blocker ?? new(ready ? "Converged" : "Pending",
-            ready ? Members(assignments) : "members are being placed", null, 0, ready ? "" : Events(resource)));
-        Serving(status, resource, assignments);
+            ready ? Members(assignments, said) : "members are being placed", null, 0, ready ? "" : Events(resource)));
+        Serving(status, resource, assignments, said);
         Waiting(status, resource, assignments);
         return resource;
     }
@@ -59,10 +61,9 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
             if (key.Uid == uid) _since.TryRemove(key, out _);
     }
 
-    private MemberStatus Member(Assignment a)
+    private MemberStatus Member(Assignment a, Reported? reported)
     {
         var node = NodeOf(a);
-        var reported = reports.Find(a.Key);
         var status = reported?.Report.Status.Clone() ?? new() { Phase = "Unseen", Summary = "not reported yet" };
         (status.Ordinal, status.NodeUid, status.NodeName) = (a.Ordinal, node, model.Current.NodeName(node));
         if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self) status.Address = self.Port == 0 ? self.Address : $"{self.Address}:{self.Port}";
@@ -97,12 +98,12 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
     }
 
     /// <summary>Why a member is not as it should be; null = it is.</summary>
-    private Blocker? Why(Resource resource, Assignment a)
+    private Blocker? Why(Resource resource, Assignment a, Reported? reported)
     {
         var name = model.Current.NodeName(NodeOf(a));
         if (Away(a) is { } away) return away;
         if (a.Absent) return null; // A member on its way out does not keep the resource from being ready.
-        if (reports.Find(a.Key) is not { } last || last.Report.Generation < a.Generation)
+        if (reported is not { } last || last.Report.Generation < a.Generation)
             return new("Converging", $"{name} has not reported generation {a.Generation} of member {a.Ordinal} yet", null, 0, Events(resource));
         if (a.Generation < resource.Metadata.Generation) return new("Converging", $"{name} has not been told generation {resource.Metadata.Generation} yet", null, 0, Events(resource));
         var status = last.Report.Status;
@@ -124,7 +125,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
             : new("NodeAway", $"{name} cannot be reached; {seen}", live.Since, 0, "agentmetal nodes describe " + name);
     }
 
-    private void Serving(Status status, Resource resource, List<Assignment> assignments)
+    private void Serving(Status status, Resource resource, List<Assignment> assignments, Dictionary<string, Reported?> reported)
     {
         var wanted = assignments.FirstOrDefault(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal);
         if (wanted is null)
@@ -137,11 +138,11 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         if (Away(wanted) is { } away) Put(status, resource, "Serving", "Unknown", away);
         else if (said == "True" || (said is null && member.Phase == Reports.Converged))
         {
-            Put(status, resource, "Serving", "True", new("Serving", Members(assignments), null, 0, ""));
+            Put(status, resource, "Serving", "True", new("Serving", Members(assignments, reported), null, 0, ""));
             // Of a member that listens nowhere the address is its host's, which nobody can connect to it by.
             if (wanted.Peers.Any(p => p.Ordinal == wanted.Ordinal && p.Port > 0)) status.Outputs["address"] = member.Address;
         }
-        else Put(status, resource, "Serving", said == "False" ? "False" : "Unknown", Why(resource, wanted) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
+        else Put(status, resource, "Serving", said == "False" ? "False" : "Unknown", Why(resource, wanted, reported[wanted.Key]) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
     }
 
     private void Waiting(Status status, Resource resource, List<Assignment> assignments)
@@ -157,8 +158,8 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         Put(status, resource, "Waiting", "True", new("Waiting", $"{waiting.NodeName}: {why?.Message ?? waiting.Summary}", null, why?.RetryUnixMs ?? 0, why?.NextCommand is { Length: > 0 } next ? next : Events(resource)));
     }
 
-    private string Members(List<Assignment> assignments) => string.Join(", ", assignments.Where(a => !a.Absent).Select(a =>
-        $"{(reports.Find(a.Key)?.Report.Status.Summary is { Length: > 0 } s ? s : "member " + a.Ordinal.ToString(CultureInfo.InvariantCulture))} on {model.Current.NodeName(NodeOf(a))}"));
+    private string Members(List<Assignment> assignments, Dictionary<string, Reported?> reported) => string.Join(", ", assignments.Where(a => !a.Absent).Select(a =>
+        $"{(reported[a.Key]?.Report.Status.Summary is { Length: > 0 } s ? s : "member " + a.Ordinal.ToString(CultureInfo.InvariantCulture))} on {model.Current.NodeName(NodeOf(a))}"));
 
     private void Put(Status status, Resource resource, string type, string value, Blocker b)
     {

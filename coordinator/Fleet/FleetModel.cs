@@ -13,6 +13,7 @@ internal sealed partial class FleetModel(IStore store, ILogger<FleetModel> log, 
     private readonly Lock _lock = new();
     private readonly List<(long Number, TaskCompletionSource Reached)> _waiting = [];
     private volatile FleetView? _current;
+    private bool _ended;
 
     /// <summary>The newest view.</summary>
     /// <exception cref="InvalidOperationException">Before <see cref="LoadAsync"/>.</exception>
@@ -39,6 +40,12 @@ internal sealed partial class FleetModel(IStore store, ILogger<FleetModel> log, 
     /// <summary>Follows the store until stopped.</summary>
     /// <exception cref="StoreReplacedException">The store is another one than it was, or lost history: only a restart sorts that out.</exception>
     public async Task FollowAsync(CancellationToken stop)
+    {
+        try { await FollowUntilAsync(stop); }
+        finally { End(); }
+    }
+
+    private async Task FollowUntilAsync(CancellationToken stop)
     {
         while (!stop.IsCancellationRequested)
         {
@@ -74,16 +81,31 @@ internal sealed partial class FleetModel(IStore store, ILogger<FleetModel> log, 
     }
 
     /// <summary>Completes once the model has seen this revision.</summary>
+    /// <exception cref="StoreAwayException">The watch has ended: this coordinator stops, and will not see it. What was written is stored.</exception>
     public Task CaughtUpAsync(long number, CancellationToken cancel)
     {
         lock (_lock)
         {
             if (Current.At.Number >= number) return Task.CompletedTask;
+            if (_ended) return Task.FromException(Stopping());
             var reached = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             _waiting.Add((number, reached));
             return reached.Task.WaitAsync(cancel);
         }
     }
+
+    /// <summary>Who waits for a revision would otherwise keep a coordinator that stops from ever ending.</summary>
+    private void End()
+    {
+        lock (_lock)
+        {
+            _ended = true;
+            foreach (var (_, reached) in _waiting) reached.TrySetException(Stopping());
+            _waiting.Clear();
+        }
+    }
+
+    private static StoreAwayException Stopping() => new("this coordinator stops; what was written is stored");
 
     private async Task ReloadAsync(CancellationToken stop)
     {

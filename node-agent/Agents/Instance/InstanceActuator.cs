@@ -35,6 +35,8 @@ internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders read
         var outcome = await writers.Domains.StartNetworkAsync(name, StartDeadline, stop);
         // Another instance may have started it a moment ago; what is observed decides.
         if (!outcome.IsDone && await readers.Domains.NetworkAsync(name, stop) is not { IsSeen: true, Value.Active: true }) Done(outcome);
+        // A machine that starts with the host finds its network there only if that does, too: at a boot libvirt asks nobody.
+        Done(await writers.Domains.SetNetworkAutostartAsync(name, true, Brief, stop));
     }
 
     public ValueTask CreateDir()

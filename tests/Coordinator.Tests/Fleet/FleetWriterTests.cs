@@ -74,6 +74,18 @@ public sealed class FleetWriterTests
         Assert.True(seen[1] > seen[0]);
     }
 
+    /// <summary>A coordinator that stops while somebody writes must end: the writer would wait for a view that nobody renews any more.</summary>
+    [Fact]
+    public async Task Change_AfterTheModelStoppedFollowing_EndsAndIsStored()
+    {
+        await using var memory = new MemoryStore("s1", _clock);
+        await using var run = await Run.StartAsync(memory, _clock);
+        await run.StopFollowingAsync();
+        var ended = await Assert.ThrowsAsync<StoreAwayException>(() => run.PutAsync(1).WaitAsync(TimeSpan.FromSeconds(10), Stop));
+        Assert.Contains("stops", ended.Message, StringComparison.Ordinal);
+        Assert.Single((await memory.ListAsync(StoreKeys.Resources, Stop)).Entries);
+    }
+
     /// <summary>A model that follows, a lease, and a writer.</summary>
     private sealed class Run : IAsyncDisposable
     {
@@ -101,10 +113,15 @@ public sealed class FleetWriterTests
                 new Resource { Kind = "Redis", Metadata = new() { Project = "default", Name = $"r{i}", Uid = $"{uid}{i}" } }.ToByteArray()))],
         }, FleetWriterTests.Stop);
 
-        public async ValueTask DisposeAsync()
+        public async Task StopFollowingAsync()
         {
             await _stop.CancelAsync();
             await _following;
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await StopFollowingAsync();
             Writer.Dispose();
             _stop.Dispose();
         }

@@ -55,7 +55,7 @@ internal sealed class StartNetwork(InstanceScope scope, InstanceActuator? actuat
     public override Assessment Assess(InstanceState state, NameArgs args) => Moderate("network");
     public override Undo Inverse(InstanceState before, NameArgs args) => Undo.Keep("other domains may use it by now");
     public override Timing Timing(NameArgs args) => Within(TimeSpan.FromMinutes(1));
-    public override string Describe(NameArgs args) => $"start libvirt network {args.Name}";
+    public override string Describe(NameArgs args) => $"start libvirt network {args.Name}, now and with the host";
     public override ValueTask ApplyAsync(NameArgs args, ToolContext context) => Actuator.StartNetworkAsync(args.Name, context.Stop);
 }
 
