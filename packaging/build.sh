@@ -2,6 +2,7 @@
 # Builds what is shipped: agentmetald and agentmetal (native), agentmetal-coordinator (on the .NET runtime). What has not changed since the
 # last build is not built again: each output is keyed by a hash of the sources it is made of.
 #   packaging/build.sh [node-agent|cli|coordinator]...      prints one line for each; outputs in artifacts/
+#   AGENTMETAL_BUILD=quick packaging/build.sh              the same programs on the .NET runtime, in a tenth of the time: between two edits, for the lab; never shipped
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1
@@ -19,12 +20,19 @@ fi
 sources() { git ls-files -co --exclude-standard -- runtime proto "$1" Directory.Build.props Directory.Packages.props global.json; }
 key() { sources "$1" | LC_ALL=C sort | while read -r f; do [ -f "$f" ] && sha256sum "$f"; done | sha256sum | cut -c1-16; }
 
+quick=${AGENTMETAL_BUILD:-}
+[ -z "$quick" ] || [ "$quick" = quick ] || { echo "error: AGENTMETAL_BUILD is \"$quick\"; it can be quick, or not be set" >&2; exit 2; }
+
 publish() { # FOLDER OUTPUT BINARY KIND
-  local out=artifacts/$2 key size start=$SECONDS
-  key=$(key "$1")
+  local out=artifacts/$2 kind=$4 key size start=$SECONDS options=()
+  if [ "$quick" ] && [ "$kind" = native ]; then
+    kind="on .NET, not for shipping"
+    options=(-p:PublishAot=false --self-contained)
+  fi
+  key=$(key "$1")${quick:+-quick}
   if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
     rm -rf "$out"
-    if ! dotnet publish "$1" -c Release -o "$out" -v q --nologo >"artifacts/$2.log" 2>&1; then
+    if ! dotnet publish "$1" -c Release -o "$out" "${options[@]}" -v q --nologo >"artifacts/$2.log" 2>&1; then
       echo "error: $3 could not be built; the log is artifacts/$2.log" >&2
       grep -E "error|warning IL" "artifacts/$2.log" | sort -u | head -20 >&2
       exit 1
@@ -41,7 +49,7 @@ publish() { # FOLDER OUTPUT BINARY KIND
     start=0
   fi
   size=$(du -sh --apparent-size "$out/$3" | cut -f1)
-  echo "$3 ($4, $size$([ "$start" = 0 ] || echo ", $start s"))"
+  echo "$3 ($kind, $size$([ "$start" = 0 ] || echo ", $start s"))"
 }
 
 mkdir -p artifacts
