@@ -26,6 +26,9 @@ internal sealed class AgentCatalog
     /// <summary>Whether resources of this kind have members on hosts.</summary>
     public bool HasMembers(string kind) => !_kinds.TryGetValue(kind, out var fleet) || fleet.HasMembers;
 
+    /// <summary>Whether one resource cannot do without another of its project.</summary>
+    public bool Needs(Resource resource, Resource other) => ReferencesOf(resource).Any(to => !to.Weak && to.Kind == other.Kind && to.Name == other.Metadata.Name);
+
     /// <summary>What a resource refers to. One that this build cannot read refers to nothing that it could find; placement says why.</summary>
     public IReadOnlyList<Reference> ReferencesOf(Resource resource)
     {

@@ -19,11 +19,29 @@ internal interface IFleetKind
     IEnumerable<Reference> References(ReadOnlyMemory<byte> spec) => [];
 }
 
+/// <summary>Whether a member must be on the host where a resource that its spec refers to has its member.</summary>
+internal enum Bond
+{
+    /// <summary>Anywhere.</summary>
+    None,
+
+    /// <summary>When it is placed first, and not after: a copy is made where the original is.</summary>
+    AtFirst,
+
+    /// <summary>Always; when the two are apart it stays where it is, and that is said: what it has is there.</summary>
+    Stays,
+
+    /// <summary>Always, and it goes there by itself: it has nothing that is not the other's.</summary>
+    Follows,
+}
+
 /// <summary>One resource that a spec refers to.</summary>
 /// <param name="Path">The field that names it: "spec.disks[0].image".</param>
 /// <param name="Kind">"Image".</param>
 /// <param name="Name">Its name within the project.</param>
-internal sealed record Reference(string Path, string Kind, string Name);
+/// <param name="Bond">Whether members go where it is.</param>
+/// <param name="Weak">It need not exist, its spec is not told to hosts, and it can be deleted.</param>
+internal sealed record Reference(string Path, string Kind, string Name, Bond Bond = Bond.None, bool Weak = false);
 
 /// <summary>What placement must know of a resource.</summary>
 internal sealed record FleetShape

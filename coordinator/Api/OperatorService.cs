@@ -20,7 +20,7 @@ namespace AgentMetal.Coordinator.Api;
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
     ChangeHub hub, HeldPlans held, ApprovalShelf approvals, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
-    SecretShelf secrets, TimeProvider clock) : Operator.OperatorBase
+    SecretShelf secrets, AgentCatalog catalog, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;
 
@@ -178,7 +178,7 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     private List<Resource> UsersOf(Resource resource)
     {
         var view = model.Current;
-        return [.. view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0).OrderBy(Keys.Of, StringComparer.Ordinal)];
+        return [.. view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0 && catalog.Needs(r, resource)).OrderBy(Keys.Of, StringComparer.Ordinal)];
     }
 
     private Row<Resource> Find(string project, string kind, string name)

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents;
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Nodes;
@@ -25,24 +26,42 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
     /// <summary>Places all of them, one after the other, each seeing the ports of those before. Pure but for reading the model.</summary>
     public IReadOnlyList<Placing?> Place(IReadOnlyList<Admitted> all)
     {
-        var placings = new List<Placing?>(all.Count);
+        var placings = new Placing?[all.Count];
         ImmutableSortedDictionary<string, HostView>? hosts = null;
+        var placed = new Dictionary<string, string>(StringComparer.Ordinal);
         var brought = all.ToDictionary(a => Keys.Path(a.Resource), a => a.Resource, StringComparer.Ordinal);
         var moved = all.Where(a => a.Action != "unchanged").Select(a => Keys.Path(a.Resource)).ToHashSet(StringComparer.Ordinal);
-        foreach (var one in all)
+        foreach (var i in InOrder(all))
         {
+            var one = all[i];
             // One that stays as it is has something to do when what it refers to does not.
-            if (one.Action == "unchanged" && !catalog.ReferencesOf(one.Resource).Any(to => moved.Contains(Keys.Path(one.Resource.Metadata.Project, to)))) { placings.Add(null); continue; }
-            var goal = world.Goal(one.Resource, brought);
+            if (one.Action == "unchanged" && !catalog.ReferencesOf(one.Resource).Any(to => moved.Contains(Keys.Path(one.Resource.Metadata.Project, to)))) continue;
+            var goal = world.Goal(one.Resource, brought, placed);
             var state = world.Observe(one.Resource, exists: one.Before is not null);
             if (hosts is not null) state = state with { Hosts = hosts };
             var request = PlacementWorld.Request(one.Resource, goal);
             var plan = _planner.Plan(request, goal, state, Attempts.None(clock.GetUtcNow()), [], []);
             hosts = plan.Final.Hosts;
-            placings.Add(new(plan, request.GoalHash, Prospects(one.Resource, plan, world.Look(one.Resource, brought)),
-                [.. plan.Goal!.NoRoom.Select(n => $"member {n.Key} has no host: {n.Value}"), .. plan.Goal.Cramped.Select(n => $"member {n.Key} stays as it is: {n.Value}")]));
+            if (plan.Goal!.Target.Values.FirstOrDefault() is { } slot) placed[Keys.Path(one.Resource)] = slot.Node;
+            placings[i] = new(plan, request.GoalHash, Prospects(one.Resource, plan, world.Look(one.Resource, brought)),
+                [.. plan.Goal!.NoRoom.Select(n => $"member {n.Key} has no host: {n.Value}"), .. plan.Goal.Cramped.Select(n => $"member {n.Key} stays as it is: {n.Value}")]);
         }
         return placings;
+    }
+
+    /// <summary>Those on whose host others belong come before these; else the order of the request. A circle is left as it is given.</summary>
+    private IEnumerable<int> InOrder(IReadOnlyList<Admitted> all)
+    {
+        var at = all.Select((a, i) => (Path: Keys.Path(a.Resource), i)).ToDictionary(x => x.Path, x => x.i, StringComparer.Ordinal);
+        var done = new HashSet<int>();
+        return Enumerable.Range(0, all.Count).SelectMany(Before);
+
+        List<int> Before(int i)
+        {
+            if (!done.Add(i)) return [];
+            var resource = all[i].Resource;
+            return [.. catalog.ReferencesOf(resource).Where(to => to.Bond != Bond.None && at.ContainsKey(Keys.Path(resource.Metadata.Project, to))).SelectMany(to => Before(at[Keys.Path(resource.Metadata.Project, to)])), i];
+        }
     }
 
     /// <summary>What refers to nothing and what no host can hold, as errors of the documents.</summary>

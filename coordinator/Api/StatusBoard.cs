@@ -47,7 +47,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
     private Resource Entry(Resource resource, FleetView view)
     {
         resource.Status.ObservedGeneration = resource.Metadata.Generation;
-        var users = view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0).Select(Keys.Of).Order(StringComparer.Ordinal).ToList();
+        var users = view.ReferrersOf(Keys.Path(resource)).Select(uid => view.Resources[uid].Value).Where(r => r.Metadata.DeletedUnixMs == 0 && catalog.Needs(r, resource)).Select(Keys.Of).Order(StringComparer.Ordinal).ToList();
         var gone = Deleting(resource, []);
         var used = users.Count == 0 ? "not used" : $"used by {string.Join(", ", users.Take(3))}{(users.Count > 3 ? $" and {users.Count - 3} more" : "")}";
         Put(resource.Status, resource, "Ready", gone is null ? "True" : "False", gone ?? new("Declared", used, null, 0, ""));

@@ -80,7 +80,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
         var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, clock);
+            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
@@ -221,6 +221,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
                 _orchestrator.Wake(uid);
                 _hub.Touch(uid);
             }
+            WakeBeside(view, delta);
             foreach (var uid in delta.Names.SelectMany(view.ReferrersOf)) _orchestrator.Wake(uid);
             foreach (var path in delta.Referred)
                 if (view.Names.TryGetValue(path, out var used)) _hub.Touch(used);
@@ -240,6 +241,14 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             _hub.Touch(uid);
         };
         _orchestrator.Reconciled = _hub.Touch;
+    }
+
+    /// <summary>Where members of one resource are may be where those of another belong.</summary>
+    private void WakeBeside(FleetView view, FleetDelta delta)
+    {
+        foreach (var uid in delta.Assignments.Select(k => k.Split('/')[2]).Distinct(StringComparer.Ordinal))
+            if (view.Resources.TryGetValue(uid, out var row))
+                foreach (var other in view.ReferrersOf(Keys.Path(row.Value))) _orchestrator.Wake(other);
     }
 
     private void WakeMembers(FleetView view, string node)

@@ -3,8 +3,9 @@ using System.Collections.Immutable;
 namespace AgentMetal.Coordinator.Agents.Orchestrator;
 
 /// <summary>
-/// Solves where members belong: keep what is placed, then spread what is missing over hosts that fit. Pure; called once per plan. A member is never
-/// moved by this: moving it means deleting its data on the old host, which a person asks for, not an algorithm.
+/// Solves where members belong: keep what is placed, then spread what is missing over hosts that fit. Pure; called once per plan. A member with data of its
+/// own is never moved by this: moving it means deleting its data on the old host, which a person asks for, not an algorithm. One that is a part of another
+/// resource goes where that is.
 /// </summary>
 internal static class PlacementAim
 {
@@ -47,11 +48,19 @@ internal static class PlacementAim
         MemberView? leaving = null;
         foreach (var member in state.Members.Values)
         {
-            if (member.Ordinal != ordinal) continue;
+            if (member.Ordinal != ordinal || HasGone(goal, state, member.Node)) continue;
             if (!member.Absent) return member;
             if (Fits(goal, state.Hosts.GetValueOrDefault(member.Node)) is null) leaving ??= member;
         }
         return leaving;
+    }
+
+    /// <summary>What it is a part of is on another host by now, which can have it.</summary>
+    private static bool HasGone(PlacementGoal goal, PlacementState state, string node)
+    {
+        foreach (var other in goal.Beside)
+            if (other is { Bond: Bond.Follows, Node.Length: > 0 } && other.Node != node && Fits(goal, state.Hosts.GetValueOrDefault(other.Node)) is null) return true;
+        return false;
     }
 
     private static PortHolder? PortAt(PlacementState state, string node, int port, int ordinal) =>
@@ -62,13 +71,21 @@ internal static class PlacementAim
     {
         if (!state.Hosts.TryGetValue(member.Node, out var host)) return null;
         if (!Matches(goal, host)) return $"{host.Name} has not the labels {LabelText(goal)}";
+        if (goal.Beside.FirstOrDefault(o => o.Bond != Bond.AtFirst && o.Node.Length > 0 && o.Node != member.Node) is { } apart) return $"{apart.Key} is on {PlacementAgent.NameOf(state, apart.Node)}";
         return port != goal.Shape.Port ? $"port {goal.Shape.Port} on {host.Name} is taken by {PortAt(state, member.Node, goal.Shape.Port, member.Ordinal)!.Key}" : null;
     }
 
     // Who reserves memory goes where the largest share of it is free; the others go where the fewest members are.
     private static HostView? Best(PlacementGoal goal, IEnumerable<HostView> hosts, HashSet<string> taken) => hosts
-        .Where(h => !IsTaken(goal, h, taken) && Fits(goal, h) is null && !h.Ports.ContainsKey(goal.Shape.Port) && PlacementRoom.WhyNone(goal, h) is null)
+        .Where(h => !IsTaken(goal, h, taken) && Fits(goal, h) is null && IsBeside(goal, h) && !h.Ports.ContainsKey(goal.Shape.Port) && PlacementRoom.WhyNone(goal, h) is null)
         .OrderByDescending(h => PlacementRoom.FreeShare(goal, h)).ThenBy(h => h.Load).ThenBy(h => h.Name, StringComparer.Ordinal).ThenBy(h => h.Uid, StringComparer.Ordinal).FirstOrDefault();
+
+    private static bool IsBeside(PlacementGoal goal, HostView host)
+    {
+        foreach (var other in goal.Beside)
+            if (other.Node != host.Uid) return false;
+        return true;
+    }
 
     // A port is one member's on a host, so a second member of the resource does not fit beside the first, spread or not.
     private static bool IsTaken(PlacementGoal goal, HostView host, HashSet<string> taken) => (goal.Shape.SpreadOverHosts || goal.Shape.Port > 0) && taken.Contains(host.Uid);
@@ -95,8 +112,16 @@ internal static class PlacementAim
     private static string WhyNoRoom(PlacementGoal goal, ImmutableSortedDictionary<string, HostView> hosts, HashSet<string> taken)
     {
         if (hosts.IsEmpty) return "no host has joined";
+        if (goal.Beside.FirstOrDefault(o => o.Node.Length == 0) is { } nowhere) return $"it belongs beside {nowhere.Key}, which {nowhere.Why}";
+        if (goal.Beside.Select(o => o.Node).Distinct(StringComparer.Ordinal).Count() > 1)
+            return "it belongs beside " + string.Join(" and ", goal.Beside.Take(4).Select(o => $"{o.Key} (on {(hosts.TryGetValue(o.Node, out var at) ? at.Name : o.Node)})")) + ", and those are not on one host";
         var matching = hosts.Values.Where(h => Matches(goal, h)).ToList();
         List<string> parts = [];
+        if (goal.Beside is [var beside, ..])
+        {
+            parts.Add($"it belongs beside {beside.Key}, which is on {(hosts.TryGetValue(beside.Node, out var at) ? at.Name : beside.Node)}");
+            matching = [.. matching.Where(h => IsBeside(goal, h))];
+        }
         if (!goal.Shape.Labels.IsEmpty) parts.Add($"labels {LabelText(goal)} match {matching.Count} of {hosts.Count} hosts");
         Add(h => Taken(h), goal.Shape.SpreadOverHosts ? "has a member already (spread: host)" : $"has a member on port {goal.Shape.Port} already");
         Add(h => !Taken(h) && h.Standing == Standing.Away, "is away");

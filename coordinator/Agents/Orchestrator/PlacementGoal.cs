@@ -20,6 +20,9 @@ internal sealed record PlacementGoal
     /// <summary>Why members cannot be told what is wanted: something that the spec refers to is missing. What is placed stays as it is.</summary>
     public ImmutableArray<string> Unresolved { get; init; } = [];
 
+    /// <summary>Resources on whose host members belong.</summary>
+    public ImmutableArray<Neighbour> Beside { get; init; } = [];
+
     public required bool Protect { get; init; }
 
     /// <summary>By ordinal, where each member belongs; set by Aim.</summary>
@@ -34,6 +37,13 @@ internal sealed record PlacementGoal
     /// <summary>By ordinal, why the member should not be where it is; it stays there all the same. Set by Aim.</summary>
     public ImmutableSortedDictionary<int, string> Misplaced { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
 }
+
+/// <summary>A resource on whose host a member belongs.</summary>
+/// <param name="Key">"Volume default/data".</param>
+/// <param name="Bond">How closely.</param>
+/// <param name="Node">The uid of its host; empty while that is not known.</param>
+/// <param name="Why">Why it is not known; empty when it is.</param>
+internal sealed record Neighbour(string Key, Bond Bond, string Node, string Why);
 
 /// <summary>A place for one member.</summary>
 internal sealed record Slot(string Node, int Port);

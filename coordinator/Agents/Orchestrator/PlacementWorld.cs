@@ -14,7 +14,8 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
     /// <summary>What is wanted of a resource; null = teardown.</summary>
     /// <param name="resource">As it is, or as it would be.</param>
     /// <param name="brought">By "project/Kind/name", what stands above the store: resources of the same request.</param>
-    public PlacementGoal? Goal(Resource resource, IReadOnlyDictionary<string, Resource>? brought = null)
+    /// <param name="placed">By "project/Kind/name", the uid of the host where one of the same request would be.</param>
+    public PlacementGoal? Goal(Resource resource, IReadOnlyDictionary<string, Resource>? brought = null, IReadOnlyDictionary<string, string>? placed = null)
     {
         if (resource.Metadata.DeletedUnixMs != 0) return null;
         var referred = Look(resource, brought);
@@ -26,6 +27,7 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
             SpecHash = referred.SpecHash(resource),
             Signed = Referred.SignedBy(referred.Digests(resource)),
             Unresolved = referred.Missing,
+            Beside = Neighbours(resource, placed),
             Protect = resource.Metadata.Protect,
         };
     }
@@ -46,6 +48,7 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
             .Add(goal?.SpecHash ?? SpecHash(resource.Spec.Span)).Add(resource.Metadata.Protect ? 1 : 0).Add(resource.Metadata.DeletedUnixMs != 0 ? 1 : 0);
         if (goal is { Signed.Length: > 0 }) hash.Add(goal.Signed);
         foreach (var missing in goal?.Unresolved ?? []) hash.Add(missing);
+        foreach (var other in goal?.Beside ?? []) hash.Add(other.Key).Add(other.Node);
         return hash.Hex();
     }
 
@@ -66,6 +69,21 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
         Hosts = hosts.Current,
         Members = Members(resource.Metadata.Uid),
     };
+
+    /// <summary>Where those are on whose host its members belong. One that has members on two hosts is on its way from one to the other.</summary>
+    private ImmutableArray<Neighbour> Neighbours(Resource resource, IReadOnlyDictionary<string, string>? placed)
+    {
+        var view = model.Current;
+        var found = ImmutableArray.CreateBuilder<Neighbour>();
+        foreach (var to in catalog.ReferencesOf(resource).Where(r => r.Bond != Bond.None))
+        {
+            var (path, key) = (Keys.Path(resource.Metadata.Project, to), $"{to.Kind} {resource.Metadata.Project}/{to.Name}");
+            string[] nodes = placed?.GetValueOrDefault(path) is { } planned ? [planned]
+                : view.Named(path) is { } row ? [.. view.OfResource(row.Value.Metadata.Uid).Where(a => !a.Value.Absent).Select(a => a.Value.Key[..a.Value.Key.IndexOf('/', StringComparison.Ordinal)]).Distinct(StringComparer.Ordinal)] : [];
+            found.Add(nodes is [var node] ? new(key, to.Bond, node, "") : new(key, to.Bond, "", nodes.Length == 0 ? "has no host yet" : "is on its way to another host"));
+        }
+        return found.DrainToImmutable();
+    }
 
     public static string SpecHash(ReadOnlySpan<byte> spec) => Convert.ToHexStringLower(SHA256.HashData(spec));
 

@@ -25,7 +25,7 @@ internal sealed record Referred
     {
         var found = ImmutableSortedDictionary.CreateBuilder<string, Resource>(StringComparer.Ordinal);
         var missing = ImmutableArray.CreateBuilder<string>();
-        foreach (var to in catalog.ReferencesOf(resource))
+        foreach (var to in catalog.ReferencesOf(resource).Where(r => !r.Weak))
         {
             var there = find(Keys.Path(resource.Metadata.Project, to));
             if (there is null) missing.Add($"{to.Path}: {to.Kind} {resource.Metadata.Project}/{to.Name} does not exist: apply it first");

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.Coordinator.Agents;
 using AgentMetal.Coordinator.Agents.Instance;
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Agents.Redis;
@@ -42,7 +43,9 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         from site in Gen.OneOf("", "", "lab")
         from signed in Gen.OneOf("", "ab")
         from unresolved in Gen.OneOf(false, false, true)
-        select Machine(memory, site) with { Signed = signed, Unresolved = unresolved ? [Missing] : [] };
+        from beside in Gen.OneOf(Bond.None, Bond.None, Bond.AtFirst, Bond.Stays, Bond.Follows)
+        from node in Gen.OneOf("n0", "n1", "n2", "n9", "")
+        select Machine(memory, site) with { Signed = signed, Unresolved = unresolved ? [Missing] : [], Beside = beside == Bond.None ? [] : [Near(beside, node)] };
 
     private static readonly Gen<PlacementGoal> s_redis =
         from replicas in Gen.Int[0, 3]
@@ -89,7 +92,11 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Of("sign a machine", Machine("512Mi") with { Signed = "ab" }, Placed(Machine("512Mi"))),
         Of("limit a Redis", Goal(2, 0, limit: "256Mi"), Placed(Goal(2, 0))),
         Of("delete a machine", null, Placed(Machine("512Mi"))),
+        Of("create beside another", Machine("512Mi") with { Beside = [Near(Bond.Stays, "n2")] }, Three),
+        Of("follow what it is a part of", Machine("512Mi") with { Beside = [Near(Bond.Follows, "n2")] }, Placed(Machine("512Mi"))),
     ];
+
+    private static Neighbour Near(Bond bond, string node) => new("Volume default/data", bond, node, node.Length == 0 ? "has no host yet" : "");
 
     private const string Missing = "spec.disks[0].image: Image default/a does not exist: apply it first";
 

@@ -195,6 +195,40 @@ public sealed class PlacementTests
         Assert.Equal("member 0 on edge-0 has not the newest signatures", Assert.Single(plan.Differences).Text);
     }
 
+    [Fact]
+    public void Plan_BesideAnother_GoesWhereThatIsOrSaysWhyNot()
+    {
+        var state = State([Roomy(0, 8L << 30), Roomy(1, 2L << 30)]);
+        var goal = Machine(1L << 30);
+        Assert.Equal("place on edge-0", Assert.Single(Plan(state, goal).Steps).Text);
+        foreach (var bond in (Bond[])[Bond.AtFirst, Bond.Stays, Bond.Follows])
+        {
+            Assert.Equal("place on edge-1", Assert.Single(Plan(state, goal with { Beside = [Near("n1", bond)] }).Steps).Text);
+            Assert.Equal("it belongs beside Volume default/data, which has no host yet", Plan(state, goal with { Beside = [Near("", bond)] }).Goal!.NoRoom[0]);
+            Assert.Equal("it belongs beside Volume default/data, which is on edge-1; edge-1: 2Gi free of 2Gi, wants 4Gi", Plan(state, Machine(4L << 30) with { Beside = [Near("n1", bond)] }).Goal!.NoRoom[0]);
+            Assert.Equal("it belongs beside Volume default/data (on edge-1) and Volume default/data (on edge-0), and those are not on one host",
+                Plan(state, goal with { Beside = [Near("n1", bond), Near("n0", bond)] }).Goal!.NoRoom[0]);
+        }
+    }
+
+    [Fact]
+    public void Plan_WhatItIsBesideMoved_OnlyAPartOfItFollows()
+    {
+        var placed = Run(State([Roomy(0, 4L << 30), Roomy(1, 2L << 30)]), Machine(1L << 30));
+        Assert.Equal("n0", Assert.Single(placed.Members.Values).Node);
+        Assert.Empty(Plan(placed, Machine(1L << 30) with { Beside = [Near("n1", Bond.AtFirst)] }).Differences);
+        var stays = Plan(placed, Machine(1L << 30) with { Beside = [Near("n1", Bond.Stays)] });
+        Assert.Empty(stays.Steps);
+        Assert.Equal("Volume default/data is on edge-1", stays.Goal!.Misplaced[0]);
+        var follows = Machine(1L << 30) with { Beside = [Near("n1", Bond.Follows)] };
+        Assert.Equal(["assign", "update-assignment"], Plan(placed, follows).Steps.Select(s => s.Tool)); // Nothing goes before it serves there.
+        Assert.Equal("n1", Assert.Single(Run(placed, follows).Members.Values).Node);
+        // Not to where it cannot be, and not while nobody knows where.
+        Assert.Empty(Plan(placed, follows with { Beside = [Near("", Bond.Follows)] }).Steps);
+        var away = placed with { Hosts = placed.Hosts.SetItem("n1", placed.Hosts["n1"] with { Standing = Standing.Away }) };
+        Assert.Empty(Plan(away, follows).Steps);
+    }
+
     [Theory]
     [InlineData(1024, 768)] // A quarter at most.
     [InlineData(2048, 1536)]
@@ -314,6 +348,8 @@ public sealed class PlacementTests
     };
 
     private static PlacementGoal Shaped(PlacementGoal goal, Func<FleetShape, FleetShape> change) => goal with { Shape = change(goal.Shape) };
+
+    private static Neighbour Near(string node, Bond bond) => new("Volume default/data", bond, node, node.Length == 0 ? "has no host yet" : "");
 
     private static PlacementGoal Machine(long memory, int cpu = 100) => Shaped(Wanted(1, 0, Map(), 1), s => s with { Port = 0, SpreadOverHosts = false, MemoryBytes = memory, CpuMillis = cpu });
 
