@@ -51,7 +51,8 @@ internal static class ApplyCommand
         AllowMultipleArgumentsPerToken = true,
     };
 
-    private static void Print(Session session, ApplyReply reply)
+    /// <summary>What became of each resource.</summary>
+    internal static void Print(Session session, ApplyReply reply)
     {
         if (session.ForPrograms)
         {

@@ -32,26 +32,33 @@ internal sealed class Declared(IReadOnlyList<LoadedResource> loaded, IReadOnlyLi
     /// <summary>The coordinator's field errors at their lines; null when the failure is of another sort.</summary>
     internal ExitCode? Explain(Session session, RpcException e)
     {
+        if (ErrorsOf(e) is not { } errors) return null;
+        session.Screen.Error.Write(ErrorText.Render([.. errors.Errors.Select(Locate)]));
+        return ExitCode.BadInput;
+    }
+
+    /// <summary>Every field error that the coordinator said; null when the failure is of another sort.</summary>
+    internal static FieldErrors? ErrorsOf(RpcException e)
+    {
         if (e.StatusCode != StatusCode.InvalidArgument || e.Trailers.FirstOrDefault(t => t.Key == ErrorsTrailer)?.ValueBytes is not { } bytes) return null;
-        FieldErrors errors;
         try
         {
-            errors = FieldErrors.Parser.ParseFrom(bytes);
+            return FieldErrors.Parser.ParseFrom(bytes) is { Errors.Count: > 0 } errors ? errors : null;
         }
         catch (InvalidProtocolBufferException)
         {
             return null;
         }
-        if (errors.Errors.Count == 0) return null;
-        session.Screen.Error.Write(ErrorText.Render([.. errors.Errors.Select(Locate)]));
-        return ExitCode.BadInput;
     }
+
+    /// <summary>An error of what no file declares.</summary>
+    internal static Diagnostic WithoutPlace(Proto.V1.FieldError error) => new() { Path = error.Path, Message = error.Message, Notes = error.Note.Length > 0 ? [error.Note] : [] };
 
     private Diagnostic Locate(Proto.V1.FieldError error)
     {
         var found = new FieldError(error.Path, error.Message, error.Note);
         return error.Document >= 0 && error.Document < loaded.Count ? loaded[error.Document].ErrorAt(found)
-            : new Diagnostic { Path = error.Path, Message = error.Message, Notes = error.Note.Length > 0 ? [error.Note] : [] };
+            : WithoutPlace(error);
     }
 
     private static Resource ToWire(Session session, LoadedResource r, List<Diagnostic> errors)

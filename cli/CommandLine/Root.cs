@@ -32,6 +32,7 @@ internal static class Root
             Completion.CompletionCommand.BuildHidden(screen),
             HelpCommand.Build(screen),
         };
+        foreach (var command in Change.InstanceCommands.Build(shell)) root.Add(command);
         shell.AddTo(root);
         return root;
     }

@@ -154,6 +154,15 @@ internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders read
         await StartAsync(stop);
     }
 
+    public async ValueTask ResetAsync(CancellationToken stop)
+    {
+        var (uuid, _) = await DomainAsync(stop);
+        Done(await writers.Domains.ResetAsync(uuid, Brief, stop));
+    }
+
+    /// <summary>Remembers that a request was carried out; whole and on the disk, or not at all.</summary>
+    public void NoteRequest(string id) => Done(writers.Files.Write(_layout.Request, Encoding.UTF8.GetBytes(id + "\n"), Root(0x180)));
+
     public ValueTask RemoveDisks()
     {
         var names = readers.Files.List(_layout.Dir, MaxEntries);

@@ -8,7 +8,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
-        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Present = "present";
+        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Request = "request", Present = "present";
 }
 
 /// <summary>The parts of an instance that go one after the other.</summary>
@@ -25,7 +25,7 @@ internal static class InstanceDifferences
 
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
         : goal.Adopt.Length > 0 ? OfAdopted(goal, s)
-        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s)];
+        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
     public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
@@ -100,6 +100,13 @@ internal static class InstanceDifferences
             if (CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
             else restart.Add(Differs(aspect, s.Live, wanted));
         if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5)));
+    }
+
+    /// <summary>The id says whether it was done, so it stays until the machine is there and can do it.</summary>
+    private static IEnumerable<Difference> OfRequest(InstanceGoal goal, InstanceState s)
+    {
+        if (goal.Spec.Request is { IsGiven: true } asked && s.Request != asked.Id && s.Domain is Owner.Ours or FactValue.Absent)
+            yield return new(Kind.Request, "", $"{asked.Action} was asked for ({asked.Id})");
     }
 
     /// <summary>Of a domain that was taken over only its power is managed.</summary>

@@ -40,6 +40,9 @@ internal sealed record InstanceLayout
     public required string ImageDir { get; init; }
     public required string Lib { get; init; }
 
+    /// <summary>Id of the last request that was carried out.</summary>
+    public string Request => Dir + "/request";
+
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>A disk's file; the name is an RFC 1123 label.</summary>

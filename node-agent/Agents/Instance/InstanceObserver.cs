@@ -1,9 +1,11 @@
 using System.Collections.Immutable;
+using System.Text;
 using AgentMetal.NodeAgent.Host;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
@@ -70,6 +72,7 @@ internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders read
             Dir = There(_layout.Dir),
             Data = There(_layout.Dir) == FactValue.Absent ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
                 : directory.Value.Any(f => InstanceActuator.IsDisk(f)) ? Stored.Some : Stored.None,
+            Request = scope.Goal is null ? FactValue.Absent : Request(),
             Bridges = (scope.Goal?.Bridges ?? []).ToImmutableSortedDictionary(b => b, b => There($"/sys/class/net/{b}/bridge"), StringComparer.Ordinal),
         };
     }
@@ -127,6 +130,16 @@ internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders read
         return DiskHeader.Read(file.Value.Bytes.Span) is { } header ? Of(new DiskState(format, header.Size, header.Backing)) : ("not a qcow2 file", null);
 
         static (string, DiskState?) Of(DiskState disk) => (disk.ToString(), disk);
+    }
+
+    private string Request()
+    {
+        var file = readers.Files.Read(_layout.Request, 256);
+        if (!file.IsSeen) return FactValue.Unseen("the request file cannot be read");
+        if (!file.Value.State.Exists) return FactValue.Absent;
+        var id = Encoding.UTF8.GetString(file.Value.Bytes.Span).Trim();
+        // Written whole by us or not at all: whatever else is in it is no reason to do something again.
+        return Names.LabelError(id) is null ? id : FactValue.Unseen("the request file holds no id");
     }
 
     private string There(string path)

@@ -91,6 +91,9 @@ internal sealed record InstanceState
     /// <summary>Whether the instance's directory is there.</summary>
     public string Dir { get; init; } = FactValue.Absent;
 
+    /// <summary>Id of the last request that was carried out; absent where there was none.</summary>
+    public string Request { get; init; } = FactValue.Absent;
+
     // Not facts: what an undo would write back, what people read, and how far a long step is.
 
     /// <summary>What was read of each disk.</summary>
@@ -126,9 +129,9 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
@@ -151,6 +154,7 @@ internal static class InstanceFacts
         Seed => s.Seed,
         Data => s.Data,
         Dir => s.Dir,
+        Request => s.Request,
         _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
     };
 

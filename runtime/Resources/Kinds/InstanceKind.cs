@@ -93,6 +93,7 @@ public static class InstanceKind
                 ],
             },
             new("restart", FieldType.Choice, "Restart it for a change that needs it: ask (an approval) or allowed.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
+            InstanceRequest.Field,
             new("placement", FieldType.Group, "Where it may run.")
             {
                 Fields = [new("labels", FieldType.TextMap, "Labels a host must have.") { Default = new SortedDictionary<string, object?>(StringComparer.Ordinal), Max = 16 }],
@@ -122,6 +123,7 @@ public static class InstanceKind
     private static IEnumerable<FieldError> Rules(ReadOnlyMemory<byte> canonical)
     {
         var s = InstanceSpec.Parse(canonical);
+        foreach (var error in InstanceRequest.Rules(s)) yield return error;
         if (s.AdoptDomain.Length > 0) yield break; // What is taken over brings its own disks and boot.
         if (s.Kernel.Length == 0 && s.Disks.IsEmpty) yield return new("spec.disks", "is empty, and there is no spec.boot.kernel: there is nothing to boot", "name a disk with an image, or a kernel");
         else if (s.Kernel.Length == 0 && s.Disks[0].Image.Length == 0) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image");

@@ -95,6 +95,9 @@ public sealed record InstanceSpec
     /// <summary>Thousandths of a core that placement keeps for it.</summary>
     public required int ReservedCpuMillis { get; init; }
 
+    /// <summary>What is asked of it once.</summary>
+    public required InstanceRequest Request { get; init; }
+
     /// <summary>A libvirt domain to take over; empty = none.</summary>
     public required string AdoptDomain { get; init; }
 
@@ -160,6 +163,7 @@ public sealed record InstanceSpec
             PlacementLabels = s.GetProperty("placement").GetProperty("labels").EnumerateObject().ToImmutableSortedDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal),
             ReservedMemory = reservedMemory > 0 ? reservedMemory : Math.Max(memory, maxMemory),
             ReservedCpuMillis = reservedCpu > 0 ? reservedCpu : 100 * cpus,
+            Request = InstanceRequest.Read(s),
             AdoptDomain = Text(s.GetProperty("adopt"), "domain"),
             CloudInitDigest = cloudInit.Enabled ? Digest(s.GetProperty("cloudInit")) : "",
             BootDigest = Text(boot, "kernel").Length > 0 ? Digest(boot) : "",

@@ -51,7 +51,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     [
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
-        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request },
     ];
 
     public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None;
@@ -77,6 +77,17 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
             Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
+        foreach (var action in (string[])["restart", "reset"])
+        {
+            var asked = Input("{" + Asked(action) + FromDisk[1..]);
+            yield return Of("make with a request to " + action, asked, Nothing(asked));
+            yield return Of(action + " once", asked, Converged(Input()));
+            yield return Of(action + " again", asked, Converged(Input()) with { Request = "r-0" });
+            yield return Of(action + " what is held", asked, Converged(Input()) with { Power = Power.Paused });
+            yield return Of(action + " what was killed", asked, Converged(Input()).Off());
+        }
+        var changed = Input("{" + Asked("restart") + FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)[1..]);
+        yield return Of("restart once, with a change that needs it", changed, Converged(Input()));
         yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
         yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
         yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));

@@ -45,6 +45,15 @@ internal sealed record OnArgs(bool On);
 /// <param name="Force">Switch it off when they are over.</param>
 internal sealed record StopArgs(int Seconds, bool Force);
 
+/// <param name="Action">What was asked for.</param>
+/// <param name="Id">Which request it is.</param>
+internal sealed record RequestArgs(string Action, string Id);
+
+/// <param name="Id">Of the request.</param>
+/// <param name="Seconds">The guest has to shut down in order.</param>
+/// <param name="Force">Switch it off when they are over.</param>
+internal sealed record RestartArgs(string Id, int Seconds, bool Force);
+
 /// <param name="Domain">Its uuid.</param>
 internal sealed record DomainArgs(string Domain);
 
@@ -58,7 +67,8 @@ internal sealed record LiveArgs(string Aspect, string Change, string Value, stri
 internal sealed record PathArgs(string Path);
 
 [JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
- JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs))]
+ JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs)),
+ JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs))]
 internal sealed partial class InstanceJson : JsonSerializerContext;
 
 /// <summary>A tool of an instance. The actuator is null where nothing is applied: in tests of planning.</summary>
@@ -87,6 +97,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";
         if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return $"disk {disk.Name} comes first";
         if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
+        if (s.Domain == FactValue.Absent && goal.Spec.Request is { IsGiven: true } asked && s.Request != asked.Id) return "its request is noted first";
         if (!toStart) return null;
         if (goal.Config is { } config && (s.Domain != Owner.Ours || Aspect.Between(s.Config, config.Aspects()).Any())) return "the definition comes first";
         if (goal.Networks.FirstOrDefault(n => s.Networks.GetValueOrDefault(n) != Present.Active) is { } network) return $"network {network} is not active";

@@ -111,13 +111,17 @@ internal static class InstanceSamples
             ImageSizes = goal.Images.Where(i => i.Spec.Format == "qcow2").ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => 2L << 30, StringComparer.Ordinal),
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Active, StringComparer.Ordinal),
             Seed = goal.Seed is null ? FactValue.Absent : Present.It,
+            Request = goal.Spec.Request.IsGiven ? goal.Spec.Request.Id : FactValue.Absent,
             Dir = goal.Adopt.Length > 0 ? FactValue.Absent : Present.It,
             Data = goal.Disks.IsEmpty ? Stored.None : Stored.Some,
         };
     }
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9],
-        (spec, power, going, trust) => Input("{\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
+    /// <summary>The request with the id r-1, as the first field of a spec.</summary>
+    public static string Asked(string action) => "\"request\":{\"action\":\"" + action + "\",\"id\":\"r-1\"},";
+
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", Asked("restart"), Asked("reset")),
+        (spec, power, going, trust, asked) => Input("{" + asked + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
     public static Gen<InstanceState> State(MemberInput input)
@@ -126,8 +130,8 @@ internal static class InstanceSamples
         var wanted = Goal(input with { Absent = false });
         var host = Gen.Select(Often(Hypervisor.Ok, "qemu is missing"), Often("qemu", "kvm", FactValue.Absent), Often("ours", "absent", "absent", "foreign", "drifted"), Often("wanted", Power.Off, Power.Off, Power.Running, Power.Paused, Power.Stopping, Power.Suspended),
             Often("wanted", "other"), Gen.Int[0, 5], (a, b, c, d, e, f) => (Hypervisor: a, Accelerator: b, Domain: c, Power: d, Autostart: e, LiveDrift: f));
-        var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool,
-            (a, b, c, d, e) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e));
+        var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool, Often("wanted", FactValue.Absent, "r-0", FactValue.Unseen("no answer")),
+            (a, b, c, d, e, r) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e, Request: r));
         return Gen.Select(host, files, (h, f) =>
         {
             var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
@@ -144,6 +148,7 @@ internal static class InstanceSamples
                 Bridges = s.Bridges.ToImmutableSortedDictionary(n => n.Key, _ => f.Bridge, StringComparer.Ordinal),
                 Seed = wanted.Seed is not null && f.Seed ? Present.It : FactValue.Absent,
             };
+            if (f.Request != "wanted") s = s with { Request = f.Request };
             s = WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
             // Of a machine that is to go nothing is looked at that only its spec could name.
             return input.Absent ? Unnamed(s) : s;
@@ -161,6 +166,7 @@ internal static class InstanceSamples
         Networks = Aspect.None,
         Bridges = Aspect.None,
         Seed = FactValue.Absent,
+        Request = FactValue.Absent,
         Accelerator = FactValue.Absent,
     };
 

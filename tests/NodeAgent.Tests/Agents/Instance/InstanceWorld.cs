@@ -88,11 +88,11 @@ internal sealed class InstanceWorld : IAsyncDisposable
     /// <summary>What the guest has said so far.</summary>
     public string Console => File.Exists(Layout.ConsoleLog) ? Encoding.UTF8.GetString(File.ReadAllBytes(Layout.ConsoleLog)) : "";
 
-    /// <summary>Waits until the guest says it.</summary>
-    public async Task SaysAsync(string text)
+    /// <summary>Waits until the guest has said it, as often as that.</summary>
+    public async Task SaysAsync(string text, int times = 1)
     {
         var since = Stopwatch.StartNew();
-        while (!Console.Contains(text, StringComparison.Ordinal))
+        while (Console.Split(text).Length <= times)
         {
             Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), $"the guest did not say \"{text}\" within 60 s; it said: {Console[Math.Max(0, Console.Length - 600)..]}");
             await Task.Delay(100, TestContext.Current.CancellationToken);

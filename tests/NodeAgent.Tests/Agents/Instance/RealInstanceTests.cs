@@ -78,6 +78,34 @@ public sealed class RealInstanceTests
         Took(world, "write-seed");
     }
 
+    [Fact(Explicit = true)]
+    public async Task Requests_RestartAndReset_AreDoneOnceAndPredictionEqualsObservation()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        string Asking(string action, string id) => InstanceWorld.Small(",\"request\":{\"action\":\"" + action + "\",\"id\":\"" + id + "\"}");
+        world.Spec = Asking("restart", "r-1");
+        await world.ConvergeAsync();
+        Assert.DoesNotContain("restart-once", world.Ran);
+        await world.SaysAsync("agentmetal-vm ready");
+        var made = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
+
+        world.Spec = Asking("restart", "r-2");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready", times: 2);
+        var restarted = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
+        Assert.NotEqual(made, restarted);
+
+        // The reset button: the same process, and the guest boots again.
+        world.Spec = Asking("reset", "r-3");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready", times: 3);
+        Assert.Equal(restarted, (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id);
+        await world.ConvergeAsync();
+        Assert.Equal(["note-request", "restart-once", "reset"], world.Ran.Where(t => t is "note-request" or "restart-once" or "reset"));
+        Took(world, "note-request", "restart-once", "reset");
+    }
+
     /// <summary>Somebody changed the definition and switched it off: both are put right, and what was taken over is left as it is.</summary>
     [Fact(Explicit = true)]
     public async Task Drift_ByHand_IsFoundAndPutRight()
@@ -110,7 +138,7 @@ public sealed class RealInstanceTests
     }
 
     private static readonly string[] s_cases =
-        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed"];
+        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "note-request", "restart-once", "reset"];
 
     /// <summary>The story ran these, and each did what it had said.</summary>
     private static void Took(InstanceWorld world, params string[] tools)

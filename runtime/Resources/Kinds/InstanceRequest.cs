@@ -1,0 +1,41 @@
+using System.Collections.Immutable;
+using System.Text.Json;
+
+namespace AgentMetal.Runtime.Resources.Kinds;
+
+/// <summary>What a person asks of a virtual machine once, said declaratively: the host carries it out once for each id, and remembers the last one.</summary>
+/// <param name="Action">none, restart or reset.</param>
+/// <param name="Id">RFC 1123 label; empty only where nothing is asked.</param>
+public sealed record InstanceRequest(string Action, string Id)
+{
+    /// <summary>The actions.</summary>
+    public const string Nothing = "none", Restart = "restart", Reset = "reset";
+
+    /// <summary>Nothing is asked.</summary>
+    public static InstanceRequest None { get; } = new(Nothing, "");
+
+    /// <summary>Whether something is asked.</summary>
+    public bool IsGiven => Action != Nothing;
+
+    /// <summary>Its documentation and the rules of each field.</summary>
+    internal static Field Field { get; } = new("request", FieldType.Group,
+        "What is done once: agentmetal restart and reset write it. The host does it once for each id and remembers the last id; another id, also an earlier one, is a new request. A machine that is made with a request, and one that is started anyway, has it done by its start. While spec.power is stopped or paused it waits.")
+    {
+        Fields =
+        [
+            new("action", FieldType.Choice, "restart: shut the guest down in order and start it as it is defined now (spec.shutdown says how long it has, and whether it may be switched off). reset: the reset button; what the guest has not written is lost, so it needs an approval.") { Default = Nothing, Choices = [Nothing, Restart, Reset], Effect = "once for each id" },
+            new("id", FieldType.Text, "Which request it is; a new one for each.") { Default = "", MaxLength = 63, Check = static t => t.Length == 0 ? null : Names.LabelError(t), Effect = "once for each id" },
+        ],
+    };
+
+    internal static IEnumerable<FieldError> Rules(InstanceSpec s)
+    {
+        if (!s.Request.IsGiven) yield break;
+        if (s.Request.Id.Length == 0) yield return new("spec.request.id", $"is required with action {s.Request.Action}: it is done once for each id", $"agentmetal {s.Request.Action} instance/NAME writes both");
+        if (s.AdoptDomain.Length > 0) yield return new("spec.request.action", $"cannot be {s.Request.Action} for a domain that was taken over: only its power is managed", $"virsh {(s.Request.Action == Reset ? "reset" : "reboot")} {s.AdoptDomain}");
+    }
+
+    /// <summary>A spec that an earlier version stored has no such field.</summary>
+    internal static InstanceRequest Read(JsonElement spec) =>
+        spec.TryGetProperty("request", out var r) ? new(r.GetProperty("action").GetString()!, r.GetProperty("id").GetString()!) : None;
+}
