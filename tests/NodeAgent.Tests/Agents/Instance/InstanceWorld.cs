@@ -25,6 +25,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
         Directory.CreateDirectory("/var/lib/agentmetal"); // As systemd makes it for the daemon.
         _probe = new(_processes, new(), TimeProvider.System);
         (Reader, Writer) = (new LibvirtReader(_link), new LibvirtWriter(_link));
+        Driver = new(() => Member, input => new(new(new string('a', 32), Uid, 1), "goal") { Teardown = input.Teardown }) { Deadline = TimeSpan.FromSeconds(60) };
     }
 
     /// <summary>Directory with vmlinuz, initrd and their digests.</summary>
@@ -34,8 +35,8 @@ internal sealed class InstanceWorld : IAsyncDisposable
     public LibvirtWriter Writer { get; }
     public string Uid { get; } = Guid.NewGuid().ToString();
     public string Spec { get; set; } = "{}";
-    public List<string> Ran { get; } = [];
-    public List<string> Mismatches { get; } = [];
+    public List<string> Ran => Driver.Ran;
+    public List<string> Mismatches => Driver.Mismatches;
     public InstanceMember Member => new(new(Reader, new FileReader(), new Accelerators(_probe)), new(Writer, new FileWriter(), _processes, _images), TimeProvider.System, new());
     public InstanceLayout Layout => InstanceLayout.Of("default", _name, Uid, 0, new());
 
@@ -60,30 +61,14 @@ internal sealed class InstanceWorld : IAsyncDisposable
         DigestVerifier = new AllOrNothing(true),
     };
 
-    public async Task<InstanceState> ObserveAsync() => await Member.ObserverFor(Input()).ObserveAsync(TestContext.Current.CancellationToken);
+    private MemberDriver<InstanceGoal, InstanceState> Driver { get; }
 
-    public async Task<Plan<InstanceGoal, InstanceState>> PlanAsync(MemberInput input)
-    {
-        var state = await Member.ObserverFor(input).ObserveAsync(TestContext.Current.CancellationToken);
-        return new Planner<InstanceGoal, InstanceState>(Member.AgentFor(input)).Plan(new(new(new string('a', 32), Uid, 1), "goal") { Teardown = input.Teardown },
-            Member.ReadGoal(input).Goal, state, Attempts.None(DateTimeOffset.UtcNow), [], []);
-    }
+    public Task<InstanceState> ObserveAsync() => Driver.ObserveAsync(Input());
+
+    public Task<Plan<InstanceGoal, InstanceState>> PlanAsync(MemberInput input) => Driver.PlanAsync(input);
 
     /// <summary>Plans and runs until nothing differs; Dangerous steps run too, as if they had been signed.</summary>
-    public async Task ConvergeAsync(bool absent = false)
-    {
-        var input = Input(absent);
-        for (var i = 0; i < 20; i++)
-        {
-            var plan = await PlanAsync(input);
-            if (plan.Outcome == Outcome.Converged) return;
-            if (plan.Steps.IsEmpty && plan.Outcome is not (Outcome.Waiting or Outcome.Partial)) Assert.Fail($"{plan.Outcome}: {string.Join("; ", plan.Blocked.Select(b => b.Difference + " " + string.Join(", ", b.Reasons)))}");
-            foreach (var step in plan.Steps)
-                if (!await RunAsync(input, step)) break;
-            if (plan.Steps.IsEmpty) await Task.Delay(250, TestContext.Current.CancellationToken);
-        }
-        Assert.Fail("it did not converge: " + string.Join("; ", (await PlanAsync(input)).Differences.Select(d => d.Text)));
-    }
+    public Task ConvergeAsync(bool absent = false) => Driver.ConvergeAsync(Input(absent));
 
     /// <summary>What the guest has said so far.</summary>
     public string Console => File.Exists(Layout.ConsoleLog) ? Encoding.UTF8.GetString(File.ReadAllBytes(Layout.ConsoleLog)) : "";
@@ -114,33 +99,5 @@ internal sealed class InstanceWorld : IAsyncDisposable
     {
         var path = Images + "/" + file;
         return InstanceSamples.Valid(ImageKind.Schema, $$"""{"url":"file://{{path}}","sha256":"{{Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))}}","format":"{{format}}"}""");
-    }
-
-    /// <summary>One step as the executor runs it: basis, apply, look until the expected facts hold; then every other fact is compared too.</summary>
-    private async Task<bool> RunAsync(MemberInput input, Step step)
-    {
-        var ct = TestContext.Current.CancellationToken;
-        var agent = Member.AgentFor(input);
-        var call = agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args);
-        var observer = Member.ObserverFor(input);
-        var before = await observer.ObserveAsync(ct);
-        if (step.Basis.Any(f => agent.Fact(before, f.Key) != f.Value)) return false; // Moved: plan again.
-        Ran.Add(step.Tool);
-        var predicted = call.Predict(before);
-        await call.ApplyAsync(new ToolContext(step.Key, new Dictionary<string, string>(), ct));
-        var since = Stopwatch.StartNew();
-        while (true)
-        {
-            var after = await observer.ObserveAsync(ct);
-            var wrong = call.Touches(before).Writes.Where(k => agent.Fact(after, k) != agent.Fact(predicted, k)).ToList();
-            if (wrong.Count == 0 && call.Observe(after)?.Phase != Phase.Running)
-            {
-                Mismatches.AddRange(agent.FactKeys(after).Union(agent.FactKeys(predicted)).Where(k => agent.Fact(after, k) != agent.Fact(predicted, k))
-                    .Select(k => $"{step.Tool} ({string.Join(", ", Ran.TakeLast(4))}): {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
-                return true;
-            }
-            Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), $"{step.Key}: " + string.Join("; ", wrong.Select(k => $"{k} is {agent.Fact(after, k)}, expected {agent.Fact(predicted, k)}")));
-            await Task.Delay(100, ct);
-        }
     }
 }

@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -32,6 +31,8 @@ internal sealed class RedisFleet : IAsyncDisposable
     public RedisFleet(int members)
     {
         _ports = FreePorts(members);
+        // What a server that was taken over comes up with is in files that are not ours to read: it is looked at, not predicted.
+        Driver = new(() => Member, RedisSamples.Request) { Name = static (input, step) => input.Ordinal + " " + step.Tool, IsOthers = IsOthers, IsCompared = step => step.Tool != "start-adopted" };
         if (OnSystemd)
         {
             _roots = new();
@@ -59,10 +60,10 @@ internal sealed class RedisFleet : IAsyncDisposable
     public long Generation { get; set; } = 1;
     public string Password { get; set; } = "first-password";
     public int Count => _ports.Length;
-    public List<string> Ran { get; } = [];
+    public List<string> Ran => Driver.Ran;
 
     /// <summary>Whether every step's prediction is compared with what is observed after it.</summary>
-    public List<string> Mismatches { get; } = [];
+    public List<string> Mismatches => Driver.Mismatches;
 
     public MemberInput Input(int ordinal, bool absent = false, bool teardown = false)
     {
@@ -94,29 +95,14 @@ internal sealed class RedisFleet : IAsyncDisposable
 
     public RedisMember Member => new(new(UnitReader, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
 
-    public async Task<RedisState> ObserveAsync(int ordinal) => await Member.ObserverFor(Input(ordinal)).ObserveAsync(TestContext.Current.CancellationToken);
+    private MemberDriver<RedisGoal, RedisState> Driver { get; }
 
-    public async Task<Plan<RedisGoal, RedisState>> PlanAsync(MemberInput input)
-    {
-        var state = await Member.ObserverFor(input).ObserveAsync(TestContext.Current.CancellationToken);
-        return new Planner<RedisGoal, RedisState>(Member.AgentFor(input)).Plan(RedisSamples.Request(input), Member.ReadGoal(input).Goal, state, Attempts.None(RedisSamples.Now), [], []);
-    }
+    public Task<RedisState> ObserveAsync(int ordinal) => Driver.ObserveAsync(Input(ordinal));
+
+    public Task<Plan<RedisGoal, RedisState>> PlanAsync(MemberInput input) => Driver.PlanAsync(input);
 
     /// <summary>Plans and runs until nothing differs; Dangerous steps run too, as if they had been signed.</summary>
-    public async Task ConvergeAsync(MemberInput input)
-    {
-        for (var i = 0; i < 40; i++)
-        {
-            var plan = await PlanAsync(input);
-            if (plan.Outcome == Outcome.Converged) return;
-            if (plan.Steps.IsEmpty && plan.Outcome is not (Outcome.Waiting or Outcome.Partial)) Assert.Fail($"{plan.Outcome}: {string.Join("; ", plan.Blocked.Select(b => b.Difference + " " + string.Join(", ", b.Reasons)))}");
-            foreach (var step in plan.Steps)
-                if (!await RunAsync(input, step)) break;
-            if (plan.Steps.IsEmpty) await Task.Delay(250, TestContext.Current.CancellationToken);
-        }
-        var last = await PlanAsync(input);
-        Assert.Fail($"member {input.Ordinal} did not converge: " + string.Join("; ", last.Differences.Select(d => d.Text)));
-    }
+    public Task ConvergeAsync(MemberInput input) => Driver.ConvergeAsync(input);
 
     /// <summary>All members in turn, until a whole round finds nothing to do.</summary>
     public async Task ConvergeAllAsync()
@@ -128,43 +114,13 @@ internal sealed class RedisFleet : IAsyncDisposable
             {
                 var plan = await PlanAsync(Input(i));
                 quiet &= plan.Outcome == Outcome.Converged;
-                foreach (var step in plan.Steps)
-                    if (!await RunAsync(Input(i), step)) break;
+                await Driver.RunAsync(Input(i), plan);
             }
             if (quiet) return;
             await Task.Delay(100, TestContext.Current.CancellationToken);
         }
         var plans = await Task.WhenAll(Enumerable.Range(0, Count).Select(n => PlanAsync(Input(n))));
         Assert.Fail(string.Join("\n", plans.Select((p, n) => $"{n}: {p.Outcome}, {string.Join("; ", p.Differences.Select(d => d.Text))}, steps {string.Join("; ", p.Steps.Select(s => s.Key))}, blocked {string.Join("; ", p.Blocked.SelectMany(b => b.Reasons))}")));
-    }
-
-    /// <summary>One step as the executor runs it: basis, apply, look until the expected facts hold; then every other fact is compared too.</summary>
-    private async Task<bool> RunAsync(MemberInput input, Step step)
-    {
-        var ct = TestContext.Current.CancellationToken;
-        var agent = Member.AgentFor(input);
-        var call = agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args);
-        var observer = Member.ObserverFor(input);
-        var before = await observer.ObserveAsync(ct);
-        if (step.Basis.Any(f => agent.Fact(before, f.Key) != f.Value)) return false; // Moved: plan again.
-        Ran.Add(input.Ordinal + " " + step.Tool);
-        var predicted = call.Predict(before);
-        await call.ApplyAsync(new ToolContext(step.Key, new Dictionary<string, string>(), ct));
-        var since = Stopwatch.StartNew();
-        while (true)
-        {
-            var after = await observer.ObserveAsync(ct);
-            var wrong = call.Touches(before).Writes.Where(k => agent.Fact(after, k) != agent.Fact(predicted, k)).ToList();
-            if (wrong.Count == 0 && call.Observe(after)?.Phase != Phase.Running)
-            {
-                // What a server that was taken over comes up with is in files that are not ours to read: it is looked at, not predicted.
-                if (step.Tool != "start-adopted") Mismatches.AddRange(agent.FactKeys(after).Where(k => !IsOthers(k) && agent.Fact(after, k) != agent.Fact(predicted, k))
-                    .Select(k => $"{step.Tool} ({string.Join(", ", Ran.TakeLast(4))}): {k} is {agent.Fact(after, k)}, predicted {agent.Fact(predicted, k)}"));
-                return true;
-            }
-            Assert.True(since.Elapsed < TimeSpan.FromSeconds(30), $"member {input.Ordinal} {step.Key}: " + string.Join("; ", wrong.Select(k => $"{k} is {agent.Fact(after, k)}, expected {agent.Fact(predicted, k)}")));
-            await Task.Delay(50, ct);
-        }
     }
 
     /// <summary>A command by a client, over TCP with the password.</summary>
