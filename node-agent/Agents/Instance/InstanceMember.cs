@@ -143,7 +143,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     private InstanceScope Scope(MemberInput input)
     {
         var goal = ReadGoal(input).Goal;
-        return new() { Title = Title(input), Layout = LayoutOf(input), Emulator = roots.TestType.Length > 0 ? "" : roots.Emulator, Programs = roots, Goal = goal, Adopt = goal?.Adopt ?? "" };
+        return new() { Layout = LayoutOf(input), Emulator = roots.TestType.Length > 0 ? "" : roots.Emulator, Programs = roots, Goal = goal, Adopt = goal?.Adopt ?? "" };
     }
 
     private InstanceLayout LayoutOf(MemberInput input) => InstanceLayout.Of(input.Project, input.Name, input.ResourceUid, input.Ordinal, roots);

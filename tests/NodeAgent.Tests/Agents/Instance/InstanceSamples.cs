@@ -71,7 +71,7 @@ internal static class InstanceSamples
     public static InstanceScope Scope(MemberInput input)
     {
         var goal = input.Absent ? null : Goal(input);
-        return new() { Title = "Instance default/hello", Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
+        return new() { Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
     }
 
     /// <summary>A host that can run machines and has none.</summary>
