@@ -23,10 +23,10 @@ internal static class AgentCatalog
     public static IReadOnlyList<IMemberSeries> Series(HostAccess host) => [new InstanceSeries(host.Domains, new())];
 
     /// <summary>One line for each kind.</summary>
-    public static IReadOnlyList<IMemberRunner> Members(HostAccess host) =>
+    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images) =>
     [
         new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(new(host.Domains, host.Files, new Accelerators(host.Hypervisor)),
-            new(host.DomainWriter, host.FileWriter, host.Processes, new ImageStore(TimeProvider.System)), TimeProvider.System, new())),
+            new(host.DomainWriter, host.FileWriter, host.Processes, images), TimeProvider.System, new())),
         new MemberRunner<RedisGoal, RedisState>(new RedisMember(new(host.Units, host.Files, host.Packages),
             new(host.UnitWriter, host.FileWriter, host.PackageWriter, host.Processes), TimeProvider.System, new())),
     ];
