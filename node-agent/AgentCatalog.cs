@@ -22,6 +22,9 @@ internal static class AgentCatalog
     /// <summary>Numbers of members, for Prometheus.</summary>
     public static IReadOnlyList<IMemberSeries> Series(HostAccess host) => [new InstanceSeries(host.Domains, new())];
 
+    /// <summary>What people want to know of members between two passes.</summary>
+    public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new())];
+
     /// <summary>One line for each kind.</summary>
     public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images) =>
     [

@@ -65,6 +65,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
         metrics.Observe(controller);
         metrics.Observe(controller, AgentCatalog.Series(host));
+        var details = new MemberDetails(controller, AgentCatalog.Details(host), _clock, logs.CreateLogger<MemberDetails>());
         controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
 
@@ -82,7 +83,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         try
         {
             await TogetherAsync([local.RunAsync(ending.Token), AfterLookingAsync(controller, link.RunAsync, ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), details.RunAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();

@@ -240,6 +240,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             if (_orchestrator.Report(uid) is not { Report.Phase: Runtime.Execution.ReconcilePhase.Converged }) _orchestrator.Wake(uid);
             _hub.Touch(uid);
         };
+        inbox.DetailsChanged = _hub.Touch;
         _orchestrator.Reconciled = _hub.Touch;
     }
 

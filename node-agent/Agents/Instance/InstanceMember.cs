@@ -47,6 +47,18 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 
     public override IStateObserver<InstanceState> ObserverFor(MemberInput input) => new InstanceObserver(Scope(input), readers, writers.Images);
 
+    public override ImmutableSortedDictionary<string, string> DetailsOf(InstanceGoal? goal, InstanceState state)
+    {
+        var all = MemberDetails.None.ToBuilder();
+        if (goal is null) return MemberDetails.None;
+        all[InstanceDetail.Power] = state.Power;
+        if (!state.Addresses.IsEmpty) all[InstanceDetail.Addresses] = string.Join(", ", state.Addresses.Take(8));
+        if (state.IsUp && state.Live.TryGetValue(Aspect.Type, out var type)) all[InstanceDetail.Accelerator] = type;
+        if (state.Downloads.FirstOrDefault(d => d.Value.Failed.Length == 0) is { Value: { } download, Key: { } digest })
+            all[InstanceDetail.Download] = $"image {goal.Images.FirstOrDefault(i => i.Spec.Sha256 == digest)?.Name} {download}";
+        return all.ToImmutable();
+    }
+
     public override MemberWatch WatchFor(MemberInput input)
     {
         var scope = Scope(input);

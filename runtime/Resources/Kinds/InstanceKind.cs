@@ -92,6 +92,7 @@ public static class InstanceKind
                     new("force", FieldType.Choice, "Switch it off when that time is over: ask (an approval) or allowed. What the guest has not written is lost.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
                 ],
             },
+            new("consoleInStatus", FieldType.Boolean, "Show the last lines of its console in its status. What the guest prints may hold secrets; who may look at resources sees it. false: agentmetal shows none of it.") { Default = true, Effect = "live" },
             new("restart", FieldType.Choice, "Restart it for a change that needs it: ask (an approval) or allowed.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
             InstanceRequest.Field,
             new("placement", FieldType.Group, "Where it may run.")

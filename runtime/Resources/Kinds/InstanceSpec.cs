@@ -86,6 +86,9 @@ public sealed record InstanceSpec
     /// <summary>Whether a change that needs it may restart it without asking.</summary>
     public required bool RestartAllowed { get; init; }
 
+    /// <summary>Whether its status shows the last lines of its console.</summary>
+    public required bool ConsoleInStatus { get; init; }
+
     /// <summary>Labels a host must have.</summary>
     public required ImmutableSortedDictionary<string, string> PlacementLabels { get; init; }
 
@@ -160,6 +163,7 @@ public sealed record InstanceSpec
             ShutdownSeconds = shutdown.GetProperty("seconds").GetInt32(),
             ForceAllowed = Text(shutdown, "force") == InstanceKind.Allowed,
             RestartAllowed = Text(s, "restart") == InstanceKind.Allowed,
+            ConsoleInStatus = !s.TryGetProperty("consoleInStatus", out var shown) || shown.GetBoolean(),
             PlacementLabels = s.GetProperty("placement").GetProperty("labels").EnumerateObject().ToImmutableSortedDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal),
             ReservedMemory = reservedMemory > 0 ? reservedMemory : Math.Max(memory, maxMemory),
             ReservedCpuMillis = reservedCpu > 0 ? reservedCpu : 100 * cpus,
