@@ -16,6 +16,7 @@ internal sealed class AgentCatalog
         new ImageFleet(),
         new InstanceFleet(),
         new RedisFleet(),
+        new VolumeFleet(),
     }.ToFrozenDictionary(k => k.Kind, StringComparer.Ordinal);
 
     public bool Has(string kind) => _kinds.ContainsKey(kind);

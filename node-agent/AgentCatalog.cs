@@ -1,4 +1,5 @@
 using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Agents.Instance.Volumes;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
@@ -26,11 +27,15 @@ internal static class AgentCatalog
     public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new())];
 
     /// <summary>One line for each kind.</summary>
-    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images) =>
-    [
-        new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(new(host.Domains, host.Files, new Accelerators(host.Hypervisor)),
-            new(host.DomainWriter, host.FileWriter, host.Processes, images), TimeProvider.System, new())),
-        new MemberRunner<RedisGoal, RedisState>(new RedisMember(new(host.Units, host.Files, host.Packages),
-            new(host.UnitWriter, host.FileWriter, host.PackageWriter, host.Processes), TimeProvider.System, new())),
-    ];
+    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images)
+    {
+        var machines = (Readers: new InstanceReaders(host.Domains, host.Files, new Accelerators(host.Hypervisor)), Writers: new InstanceWriters(host.DomainWriter, host.FileWriter, host.Processes, images));
+        return
+        [
+            new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(machines.Readers, machines.Writers, TimeProvider.System, new())),
+            new MemberRunner<VolumeGoal, VolumeState>(new VolumeMember(machines.Readers, machines.Writers, new())),
+            new MemberRunner<RedisGoal, RedisState>(new RedisMember(new(host.Units, host.Files, host.Packages),
+                new(host.UnitWriter, host.FileWriter, host.PackageWriter, host.Processes), TimeProvider.System, new())),
+        ];
+    }
 }

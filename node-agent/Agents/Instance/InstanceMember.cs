@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using AgentMetal.NodeAgent.Agents.Instance.Volumes;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
@@ -35,8 +36,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         errors.AddRange(problems.Select(Said));
         if (errors.Count > 0) return GoalResult<InstanceGoal>.Unsupported([.. errors]);
         var spec = InstanceSpec.Parse(input.Spec);
-        var images = Images(input, spec, errors);
-        return errors.Count > 0 ? GoalResult<InstanceGoal>.Unsupported([.. errors]) : GoalResult<InstanceGoal>.Of(Goal(input, spec, images));
+        var (images, volumes) = (Images(input, spec, errors), Volumes(input, spec, errors));
+        return errors.Count > 0 ? GoalResult<InstanceGoal>.Unsupported([.. errors]) : GoalResult<InstanceGoal>.Of(Goal(input, spec, images, volumes));
     }
 
     public override Agent<InstanceGoal, InstanceState> AgentFor(MemberInput input)
@@ -96,11 +97,23 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         }
     }
 
-    private InstanceGoal Goal(MemberInput input, InstanceSpec spec, Dictionary<string, ImageSpec> images)
+    private static Dictionary<string, VolumeSpec> Volumes(MemberInput input, InstanceSpec spec, List<SpecError> errors)
+    {
+        var volumes = new Dictionary<string, VolumeSpec>(StringComparer.Ordinal);
+        foreach (var (path, name) in spec.Volumes)
+        {
+            if (!input.References.TryGetValue(VolumeKind.Name + "/" + name, out var bytes)) errors.Add(new(path, $"Volume {input.Project}/{name} did not come with the assignment"));
+            else if (VolumeKind.Schema.Validate(bytes) is { Errors: { IsEmpty: false } problems }) errors.AddRange(problems.Select(p => Said(p) with { Path = $"{path}: Volume {name} {p.Path}" }));
+            else volumes[name] = VolumeSpec.Parse(bytes);
+        }
+        return volumes;
+    }
+
+    private InstanceGoal Goal(MemberInput input, InstanceSpec spec, Dictionary<string, ImageSpec> images, Dictionary<string, VolumeSpec> volumes)
     {
         var layout = LayoutOf(input);
         if (spec.AdoptDomain.Length > 0) return new() { Spec = spec, Config = null, Adopt = spec.AdoptDomain };
-        var disks = spec.Disks.Select((d, i) => new DiskGoal(d.Name, "vd" + (char)('a' + i), layout.Disk(d.Name, d.Format), d.Format, d.Size, d.Image.Length > 0 ? new(d.Image, images[d.Image]) : null)).ToImmutableArray();
+        var disks = spec.Disks.Select((d, i) => Disk(d, "vd" + (char)('a' + i))).ToImmutableArray();
         var seed = spec.CloudInit.Enabled ? CloudInitSeed.Of(input.Name, layout, spec) : null;
         var nics = spec.Nics.Select((n, i) => Nic(input, n, i)).ToImmutableArray();
         return new()
@@ -131,6 +144,10 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
                 ConsoleLog = layout.ConsoleLog,
             },
         };
+
+        DiskGoal Disk(InstanceDisk d, string target) => d.Volume.Length > 0
+            ? new(d.Name, target, VolumeLayout.Of(input.Project, d.Volume, roots).File(volumes[d.Volume].Format), volumes[d.Volume].Format, 0, null) { Volume = d.Volume }
+            : new(d.Name, target, layout.Disk(d.Name, d.Format), d.Format, d.Size, d.Image.Length > 0 ? new(d.Image, images[d.Image]) : null);
 
         string PathOf(string image) => image.Length == 0 ? "" : layout.Image(images[image].Sha256, images[image].Format);
     }

@@ -10,7 +10,11 @@ namespace AgentMetal.Runtime.Resources.Kinds;
 /// <param name="Image">Name of the Image it begins with; empty = it begins empty.</param>
 /// <param name="Size">Bytes; 0 = as large as the image.</param>
 /// <param name="Format">qcow2 or raw.</param>
-public sealed record InstanceDisk(string Name, string Image, long Size, string Format);
+public sealed record InstanceDisk(string Name, string Image, long Size, string Format)
+{
+    /// <summary>Name of the Volume that it is; then image, size and format are the volume's. Empty = a disk of the instance's own.</summary>
+    public string Volume { get; init; } = "";
+}
 
 /// <summary>One network card.</summary>
 /// <param name="Network">libvirt network; empty when Bridge is set.</param>
@@ -123,6 +127,9 @@ public sealed record InstanceSpec
         }
     }
 
+    /// <summary>Names of the Volumes it uses, with the field that names each.</summary>
+    public IEnumerable<(string Path, string Volume)> Volumes => Disks.Select((d, i) => ($"spec.disks[{i}].volume", d.Volume)).Where(v => v.Volume.Length > 0);
+
     /// <summary>Reads a spec that <see cref="InstanceKind.Schema"/> accepted.</summary>
     /// <exception cref="JsonException">It did not.</exception>
     public static InstanceSpec Parse(ReadOnlyMemory<byte> canonical)
@@ -155,7 +162,7 @@ public sealed record InstanceSpec
             Kernel = Text(boot, "kernel"),
             Initrd = Text(boot, "initrd"),
             Cmdline = Text(boot, "cmdline"),
-            Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")))],
+            Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")) { Volume = d.TryGetProperty("volume", out var volume) ? volume.GetString()! : "" })],
             Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac"), Text(n, "spoofing") == InstanceKind.Allowed))],
             CloudInit = cloudInit,
             GuestAgent = s.GetProperty("guestAgent").GetBoolean(),

@@ -9,7 +9,7 @@ public sealed class InstanceOnLibvirtTests
 {
     private const string Assembly = "NodeAgent.Tests.dll";
 
-    private static readonly string[] s_namespaces = ["AgentMetal.NodeAgent.Tests.Host.Libvirt", "AgentMetal.NodeAgent.Tests.Agents.Instance"];
+    private static readonly string[] s_namespaces = ["AgentMetal.NodeAgent.Tests.Host.Libvirt", "AgentMetal.NodeAgent.Tests.Agents.Instance", "AgentMetal.NodeAgent.Tests.Agents.Instance.Volumes"];
 
     [Fact]
     public async Task EveryStory_OnALabHost_RunsAndHolds()

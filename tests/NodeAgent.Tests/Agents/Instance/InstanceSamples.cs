@@ -27,10 +27,13 @@ internal static class InstanceSamples
     public const string FromKernel = """{"boot":{"kernel":"kernel","cmdline":"console=ttyS0"},"nics":[{"bridge":"br0"}],"memory":"64Mi"}""";
     public const string WithSeed = """{"disks":[{"name":"root","image":"debian"}],"nics":[{}],"cloudInit":{"enabled":true,"userData":"#cloud-config\npassword: correct-horse\n"},"restart":"allowed","shutdown":{"force":"allowed"},"autostart":false}""";
 
+    public const string WithVolume = """{"disks":[{"name":"root","image":"debian","size":"4Gi"},{"name":"data","volume":"data"}],"nics":[{}],"memory":"512Mi"}""";
+
     private static readonly Dictionary<string, ReadOnlyMemory<byte>> s_references = new(StringComparer.Ordinal)
     {
         ["Image/debian"] = Valid(ImageKind.Schema, $$"""{"url":"https://images.example/debian.qcow2","sha256":"{{DebianSha}}","format":"qcow2"}"""),
         ["Image/kernel"] = Valid(ImageKind.Schema, $$"""{"url":"file:///srv/vmlinuz","sha256":"{{KernelSha}}","format":"kernel"}"""),
+        ["Volume/data"] = Valid(VolumeKind.Schema, """{"size":"1Gi"}"""),
     };
 
     public static InstanceMember Member { get; } = new(new(null!, null!, null!), new(null!, null!, null!, null!), TimeProvider.System, new());
@@ -120,7 +123,7 @@ internal static class InstanceSamples
     /// <summary>The request with the id r-1, as the first field of a spec.</summary>
     public static string Asked(string action) => "\"request\":{\"action\":\"" + action + "\",\"id\":\"r-1\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", Asked("restart"), Asked("reset")),
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", Asked("restart"), Asked("reset")),
         (spec, power, going, trust, asked) => Input("{" + asked + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
