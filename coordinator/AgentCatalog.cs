@@ -4,6 +4,7 @@ using AgentMetal.Coordinator.Agents;
 using AgentMetal.Coordinator.Agents.Image;
 using AgentMetal.Coordinator.Agents.Instance;
 using AgentMetal.Coordinator.Agents.Redis;
+using AgentMetal.Coordinator.Agents.Snapshot;
 using AgentMetal.Proto.V1;
 
 namespace AgentMetal.Coordinator;
@@ -16,7 +17,7 @@ internal sealed class AgentCatalog
         new ImageFleet(),
         new InstanceFleet(),
         new RedisFleet(),
-        new VolumeFleet(),
+        new SnapshotFleet(),
     }.ToFrozenDictionary(k => k.Kind, StringComparer.Ordinal);
 
     public bool Has(string kind) => _kinds.ContainsKey(kind);

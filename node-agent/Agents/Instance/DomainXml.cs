@@ -68,19 +68,26 @@ internal static class DomainXml
     /// <summary>What we manage of a domain, or why its description cannot be understood.</summary>
     public static (DomainConfig? Config, string Why) Parse(string text)
     {
+        var (domain, why) = Load(text);
+        if (domain is null) return (null, why);
+        try { return domain.Name.LocalName == "domain" ? (Of(domain), "") : (null, "is not a domain"); }
+        catch (Exception e) when (e is FormatException or OverflowException or InvalidOperationException) { return (null, "the description of the domain cannot be understood: " + e.Message); }
+    }
+
+    /// <summary>A description of libvirt's as a tree, without DTDs, entities or anything that would be fetched; or why it is none.</summary>
+    public static (XElement? Root, string Why) Load(string text)
+    {
         try
         {
             using var reader = XmlReader.Create(new StringReader(text), new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MaxCharacters });
-            var domain = XDocument.Load(reader).Root;
-            return domain is { Name.LocalName: "domain" } ? (Read(domain), "") : (null, "is not a domain");
+            return (XDocument.Load(reader).Root, "");
         }
-        catch (Exception e) when (e is XmlException or FormatException or OverflowException or InvalidOperationException)
-        {
-            return (null, "the description of the domain cannot be understood: " + e.Message);
-        }
+        catch (XmlException e) { return (null, "the description of the domain cannot be understood: " + e.Message); }
     }
 
-    private static DomainConfig Read(XElement d)
+    /// <summary>What we manage of a domain.</summary>
+    /// <exception cref="FormatException">A number of it is none.</exception>
+    public static DomainConfig Of(XElement d)
     {
         var (os, devices, vcpu) = (d.Element("os"), d.Element("devices") ?? new XElement("devices"), d.Element("vcpu"));
         var maxMemory = KiB(d.Element("memory"));

@@ -9,7 +9,7 @@ using AgentMetal.Runtime.Planning;
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
 /// <summary>Carries out what the tools decide: the domain, its disks and its files.</summary>
-internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders readers, InstanceWriters writers, TimeProvider clock)
+internal sealed partial class InstanceActuator(InstanceScope scope, InstanceReaders readers, InstanceWriters writers, TimeProvider clock)
 {
     private const int MaxEntries = 1000;
     private static readonly TimeSpan Brief = TimeSpan.FromSeconds(20);
@@ -58,7 +58,9 @@ internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders read
             await QemuImgAsync(["resize", "-q", "-f", "raw", partial, size], stop);
         }
         // Only a disk that is whole and on the disk has its name: after a power cut there is none, or all of it.
-        Done(await writers.Files.PlaceAsync(partial, args.Path));
+        await RunAsync("/bin/sync", ["--", partial], stop);
+        await RunAsync("/bin/mv", ["-T", "--", partial, args.Path], stop);
+        await RunAsync("/bin/sync", ["--", _layout.Dir], stop);
     }
 
     public async ValueTask GrowDiskAsync(GrowArgs args, CancellationToken stop)
@@ -78,7 +80,7 @@ internal sealed class InstanceActuator(InstanceScope scope, InstanceReaders read
         Done(writers.Files.Delete(partial));
         await RunAsync(scope.Programs.Xorriso, ["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", partial, folder], stop);
         Done(writers.Files.SetOwnership(partial, Root(0x180)));
-        Done(await writers.Files.PlaceAsync(partial, seed.Path));
+        await RunAsync("/bin/mv", ["-T", "--", partial, seed.Path], stop);
         Done(writers.Files.DeleteTree(folder, MaxEntries));
     }
 

@@ -17,7 +17,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     [
         new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
         new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
-        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
+        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
     ];
 
     public override ImmutableArray<Invariant<InstanceGoal, InstanceState>> Invariants { get; } =
@@ -32,7 +32,9 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     {
         if (spec?.Config is not { } config) return spec;
         var type = state.IsUp && state.Live.TryGetValue(Aspect.Type, out var running) ? running : state.Accelerator;
-        return type == FactValue.Absent ? spec : spec with { Config = config with { Type = type } };
+        var goal = type == FactValue.Absent ? spec : spec with { Config = config with { Type = type } };
+        // What was tried and taken back is not wanted any more until the spec is another: the definition that is there is.
+        return Trials.IsTakenBack(goal, state) && DomainXml.Parse(state.ConfigXml).Config is { } defined ? goal with { TakenBack = true, Config = defined } : goal;
     }
 
     public override IEnumerable<Difference> Differences(InstanceGoal? goal, InstanceState state) => InstanceDifferences.Of(goal, state);
@@ -50,7 +52,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         return "running" + (state.Addresses.IsEmpty ? "" : " at " + string.Join(" and ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "");
     }
 
-    /// <summary>Nothing signals that a guest got its address: it is looked for until it has one.</summary>
+    /// <summary>Nothing signals that a guest got its address: it is looked for until it has one. And nothing signals that a snapshot is due.</summary>
     public override TimeSpan? ReviewAfter(InstanceGoal? goal, InstanceState state) =>
-        goal is { Adopt: "" } && state.Power == Power.Running && state.Addresses.IsEmpty && !goal.Networks.IsEmpty ? UntilAddress : null;
+        goal is { Adopt: "" } && state.Power == Power.Running && state.Addresses.IsEmpty && !goal.Networks.IsEmpty ? UntilAddress : state.SlotLeft;
 }

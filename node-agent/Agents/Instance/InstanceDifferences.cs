@@ -8,8 +8,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
-        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Request = "request", Present = "present";
-    public const string Volume = "volume";
+        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Present = "present";
 }
 
 /// <summary>The parts of an instance that go one after the other.</summary>
@@ -24,9 +23,12 @@ internal static class InstanceDifferences
     public static readonly TimeSpan Soon = TimeSpan.FromSeconds(5);
     private const string Teardown = "teardown";
 
+    /// <summary>The group of a change that is tried: all of it is approved together, and taken back together.</summary>
+    public const string Change = "change";
+
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
         : goal.Adopt.Length > 0 ? OfAdopted(goal, s)
-        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s)];
+        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
     public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
@@ -62,8 +64,7 @@ internal static class InstanceDifferences
         foreach (var disk in goal.Disks)
         {
             var fact = s.Disks.GetValueOrDefault(disk.Name, FactValue.Absent);
-            if (disk.Volume.Length > 0 && fact == FactValue.Absent) yield return new(Kind.Volume, disk.Name, $"volume {disk.Volume}: its data is not there yet") { ClearsAfter = Soon };
-            else if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
+            if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
             else if (!s.DiskStates.TryGetValue(disk.Name, out var now)) yield return new(Kind.DiskOther, disk.Name, $"disk {disk.Name}: {fact}");
             else if (disk.Size > now.Size) yield return new(Kind.DiskSmall, disk.Name, $"disk {disk.Name} has {Quantity.Format(now.Size)}, wants {Quantity.Format(disk.Size)}");
             else if (disk.Size > 0 && disk.Size < now.Size)
@@ -80,8 +81,9 @@ internal static class InstanceDifferences
             yield break;
         }
         if (s.Domain == FactValue.Absent) yield return new(Kind.Definition, "", "libvirt does not know it");
-        else if (s.Domain == Owner.Ours && Aspect.Between(s.Config, goal.Config!.Aspects()).ToList() is { Count: > 0 } differs)
-            yield return new(Kind.Definition, "", "the definition is not as declared: " + string.Join("; ", differs.Take(5).Select(a => Differs(a, s.Config, goal.Config!.Aspects()))));
+        // While a change is on trial, or was taken back, the definition that is there is as it should be.
+        else if (s.Domain == Owner.Ours && s.Trial == FactValue.Absent && !Trials.IsTakenBack(goal, s) && Aspect.Between(s.Config, goal.Config!.Aspects()).ToList() is { Count: > 0 } differs)
+            yield return new(Kind.Definition, "", "the definition is not as declared: " + string.Join("; ", differs.Take(5).Select(a => Differs(a, s.Config, goal.Config!.Aspects())))) { Group = Trials.IsNeeded(goal, s) ? Change : null };
         if (s.Domain == Owner.Ours && s.Autostart != goal.Autostart) yield return new(Kind.Autostart, "", s.Autostart == Yes.It ? "it starts with the host, and should not" : "it does not start with the host");
     }
 
@@ -95,13 +97,15 @@ internal static class InstanceDifferences
 
     private static IEnumerable<Difference> OfLive(InstanceGoal goal, InstanceState s)
     {
-        if (!s.IsUp || s.Domain != Owner.Ours || goal.Power == Power.Off) yield break;
+        if (!s.IsUp || s.Domain != Owner.Ours || goal.Power == Power.Off || s.Trial != FactValue.Absent || Trials.IsTakenBack(goal, s)) yield break;
         var wanted = goal.Config!.Aspects();
+        // What is tried is tried as a whole: a live change in the middle of it would not be taken back with it.
+        var tried = Trials.IsNeeded(goal, s);
         var restart = new List<string>();
         foreach (var aspect in Aspect.Between(s.Live, wanted))
-            if (CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
+            if (!tried && CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
             else restart.Add(Differs(aspect, s.Live, wanted));
-        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5)));
+        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5))) { Group = tried ? Change : null };
     }
 
     /// <summary>The id says whether it was done, so it stays until the machine is there and can do it.</summary>
@@ -127,7 +131,7 @@ internal static class InstanceDifferences
             if (s.Power != Power.Off) yield return new(Kind.Present, Part.Power, "it runs and is to go") { Group = Teardown };
             yield return new(Kind.Present, Part.Definition, "libvirt knows it, and it is to go") { Group = Teardown };
         }
-        if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, "its disks are to go") { Group = Teardown };
+        if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };
         if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
     }
 

@@ -10,11 +10,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// <param name="Format">qcow2 or raw.</param>
 /// <param name="Size">Bytes; 0 = as the image is.</param>
 /// <param name="Image">What it begins with; null = nothing.</param>
-internal sealed record DiskGoal(string Name, string Target, string Path, string Format, long Size, UsedImage? Image)
-{
-    /// <summary>Name of the Volume that it is: it is made, grown and deleted by that. Empty = the instance's own.</summary>
-    public string Volume { get; init; } = "";
-}
+internal sealed record DiskGoal(string Name, string Target, string Path, string Format, long Size, UsedImage? Image);
 
 /// <summary>The seed of cloud-init.</summary>
 /// <param name="Digest">Of all that is in it.</param>
@@ -46,6 +42,15 @@ internal sealed record InstanceGoal
 
     /// <summary>The domain that was taken over; empty = it has its own.</summary>
     public string Adopt { get; init; } = "";
+
+    /// <summary>Of what a trial of it would try; see <see cref="Trials"/>.</summary>
+    public string ChangeDigest => Config is null ? "" : Trials.Digest(Config, Spec.AutoRevert.Text);
+
+    /// <summary>It was tried and taken back, and the definition that is there stays; set by Aim.</summary>
+    public bool TakenBack { get; init; }
+
+    /// <summary>Whether snapshots are looked at.</summary>
+    public bool NeedsSnapshots => Adopt.Length == 0 && (Spec.Snapshots.Scheduled || Spec.AutoRevert.Enabled || Spec.Request.Action == InstanceRequest.Revert);
 
     /// <summary>running, off or paused, in the words of the power fact.</summary>
     public string Power => Spec.Power switch { "running" => Instance.Power.Running, "paused" => Instance.Power.Paused, _ => Instance.Power.Off };

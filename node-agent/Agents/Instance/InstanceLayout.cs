@@ -38,11 +38,16 @@ internal sealed record InstanceLayout
     public required string Dir { get; init; }
     public required string DirParent { get; init; }
     public required string ImageDir { get; init; }
+    public required string Lib { get; init; }
 
     /// <summary>Id of the last request that was carried out.</summary>
     public string Request => Dir + "/request";
 
     public string ConsoleLog => Dir + "/console.log";
+
+    /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>
+    public string Trial => Dir + "/trial.json";
+    public string Reverted => Dir + "/reverted.json";
 
     /// <summary>A disk's file; the name is an RFC 1123 label.</summary>
     public string Disk(string name, string format) => Dir + "/" + name + "." + format;
@@ -69,6 +74,7 @@ internal sealed record InstanceLayout
             Dir = roots.Lib + "/instances/" + id,
             DirParent = roots.Lib + "/instances",
             ImageDir = roots.Lib + "/images",
+            Lib = roots.Lib,
         };
     }
 

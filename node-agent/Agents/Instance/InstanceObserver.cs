@@ -10,7 +10,7 @@ using AgentMetal.Runtime.Resources;
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
 /// <summary>Reads one instance: its domain, its files, and what of the host it needs.</summary>
-internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders readers, ImageStore images) : IStateObserver<InstanceState>
+internal sealed partial class InstanceObserver(InstanceScope scope, InstanceReaders readers, ImageStore images, TimeProvider clock) : IStateObserver<InstanceState>
 {
     private const int MaxFiles = 1000;
 
@@ -23,7 +23,7 @@ internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders read
         if (Missing() is { } missing) return state with { Hypervisor = missing };
         var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
         if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
-        state = OfDomain(state, domain.Value);
+        state = await WithSnapshotsAsync(OfDomain(state, domain.Value), stop);
         if (scope.Goal is null) return state;
         if (!domain.Value.Exists && scope.Adopt.Length == 0 && await readers.Domains.DomainByNameAsync(_layout.Id, stop) is var namesake)
             state = state with { Domain = !namesake.IsSeen ? throw new WorldException(namesake.WhyUnseen!) : namesake.Value.Exists ? Owner.Foreign : FactValue.Absent };
@@ -89,6 +89,7 @@ internal sealed class InstanceObserver(InstanceScope scope, InstanceReaders read
             Autostart = domain.Autostart ? Yes.It : Yes.No,
             Power = domain.Power switch
             {
+                DomainPower.Paused when readers.Standstills.Of(domain.Uuid) is { } before => before,
                 DomainPower.Running => Power.Running,
                 DomainPower.Paused => Power.Paused,
                 DomainPower.ShuttingDown => Power.Stopping,

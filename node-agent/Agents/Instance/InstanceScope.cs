@@ -8,6 +8,9 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// <summary>What is fixed for one instance while one pass lasts.</summary>
 internal sealed record InstanceScope
 {
+    /// <summary>"Instance default/hello".</summary>
+    public required string Title { get; init; }
+
     public required InstanceLayout Layout { get; init; }
 
     /// <summary>The program in the definition; empty for libvirt's test driver.</summary>
@@ -26,7 +29,11 @@ internal sealed record InstanceScope
 }
 
 /// <summary>The readers of the host that the observer may use.</summary>
-internal sealed record InstanceReaders(ILibvirtReader Domains, IFileReader Files, IAccelerators Accelerators);
+internal sealed record InstanceReaders(ILibvirtReader Domains, IFileReader Files, IAccelerators Accelerators)
+{
+    /// <summary>Machines that stand still because a snapshot of them is being made.</summary>
+    public Standstills Standstills { get; init; } = new();
+}
 
 /// <summary>The writers of the host that tools may use.</summary>
 internal sealed record InstanceWriters(ILibvirtWriter Domains, IFileWriter Files, IProcessRunner Processes, ImageStore Images);

@@ -49,11 +49,7 @@ internal sealed record DiskState(string Format, long Size, string Backing)
 /// <param name="Done">Bytes.</param>
 /// <param name="Total">Bytes; 0 = not known.</param>
 /// <param name="Failed">Why it ended; empty while it runs.</param>
-internal sealed record DownloadState(long Done, long Total, string Failed)
-{
-    /// <summary>"42% (120 of 286 MiB)".</summary>
-    public override string ToString() => Total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{100 * Done / Total}% ({Done >> 20} of {Total >> 20} MiB)") : string.Create(CultureInfo.InvariantCulture, $"{Done >> 20} MiB");
-}
+internal sealed record DownloadState(long Done, long Total, string Failed);
 
 /// <summary>The planning facts of one virtual machine. What only a running one has (its live configuration) is absent while it is off.</summary>
 internal sealed record InstanceState
@@ -98,6 +94,18 @@ internal sealed record InstanceState
     /// <summary>Id of the last request that was carried out; absent where there was none.</summary>
     public string Request { get; init; } = FactValue.Absent;
 
+    /// <summary>Snapshots by name; empty where the goal needs none of them, because each costs libvirt a call.</summary>
+    public ImmutableSortedDictionary<string, SnapshotInfo> Snapshots { get; init; } = ImmutableSortedDictionary.Create<string, SnapshotInfo>(StringComparer.Ordinal);
+
+    /// <summary>Name of the scheduled snapshot of the time that it is; absent without a schedule.</summary>
+    public string Slot { get; init; } = FactValue.Absent;
+
+    /// <summary>Digest of the change that is on trial; absent = none.</summary>
+    public string Trial { get; init; } = FactValue.Absent;
+
+    /// <summary>Digest of the change that was taken back last; absent = none.</summary>
+    public string Reverted { get; init; } = FactValue.Absent;
+
     // Not facts: what an undo would write back, what people read, and how far a long step is.
 
     /// <summary>What was read of each disk.</summary>
@@ -118,6 +126,18 @@ internal sealed record InstanceState
     /// <summary>For people: why it is in that state.</summary>
     public string Detail { get; init; } = "";
 
+    /// <summary>How long the slot of the schedule lasts; null without one.</summary>
+    public TimeSpan? SlotLeft { get; init; }
+
+    /// <summary>Why the trial will not pass any more; empty while it may.</summary>
+    public string TrialOver { get; init; } = "";
+
+    /// <summary>For people: when and why a change was taken back.</summary>
+    public string RevertedText { get; init; } = "";
+
+    /// <summary>For people: how many snapshots go with a machine that goes.</summary>
+    public int SnapshotCount { get; init; }
+
     public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
 
     /// <summary>The same with the machine off.</summary>
@@ -133,17 +153,18 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
     public static string Network(string name) => "network/" + name;
     public static string Bridge(string name) => "bridge/" + name;
+    public static string Snapshot(string name) => "snapshot/" + name;
 
     public static IEnumerable<string> Keyed(InstanceState s) =>
-        [.. Fixed, .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge)];
+        [.. Fixed, .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge), .. s.Snapshots.Keys.Select(Snapshot)];
 
     public static string Value(InstanceState s, string key) => key switch
     {
@@ -159,6 +180,9 @@ internal static class InstanceFacts
         Data => s.Data,
         Dir => s.Dir,
         Request => s.Request,
+        Slot => s.Slot,
+        Trial => s.Trial,
+        Reverted => s.Reverted,
         _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
     };
 
@@ -168,6 +192,7 @@ internal static class InstanceFacts
         "image" => s.Images.GetValueOrDefault(name, FactValue.Absent),
         "network" => s.Networks.GetValueOrDefault(name, FactValue.Absent),
         "bridge" => s.Bridges.GetValueOrDefault(name, FactValue.Absent),
+        "snapshot" => s.Snapshots.TryGetValue(name, out var snapshot) ? snapshot.Fact : FactValue.Absent,
         _ => throw NoFact(group + "/" + name),
     };
 

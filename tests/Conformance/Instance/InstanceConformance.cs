@@ -52,6 +52,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
         a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request },
+        a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted },
     ];
 
     public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None;
@@ -76,9 +77,6 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("another disk and card", Input(FromDisk.Replace("\"nics\":[{}]", "\"nics\":[{},{\"bridge\":\"br0\"}]", StringComparison.Ordinal).Replace("\"format\":\"raw\"}", "\"format\":\"raw\"},{\"name\":\"more\",\"size\":\"1Gi\"}", StringComparison.Ordinal)),
             Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
-        var volume = Converged(Input(WithVolume)).DiskStates["data"];
-        yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
-        yield return Of("detach a volume", Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal)), Converged(Input(WithVolume)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
         foreach (var action in (string[])["restart", "reset"])
         {
@@ -91,6 +89,17 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         }
         var changed = Input("{" + Asked("restart") + FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)[1..]);
         yield return Of("restart once, with a change that needs it", changed, Converged(Input()));
+        var scheduled = Input(Scheduled);
+        yield return Of("make with a schedule", scheduled, Nothing(scheduled));
+        yield return Of("snapshot that is due, and one too many", scheduled, Converged(scheduled).With("auto-20261128t080000z", SnapshotOwner.Schedule).With("auto-20261128t090000z", SnapshotOwner.Schedule) with { Slot = "auto-20261128t130000z" });
+        var (tried, bigger) = (Input(Tried), Input(Tried.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal)));
+        yield return Of("a change that is tried", bigger, Converged(tried));
+        yield return Of("a change that is tried, with a disk that grows and a live change", Input(Tried.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal).Replace("4Gi", "8Gi", StringComparison.Ordinal).Replace("[{}]", "[{},{}]", StringComparison.Ordinal)), Converged(tried));
+        yield return Of("a change that is tried, beside an old snapshot", bigger, Converged(tried).With(Trials.Before(Goal(bigger)), SnapshotOwner.Stale));
+        yield return Of("a trial that nobody follows", tried, Converged(tried).With(Trials.Before(Goal(bigger)), SnapshotOwner.Change) with { Trial = Goal(bigger).ChangeDigest, TrialOver = "its probe failed", Power = Power.Off, Live = Aspect.None });
+        var back = Input("{" + AskedBack + FromDisk.Replace("\"format\":\"raw\"", "\"format\":\"qcow2\"", StringComparison.Ordinal)[1..]);
+        yield return Of("revert", back, Converged(back) with { Request = FactValue.Absent });
+        yield return Of("revert what is off", back, Converged(back).Off() with { Request = "r-0" });
         yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
         yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
         yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));

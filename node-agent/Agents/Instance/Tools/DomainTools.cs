@@ -18,6 +18,7 @@ internal sealed class Define(InstanceScope scope, InstanceActuator? actuator)
         }
         if (goal?.Config is not { } config) yield break;
         if (NotReady(goal, state, toStart: false) is { } why) yield return Move.Wait<XmlArgs>(why);
+        else if (Trials.IsNeeded(goal, state) && !Trials.HasBefore(goal, state)) yield return Move.Wait<XmlArgs>("the snapshot before the change comes first");
         else yield return Move.Do(new XmlArgs(DomainXml.Render(config, Scope.Emulator)), 4, difference.Text);
     }
 

@@ -66,6 +66,31 @@ internal sealed record LiveArgs(string Aspect, string Change, string Value, stri
 /// <param name="Path">Of a directory.</param>
 internal sealed record PathArgs(string Path);
 
+/// <param name="Name">Of the snapshot.</param>
+/// <param name="Owner">For whom; see <see cref="SnapshotOwner"/>.</param>
+/// <param name="Sizes">Of the disks, as text.</param>
+internal sealed record SnapshotArgs(string Name, string Owner, string Sizes);
+
+/// <param name="Name">Of the snapshot.</param>
+/// <param name="Why">retention, or that its change is over.</param>
+internal sealed record DropArgs(string Name, string Why);
+
+/// <param name="Name">Of the snapshot.</param>
+/// <param name="TakesBack">Digest of the change that it takes back; empty = none.</param>
+/// <param name="Request">Id of the request that asked for it; empty = none did.</param>
+internal sealed record RevertArgs(string Name, string TakesBack, string Request);
+
+/// <param name="Digest">Of the change.</param>
+/// <param name="Snapshot">That it goes back to.</param>
+/// <param name="StopSeconds">The guest has to shut down in order.</param>
+/// <param name="Force">Switch it off when they are over.</param>
+/// <param name="Seconds">The probe has to pass.</param>
+/// <param name="ConsoleText">What the guest has to say; empty = nothing.</param>
+/// <param name="TcpPort">Where it has to answer; 0 = nowhere.</param>
+/// <param name="GuestAgent">Whether its agent has to answer.</param>
+internal sealed record TryArgs(string Digest, string Snapshot, int StopSeconds, bool Force, int Seconds, string ConsoleText, int TcpPort, bool GuestAgent);
+
+[JsonSerializable(typeof(SnapshotArgs)), JsonSerializable(typeof(DropArgs)), JsonSerializable(typeof(RevertArgs)), JsonSerializable(typeof(TryArgs)), JsonSerializable(typeof(TrialFile)), JsonSerializable(typeof(RevertedFile))]
 [JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
  JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs)),
  JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs))]
@@ -95,7 +120,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (goal.Unsigned is [var first, ..]) return first.Text;
         if (goal.Config is not null && s.Dir != Present.It) return "the directory comes first";
         if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";
-        if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return disk.Volume.Length > 0 ? $"volume {disk.Volume} data is not there yet" : $"disk {disk.Name} comes first";
+        if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return $"disk {disk.Name} comes first";
         if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
         if (s.Domain == FactValue.Absent && goal.Spec.Request is { IsGiven: true } asked && s.Request != asked.Id) return "its request is noted first";
         if (!toStart) return null;

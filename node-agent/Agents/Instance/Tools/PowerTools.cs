@@ -117,7 +117,7 @@ internal sealed class Restart(InstanceScope scope, InstanceActuator? actuator)
 {
     public override IEnumerable<Move<StopArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal is null) yield break;
+        if (goal is null || Trials.IsNeeded(goal, state)) yield break;
         if (NotReady(goal, state, toStart: true) is { } why) yield return Move.Wait<StopArgs>(why);
         else if (state.Power != Power.Running) yield return Move.Wait<StopArgs>($"it is {state.Power}");
         else yield return Move.Do(new StopArgs(goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 50, difference.Text);

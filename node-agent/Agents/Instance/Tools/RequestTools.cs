@@ -58,7 +58,8 @@ internal sealed class RestartOnce(InstanceScope scope, InstanceActuator? actuato
     public override IEnumerable<Move<RestartArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
         if (Requests.Asked(goal, InstanceRequest.Restart) is not { } asked || Requests.IsDoneByStart(goal!, state)) yield break;
-        if ((Requests.NotRunning(goal!, state) ?? NotReady(goal!, state, toStart: true)) is { } why) yield return Move.Wait<RestartArgs>(why, Requests.Soon(state));
+        if (Trials.IsNeeded(goal!, state)) yield return Move.Wait<RestartArgs>("the change that is tried comes first");
+        else if ((Requests.NotRunning(goal!, state) ?? NotReady(goal!, state, toStart: true)) is { } why) yield return Move.Wait<RestartArgs>(why, Requests.Soon(state));
         // Cheaper than the restart that a change needs: what a person asked for brings the change with it.
         else yield return Move.Do(new RestartArgs(asked.Id, goal!.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 45, difference.Text);
     }

@@ -27,13 +27,14 @@ internal static class InstanceSamples
     public const string FromKernel = """{"boot":{"kernel":"kernel","cmdline":"console=ttyS0"},"nics":[{"bridge":"br0"}],"memory":"64Mi"}""";
     public const string WithSeed = """{"disks":[{"name":"root","image":"debian"}],"nics":[{}],"cloudInit":{"enabled":true,"userData":"#cloud-config\npassword: correct-horse\n"},"restart":"allowed","shutdown":{"force":"allowed"},"autostart":false}""";
 
-    public const string WithVolume = """{"disks":[{"name":"root","image":"debian","size":"4Gi"},{"name":"data","volume":"data"}],"nics":[{}],"memory":"512Mi"}""";
+    public const string Scheduled = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"snapshots":{"every":"1h","keep":2}}""";
+    public const string Tried = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"memory":"512Mi","restart":"allowed","autoRevert":{"enabled":true,"seconds":30,"probe":{"consoleText":"up"}}}""";
+    public const string Slot = "auto-20261128t120000z";
 
     private static readonly Dictionary<string, ReadOnlyMemory<byte>> s_references = new(StringComparer.Ordinal)
     {
         ["Image/debian"] = Valid(ImageKind.Schema, $$"""{"url":"https://images.example/debian.qcow2","sha256":"{{DebianSha}}","format":"qcow2"}"""),
         ["Image/kernel"] = Valid(ImageKind.Schema, $$"""{"url":"file:///srv/vmlinuz","sha256":"{{KernelSha}}","format":"kernel"}"""),
-        ["Volume/data"] = Valid(VolumeKind.Schema, """{"size":"1Gi"}"""),
     };
 
     public static InstanceMember Member { get; } = new(new(null!, null!, null!), new(null!, null!, null!, null!), TimeProvider.System, new());
@@ -74,7 +75,7 @@ internal static class InstanceSamples
     public static InstanceScope Scope(MemberInput input)
     {
         var goal = input.Absent ? null : Goal(input);
-        return new() { Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
+        return new() { Title = "Instance default/hello", Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
     }
 
     /// <summary>A host that can run machines and has none.</summary>
@@ -91,8 +92,15 @@ internal static class InstanceSamples
             Images = goal.Images.ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => FactValue.Absent, StringComparer.Ordinal),
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Inactive, StringComparer.Ordinal),
             Bridges = goal.Bridges.ToImmutableSortedDictionary(b => b, _ => Present.It, StringComparer.Ordinal),
+            Slot = goal.Spec.Snapshots.Scheduled ? Slot : FactValue.Absent,
         };
     }
+
+    /// <summary>With a snapshot of what is there.</summary>
+    public static InstanceState With(this InstanceState s, string name, string owner) => s with
+    {
+        Snapshots = s.Snapshots.SetItem(name, new(owner, s.Power, s.Config, s.Live, s.DiskStates.ToImmutableSortedDictionary(d => d.Key, d => d.Value.Size, StringComparer.Ordinal)) { ConfigXml = s.ConfigXml }),
+    };
 
     /// <summary>As the goal says.</summary>
     public static InstanceState Converged(MemberInput input)
@@ -100,7 +108,7 @@ internal static class InstanceSamples
         var goal = Goal(input with { Absent = false });
         var aspects = goal.Config?.Aspects() ?? new DomainConfig { Name = "web", Uuid = "x", Type = "qemu", Cpus = 1, MaxCpus = 1, MemoryKiB = 65536, MaxMemoryKiB = 65536 }.Aspects();
         var disks = goal.Disks.ToImmutableSortedDictionary(d => d.Name, d => new DiskState(d.Format, d.Size > 0 ? d.Size : 2L << 30, d.Image is { } i && d.Format == "qcow2" ? "/var/lib/agentmetal/images/" + i.Spec.Sha256 + ".qcow2" : ""), StringComparer.Ordinal);
-        return Nothing(input) with
+        var done = Nothing(input) with
         {
             Domain = goal.Adopt.Length > 0 ? Owner.Adopted : Owner.Ours,
             Power = goal.Power,
@@ -118,12 +126,16 @@ internal static class InstanceSamples
             Dir = goal.Adopt.Length > 0 ? FactValue.Absent : Present.It,
             Data = goal.Disks.IsEmpty ? Stored.None : Stored.Some,
         };
+        if (goal.Spec.Request.Action == InstanceRequest.Revert) done = done.With(goal.Spec.Request.Snapshot, "uid-2");
+        return goal.Spec.Snapshots.Scheduled ? done.With(Slot, SnapshotOwner.Schedule) : done;
     }
 
     /// <summary>The request with the id r-1, as the first field of a spec.</summary>
     public static string Asked(string action) => "\"request\":{\"action\":\"" + action + "\",\"id\":\"r-1\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", Asked("restart"), Asked("reset")),
+    public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
+
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack),
         (spec, power, going, trust, asked) => Input("{" + asked + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
@@ -135,7 +147,8 @@ internal static class InstanceSamples
             Often("wanted", "other"), Gen.Int[0, 5], (a, b, c, d, e, f) => (Hypervisor: a, Accelerator: b, Domain: c, Power: d, Autostart: e, LiveDrift: f));
         var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool, Often("wanted", FactValue.Absent, "r-0", FactValue.Unseen("no answer")),
             (a, b, c, d, e, r) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e, Request: r));
-        return Gen.Select(host, files, (h, f) =>
+        var snapshots = Gen.Select(Often("wanted", "none", "many", "future", "change", "stale", "other"), Often(FactValue.Absent, "trying", "over"), Gen.Int[0, 5], (a, b, c) => (Which: a, Trial: b, Reverted: c));
+        return Gen.Select(host, files, snapshots, (h, f, n) =>
         {
             var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
             s = WithDisks(s, nothing, f.Disks);
@@ -153,6 +166,7 @@ internal static class InstanceSamples
             };
             if (f.Request != "wanted") s = s with { Request = f.Request };
             s = WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
+            if (wanted.NeedsSnapshots) s = WithSnapshots(s, wanted, n.Which, n.Trial, n.Reverted);
             // Of a machine that is to go nothing is looked at that only its spec could name.
             return input.Absent ? Unnamed(s) : s;
         });
@@ -171,7 +185,31 @@ internal static class InstanceSamples
         Seed = FactValue.Absent,
         Request = FactValue.Absent,
         Accelerator = FactValue.Absent,
+        Snapshots = Nothing(Input(FromKernel)).Snapshots,
+        Slot = FactValue.Absent,
+        Trial = FactValue.Absent,
+        Reverted = FactValue.Absent,
     };
+
+    private static InstanceState WithSnapshots(InstanceState s, InstanceGoal wanted, string which, string trial, int reverted)
+    {
+        s = s with
+        {
+            Trial = trial == FactValue.Absent ? trial : wanted.ChangeDigest,
+            TrialOver = trial == "over" ? "its probe failed" : "",
+            Reverted = reverted switch { 0 => wanted.ChangeDigest, 1 => "0123456789ab", _ => FactValue.Absent },
+        };
+        if (s.Domain != Owner.Ours || which == "none") return s with { Snapshots = s.Snapshots.Clear() };
+        return which switch
+        {
+            "many" => s.With("auto-20261128t080000z", SnapshotOwner.Schedule).With("auto-20261128t090000z", SnapshotOwner.Schedule).With("auto-20261128t100000z", SnapshotOwner.Schedule),
+            "future" => s.With("auto-20261128t110000z", SnapshotOwner.Schedule).With("auto-20380119t000000z", SnapshotOwner.Schedule),
+            "change" => s.With(Trials.Before(wanted), SnapshotOwner.Change),
+            "stale" => s.With(Trials.Before(wanted), SnapshotOwner.Stale),
+            "other" => s.With("by-hand", SnapshotOwner.Nobody),
+            _ => s,
+        };
+    }
 
     private static InstanceState WithDisks(InstanceState s, InstanceState nothing, string which)
     {

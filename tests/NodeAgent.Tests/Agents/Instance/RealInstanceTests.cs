@@ -138,10 +138,10 @@ public sealed class RealInstanceTests
     }
 
     private static readonly string[] s_cases =
-        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "note-request", "restart-once", "reset"];
+        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "note-request", "restart-once", "reset", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart"];
 
     /// <summary>The story ran these, and each did what it had said.</summary>
-    private static void Took(InstanceWorld world, params string[] tools)
+    internal static void Took(InstanceWorld world, params string[] tools)
     {
         Assert.Empty(world.Mismatches);
         Assert.Empty(tools.Except(world.Ran));

@@ -6,8 +6,7 @@ using static AgentMetal.NodeAgent.Tests.Host.Libvirt.TestHost;
 namespace AgentMetal.NodeAgent.Tests.Host.Libvirt;
 
 /// <summary>
-/// The layer against a real libvirtd with QEMU, whose host they restart, freeze and kill it on: they run only where they are asked for by name (explicit).
-/// Lab.Tests runs them inside a host of the lab; AGENTMETAL_LAB_LEADER is the PID of the host's PID 1 as who runs them sees it, 1 inside of it.
+/// The layer against a real libvirtd with QEMU, on a host of the lab: AGENTMETAL_LAB_LEADER is the PID of its PID 1 as this machine sees it.
 /// The guest is a boot sector that greets on its serial port and echoes what it is sent: it needs no kernel and is up at once.
 /// </summary>
 public sealed class RealLibvirtTests : IAsyncLifetime
@@ -76,7 +75,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         await _systemd.DisposeAsync();
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Versions_OfARealHost_NameQemu()
     {
         var versions = (await Reader.VersionsAsync(Ct)).Value;
@@ -85,7 +84,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Contains("<domain type='qemu'", (await Reader.CapabilitiesAsync(Ct)).Value, StringComparison.Ordinal);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Domain_ThroughItsLife_IsSeenWithEventsAndCounters()
     {
         await using var watch = new WatchReader(Reader);
@@ -124,7 +123,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.False((await Reader.DomainAsync(Vm, Ct)).Value.Exists);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Domain_ItsProcessKilled_StopsAsCrashed()
     {
         await StartAsync();
@@ -138,7 +137,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(DomainPower.ShutOff, (await Reader.DomainAsync(Vm, Ct)).Value.Power);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Domain_ChangedLive_IsChanged()
     {
         await StartAsync();
@@ -158,7 +157,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(DomainResult.NotFound, (await Writer.DetachAsync(Vm, Nic, live: false, config: true, Patience, Ct)).Result);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Console_OfARunningGuest_CarriesBothWaysAndEndsWithIt()
     {
         await StartAsync();
@@ -191,7 +190,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(0, consoles.Open);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Daemon_Restarted_IsUnseenThenReadAnewAndTheGuestRunsOn()
     {
         await StartAsync();
@@ -220,7 +219,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.True(stopped.Power == DomainPower.ShutOff, $"{stopped.Power} {stopped.Reason} after {destroyed}");
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Daemon_Frozen_EndsCallsAtTheirDeadlineAndTheConnectionByKeepAlive()
     {
         await DefineAsync();
@@ -254,7 +253,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.False((await Reader.DomainAsync(Vm, Ct)).Value.Autostart);
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Daemon_RestartedUnderManyCalls_EveryCallEndsAndSoDoTheirConnections()
     {
         await DefineAsync();
@@ -287,7 +286,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.True(counts[0] > 0, "no caller noticed five deaths of the daemon");
     }
 
-    [Fact(Explicit = true)]
+    [Fact]
     public async Task Link_OpenedAndClosedManyTimes_LeavesNoSocket()
     {
         await RoundAsync();

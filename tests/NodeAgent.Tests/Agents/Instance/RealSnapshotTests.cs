@@ -1,0 +1,127 @@
+using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
+
+/// <summary>Snapshots, reverts and trials against a real libvirt and QEMU; see <see cref="RealInstanceTests"/>.</summary>
+public sealed class RealSnapshotTests
+{
+    private const string Disk = ",\"disks\":[{\"name\":\"data\",\"size\":\"64Mi\"}]";
+
+    /// <summary>A schedule makes one and deletes the oldest; a revert brings a running machine back, and what converges afterwards does not loop.</summary>
+    [Fact(Explicit = true)]
+    public async Task Schedule_AndRevert_PredictionEqualsObservation()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small(",\"maxMemory\":\"192Mi\",\"nics\":[{}],\"snapshots\":{\"every\":\"30d\",\"keep\":1}" + Disk);
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        var made = Assert.Single((await world.ObserveAsync()).Snapshots);
+        Assert.StartsWith("auto-", made.Key, StringComparison.Ordinal);
+        Assert.Equal(SnapshotOwner.Schedule, made.Value.Owner);
+
+        // Another slot: the next one is made, the older one goes.
+        world.Spec = InstanceWorld.Small(",\"maxMemory\":\"192Mi\",\"nics\":[{}],\"snapshots\":{\"every\":\"6h\",\"keep\":1}" + Disk);
+        await world.ConvergeAsync();
+        var (name, snapshot) = Assert.Single((await world.ObserveAsync()).Snapshots);
+        Assert.NotEqual(made.Key, name);
+        Assert.Equal(Power.Running, snapshot.Power);
+
+        // Since then a disk has grown, one was attached and the guest restarted; all of it is taken back, and converges again.
+        var grown = Disk.Replace("64Mi", "96Mi", StringComparison.Ordinal).Replace("]", ",{\"name\":\"more\",\"size\":\"32Mi\"}]", StringComparison.Ordinal);
+        world.Spec = InstanceWorld.Small(",\"maxMemory\":\"192Mi\",\"nics\":[{}],\"snapshots\":{\"every\":\"6h\",\"keep\":1}" + grown);
+        await world.ConvergeAsync();
+        var id = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
+        world.Spec = InstanceWorld.Small(",\"maxMemory\":\"192Mi\",\"nics\":[{}],\"snapshots\":{\"every\":\"6h\",\"keep\":1},\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"" + name + "\"}" + grown);
+        await world.ConvergeAsync();
+        var now = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value;
+        Assert.NotEqual(id, now.Id);
+        Assert.Equal(DomainPower.Running, now.Power);
+        Assert.Equal(1, world.Ran.Count(t => t == "revert-snapshot"));
+        await world.ConvergeAsync(absent: true);
+        RealInstanceTests.Took(world, "create-snapshot", "delete-snapshot", "revert-snapshot");
+    }
+
+    [Fact(Explicit = true)]
+    public async Task Snapshot_OfAMachineThatIsOffOrHeld_PredictionEqualsObservation()
+    {
+        await using var world = new InstanceWorld();
+        foreach (var (power, at, every) in ((string, string, string)[])[("paused", Power.Paused, "30d"), ("running", Power.Running, "6h")])
+        {
+            world.Spec = InstanceWorld.Small(",\"power\":\"" + power + "\"" + Disk);
+            await world.ConvergeAsync();
+            world.Spec = InstanceWorld.Small(",\"power\":\"" + power + "\",\"snapshots\":{\"every\":\"" + every + "\"}" + Disk);
+            await world.ConvergeAsync();
+            Assert.Contains((await world.ObserveAsync()).Snapshots.Values, s => s.Power == at);
+        }
+        // Back to what was held; then it goes on by itself.
+        var name = (await world.ObserveAsync()).Snapshots.First(s => s.Value.Power == Power.Paused).Key;
+        world.Spec = InstanceWorld.Small(",\"snapshots\":{\"every\":\"6h\"},\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"" + name + "\"}" + Disk);
+        await world.ConvergeAsync();
+        await world.ConvergeAsync(absent: true);
+        RealInstanceTests.Took(world, "create-snapshot", "revert-snapshot", "resume");
+    }
+
+    /// <summary>A good change is tried, proves itself and stays; its snapshot goes. What no executor ran the undo of is put back by the agent.</summary>
+    [Fact(Explicit = true)]
+    public async Task Trial_OfAGoodChange_PredictionEqualsObservation()
+    {
+        await using var world = new InstanceWorld();
+        string Trying(string memory, string text) => InstanceWorld.Small(",\"guestAgent\":true,\"nics\":[{}],\"restart\":\"allowed\",\"autoRevert\":{\"enabled\":true,\"seconds\":90,\"probe\":{\"consoleText\":\"" + text + "\",\"guestAgent\":true}}" + Disk).Replace("\"96Mi\",\"boot", $"\"{memory}\",\"boot", StringComparison.Ordinal);
+        world.Spec = Trying("96Mi", "agentmetal-vm ready");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        world.Spec = Trying("128Mi", "agentmetal-vm ready");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready", times: 2);
+        Assert.Empty((await world.ObserveAsync()).Snapshots);
+        Assert.False(File.Exists(world.Layout.Trial));
+        await world.ConvergeAsync(absent: true);
+        RealInstanceTests.Took(world, "create-snapshot", "define", "try-restart", "delete-snapshot");
+    }
+
+    /// <summary>As the executor does it: the probe fails, the undo brings back every fact that was there before, and the change is not tried again.</summary>
+    [Fact(Explicit = true)]
+    public async Task Trial_OfABadChange_ItsUndoBringsBackWhatWasThere()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        string Trying(string words) => InstanceWorld.Small(",\"nics\":[{}],\"restart\":\"allowed\",\"shutdown\":{\"seconds\":30,\"force\":\"allowed\"},\"autoRevert\":{\"enabled\":true,\"seconds\":12,\"probe\":{\"consoleText\":\"agentmetal-vm ready\",\"tcpPort\":0}}" + Disk)
+            .Replace("\"shutdown\":{\"seconds\":30},", "", StringComparison.Ordinal).Replace("quiet", "quiet " + words, StringComparison.Ordinal);
+        world.Spec = Trying("");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        world.Spec = Trying("root=/dev/none");
+        var input = world.Input();
+        var agent = world.Member.AgentFor(input);
+        var before = await world.ObserveAsync();
+        var plan = await world.PlanAsync(input);
+        Assert.Equal(["create-snapshot", "define", "try-restart", "delete-snapshot"], plan.Steps.Select(s => s.Tool));
+        Assert.Single(plan.Steps.Take(3).Select(s => s.Group).Distinct());
+        foreach (var step in plan.Steps.Take(2)) await Apply(step.Tool, step.Args);
+        var refused = await Assert.ThrowsAsync<WorldException>(() => Apply(plan.Steps[2].Tool, plan.Steps[2].Args));
+        Assert.Contains("agentmetal-vm ready", refused.Message, StringComparison.Ordinal);
+        var failed = await world.ObserveAsync();
+        Assert.Equal(Phase.Failed, agent.Tools.Single(t => t.Name == "try-restart").Bind(plan.Steps[2].Args).Observe(failed)!.Phase);
+
+        var undo = plan.Steps[2].Undo.Call!;
+        var predicted = agent.Tools.Single(t => t.Name == undo.Tool).Bind(undo.Args).Predict(failed);
+        await Apply(undo.Tool, undo.Args);
+        await Apply(undo.Tool, undo.Args); // Killed before it was journalled: once more is the same.
+        var after = await world.ObserveAsync();
+        foreach (var key in agent.FactKeys(after)) Assert.Equal($"{key} {agent.Fact(predicted, key)}", $"{key} {agent.Fact(after, key)}");
+        foreach (var key in plan.Steps.Take(3).SelectMany(s => s.Expect).Select(f => f.Key).Where(k => !k.StartsWith("snapshot/", StringComparison.Ordinal))) Assert.Equal($"{key} {agent.Fact(before, key)}", $"{key} {agent.Fact(after, key)}");
+        var drop = plan.Steps[0].Undo.Call!;
+        await Apply(drop.Tool, drop.Args);
+
+        // It runs as before, what was tried is remembered, and nobody tries it again.
+        var again = await world.PlanAsync(input);
+        Assert.Empty(again.Steps);
+        Assert.Contains("was not said on its console", Assert.Single(again.Differences).Text, StringComparison.Ordinal);
+        Assert.Equal(Kind.Reverted, again.Differences[0].Kind);
+
+        async Task Apply(string tool, string args) => await world.Member.AgentFor(input).Tools.Single(t => t.Name == tool).Bind(args).ApplyAsync(new ToolContext("k", new Dictionary<string, string>(), ct));
+    }
+}
