@@ -18,6 +18,7 @@ internal sealed class AgentCatalog
         new InstanceFleet(),
         new RedisFleet(),
         new SnapshotFleet(),
+        new VolumeFleet(),
     }.ToFrozenDictionary(k => k.Kind, StringComparer.Ordinal);
 
     public bool Has(string kind) => _kinds.ContainsKey(kind);

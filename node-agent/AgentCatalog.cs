@@ -1,5 +1,6 @@
 using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Agents.Instance.Snapshots;
+using AgentMetal.NodeAgent.Agents.Instance.Volumes;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
@@ -23,16 +24,20 @@ internal static class AgentCatalog
     /// <summary>Numbers of members, for Prometheus.</summary>
     public static IReadOnlyList<IMemberSeries> Series(HostAccess host) => [new InstanceSeries(host.Domains, new())];
 
+    /// <summary>What people want to know of members between two passes.</summary>
+    public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new())];
+
     /// <summary>One line for each kind.</summary>
-    public static IReadOnlyList<IMemberRunner> Members(HostAccess host)
+    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images)
     {
-        var (machines, acting) = (new InstanceReaders(host.Domains, host.Files, new Accelerators(host.Hypervisor)), new InstanceWriters(host.DomainWriter, host.FileWriter, host.Processes, new ImageStore(TimeProvider.System)));
+        var machines = (Readers: new InstanceReaders(host.Domains, host.Files, new Accelerators(host.Hypervisor)), Writers: new InstanceWriters(host.DomainWriter, host.FileWriter, host.Processes, images));
         return
         [
-            new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(machines, acting, TimeProvider.System, new())),
+            new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(machines.Readers, machines.Writers, TimeProvider.System, new())),
+            new MemberRunner<VolumeGoal, VolumeState>(new VolumeMember(machines.Readers, machines.Writers, new())),
             new MemberRunner<RedisGoal, RedisState>(new RedisMember(new(host.Units, host.Files, host.Packages),
                 new(host.UnitWriter, host.FileWriter, host.PackageWriter, host.Processes), TimeProvider.System, new())),
-            new MemberRunner<SnapshotGoal, MomentState>(new SnapshotMember(machines, acting, new())),
+            new MemberRunner<SnapshotGoal, MomentState>(new SnapshotMember(machines.Readers, machines.Writers, new())),
         ];
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
@@ -17,7 +18,7 @@ using Microsoft.Extensions.Logging;
 namespace AgentMetal.NodeAgent;
 
 /// <summary>The composition root: everything is made here, by hand, and ends in reverse order.</summary>
-internal sealed partial class Daemon(string data, AgentConfig config, string version, ILoggerFactory logs)
+internal sealed partial class Daemon(string data, AgentConfig config, string version, ImageDirectories imageDirectories, ILoggerFactory logs)
 {
     private const string TrustedTimeMeta = "trusted_time";
     private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
@@ -52,17 +53,19 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         // Neither the library nor the daemon of libvirt is touched before the first machine is assigned.
         await using var libvirt = new LibvirtLink(new LibvirtOptions(), _clock);
         var host = Access(bus, libvirt);
+        using var images = new ImageStore(_clock, imageDirectories);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var coordinator = new Uri("https://" + config.Coordinator);
         var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         var time = new TrustedClock(_clock, Now);
-        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host), new MemberState(store, _clock), host.Units, paths, link,
+        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images), new MemberState(store, _clock), host.Units, paths, link,
             new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host));
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
         link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
         metrics.Observe(controller);
         metrics.Observe(controller, AgentCatalog.Series(host));
+        var details = new MemberDetails(controller, AgentCatalog.Details(host), _clock, logs.CreateLogger<MemberDetails>());
         controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
 
@@ -80,7 +83,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         try
         {
             await TogetherAsync([local.RunAsync(ending.Token), AfterLookingAsync(controller, link.RunAsync, ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
+                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), details.RunAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();

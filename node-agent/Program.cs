@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
+using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
@@ -17,7 +18,7 @@ internal static class Program
         agentmetald: keeps this host as it was declared, also when nobody else can be reached.
 
         Usage:
-          agentmetald run  [--data DIR] [--socket PATH] [--bus ADDRESS]
+          agentmetald run  [--data DIR] [--socket PATH] [--bus ADDRESS] [--images DIR]...
           agentmetald join --coordinator HOST:PORT --token-file FILE|- [--name NAME] [--label KEY=VALUE]...
                            [--address IP] [--data DIR]
           agentmetald --version
@@ -33,6 +34,8 @@ internal static class Program
         run:
           --socket       the host's own socket for "agentmetal local"; default: /run/agentmetal/agent.sock
           --bus          the D-Bus address of systemd; default: the system bus
+          --images       a directory from which an Image may take a file:/// URL; may be given again; links in it are not
+                         followed; default: /srv/images and /var/lib/agentmetal/images-in
         Exit codes: 0 ok, 1 failed, 2 bad input.
         """;
 
@@ -50,7 +53,7 @@ internal static class Program
                     Console.WriteLine(Help);
                     return 0;
                 case ["join", .. var rest]: return await JoinAsync(Options.Parse(rest, "--coordinator", "--token-file", "--name", "--label", "--address", "--data"), version);
-                case ["run", .. var rest]: return await RunAsync(Options.Parse(rest, "--data", "--socket", "--bus"), version);
+                case ["run", .. var rest]: return await RunAsync(Options.Parse(rest, "--data", "--socket", "--bus", "--images"), version);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }
@@ -70,11 +73,12 @@ internal static class Program
     {
         var data = options.One("--data") ?? DefaultData;
         var config = AgentConfig.Load(data);
+        var images = options.Many("--images").ToList() is { Count: > 0 } given ? new ImageDirectories(given) : ImageDirectories.Usual;
         using var logs = LoggerFactory.Create(b => b.AddProvider(new JournalLoggerProvider(LogLevel.Information)).SetMinimumLevel(LogLevel.Information));
         using var stopping = new CancellationTokenSource();
         using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        await new Daemon(data, config, version, logs).RunAsync(options.One("--socket") ?? LocalSocket.DefaultPath,
+        await new Daemon(data, config, version, images, logs).RunAsync(options.One("--socket") ?? LocalSocket.DefaultPath,
             options.One("--bus") ?? "unix:path=/run/dbus/system_bus_socket", stopping.Token);
         return 0;
 

@@ -6,14 +6,17 @@ namespace AgentMetal.Cli.Apply;
 /// <summary>Progress on a terminal is a block that is drawn anew; elsewhere a line for every change. It goes to standard error where the result is for programs.</summary>
 internal sealed class ProgressView(Screen screen, bool quiet)
 {
-    private readonly Dictionary<string, string> _said = [];
+    /// <summary>How far a step is, is said that often where lines cannot be drawn anew.</summary>
+    private static readonly TimeSpan s_doingEvery = TimeSpan.FromSeconds(10);
+
+    private readonly Dictionary<string, (string Line, TimeSpan At)> _said = [];
     private int _drawn;
 
     internal void Show(IReadOnlyList<AwaitedState> states, TimeSpan elapsed)
     {
         if (quiet) return;
         if (screen.Live) Draw(Block(states, elapsed));
-        else foreach (var (key, line) in Lines(states)) SayOnce(key, line);
+        else foreach (var (key, line, doing) in Lines(states)) SayOnce(key, line, doing, elapsed);
     }
 
     /// <summary>A message between; it stays above the block.</summary>
@@ -53,23 +56,27 @@ internal sealed class ProgressView(Screen screen, bool quiet)
         return lines.Count <= 20 ? lines : [.. lines.Take(19), [$"  … and {lines.Count - 19} more lines"]];
     }
 
-    private static IEnumerable<(string Key, string Line)> Lines(IReadOnlyList<AwaitedState> states)
+    private static IEnumerable<(string Key, string Line, bool Doing)> Lines(IReadOnlyList<AwaitedState> states)
     {
         foreach (var s in states)
         {
             var key = Resources.Key(s.Latest);
-            foreach (var (node, phase, text) in Members(s)) yield return ($"{key} {node}", $"{key}  {node}  {phase}{(text.Length > 0 ? "  " + text : "")}");
-            yield return (key, $"{key}  {Word(s).Text}{(s.IsDone ? "" : "  " + s.Blocker)}");
+            var doing = s.Latest.Status?.Members.Any(m => Doing(s, m) is not null) == true;
+            foreach (var (node, phase, text) in Members(s)) yield return ($"{key} {node}", $"{key}  {node}  {phase}{(text.Length > 0 ? "  " + text : "")}", doing);
+            yield return (key, $"{key}  {Word(s).Text}{(s.IsDone ? "" : "  " + s.Blocker)}", doing);
         }
     }
 
     private static IEnumerable<(string Node, string Phase, string Text)> Members(AwaitedState s) => s.IsGone ? [] : (s.Latest.Status?.Members ?? Enumerable.Empty<Proto.V1.MemberStatus>())
-        .OrderBy(m => m.Ordinal).Select(m => (m.NodeName, m.Phase, m.Conditions.FirstOrDefault(c => c.Status != "True") is { Message.Length: > 0 } blocked ? blocked.Message : m.Summary));
+        .OrderBy(m => m.Ordinal).Select(m => Doing(s, m) is { } doing ? (m.NodeName, "Converging", doing) : (m.NodeName, m.Phase, m.Conditions.FirstOrDefault(c => c.Status != "True") is { Message.Length: > 0 } blocked ? blocked.Message : m.Summary));
 
-    private void SayOnce(string key, string line)
+    /// <summary>What a step that runs is doing; it is news to nobody once all is as asked.</summary>
+    private static string? Doing(AwaitedState s, Proto.V1.MemberStatus m) => !s.IsDone && m.Details.TryGetValue("progress", out var doing) ? doing : null;
+
+    private void SayOnce(string key, string line, bool doing, TimeSpan elapsed)
     {
-        if (_said.TryGetValue(key, out var last) && last == line) return;
-        _said[key] = line;
+        if (_said.TryGetValue(key, out var last) && (last.Line == line || (doing && elapsed - last.At < s_doingEvery))) return;
+        _said[key] = (line, elapsed);
         screen.Line(Piece.Quiet(When.Clock(screen.Clock.GetUtcNow().ToUnixTimeMilliseconds(), screen.Clock) + "  "), line);
     }
 

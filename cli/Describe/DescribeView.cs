@@ -17,6 +17,7 @@ internal sealed class DescribeView(Screen screen, Func<string, string?>? nameOf 
         screen.Line(Piece.Strong(Resources.Key(r)), $"   generation {r.Metadata.Generation}   uid {r.Metadata.Uid}{(r.Metadata.Protect ? "   protected" : "")}");
         Conditions(r, held);
         Members(r);
+        foreach (var m in r.Status?.Members.OrderBy(m => m.Ordinal) ?? Enumerable.Empty<MemberStatus>()) new DetailsView(screen).Write(m.NodeName, m.Details);
         Drift(r);
         Approvals(held);
         Signatures(r);

@@ -38,6 +38,7 @@ internal sealed class LocalView(Screen screen)
             foreach (var difference in m.Differences) lines.Add("Differs", "", difference);
             foreach (var held in m.Held) lines.Add("Held", new(held.Risk, RiskWords.ToneOf(held.Risk)), $"{held.Text}: {RiskWords.Of(held.Reasons)}   hash {held.Hash}");
             lines.Write(screen);
+            new Describe.DetailsView(screen).Write("", m.Details);
             if (m.NextCommand.Length > 0) screen.Line(Piece.Strong("Next"), "       " + m.NextCommand);
             if (m.Events.IsEmpty) continue;
             screen.Line(Piece.Quiet("Events"));

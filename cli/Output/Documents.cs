@@ -12,7 +12,7 @@ internal sealed record MetadataDocument(string Project, string Name, string Uid,
 internal sealed record ConditionDocument(string Type, string Status, string Reason, string Message, string? Since, string? RetryAt, string? NextCommand);
 
 internal sealed record MemberDocument(int Ordinal, string NodeUid, string NodeName, string Address, string Phase, string Summary, long ObservedGeneration,
-    string? ReportedAt, IReadOnlyList<ConditionDocument> Conditions, IReadOnlyList<DriftDocument> Drift);
+    string? ReportedAt, IReadOnlyList<ConditionDocument> Conditions, IReadOnlyList<DriftDocument> Drift, IReadOnlyDictionary<string, string>? Details);
 
 internal sealed record DriftDocument(string Key, string Text);
 

@@ -47,7 +47,8 @@ internal static class DocumentsOf
         new(c.Type, c.Status, c.Reason, c.Message, When.Stamp(c.SinceUnixMs), When.Stamp(c.RetryUnixMs), Some(c.NextCommand));
 
     private static MemberDocument Member(MemberStatus m) => new(m.Ordinal, m.NodeUid, m.NodeName, m.Address, m.Phase, m.Summary, m.ObservedGeneration, When.Stamp(m.ReportedUnixMs),
-        [.. m.Conditions.Select(Condition)], [.. m.Drift.Select(d => new DriftDocument(d.Key, d.Text))]);
+        [.. m.Conditions.Select(Condition)], [.. m.Drift.Select(d => new DriftDocument(d.Key, d.Text))],
+        m.Details.Count == 0 ? null : new SortedDictionary<string, string>(m.Details, StringComparer.Ordinal));
 
     private static string? Some(string text) => text.Length == 0 ? null : text;
 

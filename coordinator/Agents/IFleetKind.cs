@@ -41,7 +41,8 @@ internal enum Bond
 /// <param name="Name">Its name within the project.</param>
 /// <param name="Bond">Whether members go where it is.</param>
 /// <param name="Weak">It need not exist, its spec is not told to hosts, and it can be deleted.</param>
-internal sealed record Reference(string Path, string Kind, string Name, Bond Bond = Bond.None, bool Weak = false);
+/// <param name="Alone">No other resource may refer to it at the same time.</param>
+internal sealed record Reference(string Path, string Kind, string Name, Bond Bond = Bond.None, bool Weak = false, bool Alone = false);
 
 /// <summary>What placement must know of a resource.</summary>
 internal sealed record FleetShape

@@ -18,7 +18,7 @@ namespace AgentMetal.Coordinator.Api;
 internal sealed record Admitted(Resource Resource, Row<Resource>? Before, string Action);
 
 /// <summary>The edge where resources enter: all of them are checked, every error is said at once, and only then is anything written. Pure.</summary>
-internal sealed class Admission(PlanReservations reservations, TimeProvider clock)
+internal sealed class Admission(PlanReservations reservations, AgentCatalog catalog, TimeProvider clock)
 {
     public const int MaxResources = 20_000;
 
@@ -49,7 +49,29 @@ internal sealed class Admission(PlanReservations reservations, TimeProvider cloc
             errors.AddRange(found.Select(e => new FieldError { Path = e.Path, Message = e.Message, Note = e.Note, Document = document }));
             if (one is not null && found.Count == 0) admitted.Add(one);
         }
+        errors.AddRange(Shared(view, admitted, seen));
         return (admitted, errors);
+    }
+
+    /// <summary>What only one resource can refer to, and another does: after the whole request, so that it can go from one to the other in one command.</summary>
+    private IEnumerable<FieldError> Shared(FleetView view, List<Admitted> admitted, Dictionary<string, int> documents)
+    {
+        var brought = admitted.ToDictionary(a => a.Resource.Metadata.Uid, a => a.Resource, StringComparer.Ordinal);
+        foreach (var one in admitted.Where(a => a.Action != "unchanged"))
+            foreach (var to in catalog.ReferencesOf(one.Resource).Where(r => r.Alone))
+            {
+                var path = Keys.Path(one.Resource.Metadata.Project, to);
+                var other = view.ReferrersOf(path).Select(uid => brought.GetValueOrDefault(uid) ?? view.Resources[uid].Value).Concat(admitted.TakeWhile(a => a != one).Select(a => a.Resource))
+                    .FirstOrDefault(r => r.Metadata.Uid != one.Resource.Metadata.Uid && r.Metadata.Project == one.Resource.Metadata.Project && catalog.ReferencesOf(r).Any(o => o.Kind == to.Kind && o.Name == to.Name));
+                if (other is null) continue;
+                yield return new()
+                {
+                    Path = to.Path,
+                    Message = $"{to.Kind} {one.Resource.Metadata.Project}/{to.Name} is used by {Keys.Of(other)}{(other.Metadata.DeletedUnixMs != 0 ? ", which is being deleted" : "")}, and one at a time can use it",
+                    Note = other.Metadata.DeletedUnixMs != 0 ? $"wait until it is gone: agentmetal get {Keys.Command(other)}" : "take it out there, also in the same command, or name another",
+                    Document = documents[Keys.Path(one.Resource)],
+                };
+            }
     }
 
     private Admitted? Check(FleetView view, Resource wanted, List<Runtime.Resources.FieldError> errors)

@@ -103,14 +103,15 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var name = model.Current.NodeName(NodeOf(a));
         if (Away(a) is { } away) return away;
         if (a.Absent) return null; // A member on its way out does not keep the resource from being ready.
+        var doing = reported?.Report.Status.Details.GetValueOrDefault("progress") is { Length: > 0 } p ? $"{name}: {p}" : null;
         if (reported is not { } last || last.Report.Generation < a.Generation)
-            return new("Converging", $"{name} has not reported generation {a.Generation} of member {a.Ordinal} yet", null, 0, Events(resource));
+            return new("Converging", doing ?? $"{name} has not reported generation {a.Generation} of member {a.Ordinal} yet", null, 0, Events(resource));
         if (a.Generation < resource.Metadata.Generation) return new("Converging", $"{name} has not been told generation {resource.Metadata.Generation} yet", null, 0, Events(resource));
         var status = last.Report.Status;
         if (status.Phase == Reports.Converged) return null;
         var said = status.Conditions.FirstOrDefault(c => c.Type == "Ready" && c.Status != "True");
         var next = held.Find(a.Key) is { } h ? "agentmetal approve " + h.Id : said?.NextCommand is { Length: > 0 } theirs ? theirs : Events(resource);
-        return new(status.Phase.Length > 0 ? status.Phase : "Unknown", $"{name}: {(said?.Message is { Length: > 0 } m ? m : status.Summary)}", last.Since, said?.RetryUnixMs ?? 0, next);
+        return new(status.Phase.Length > 0 ? status.Phase : "Unknown", doing ?? $"{name}: {(said?.Message is { Length: > 0 } m ? m : status.Summary)}", last.Since, said?.RetryUnixMs ?? 0, next);
     }
 
     private Blocker? Away(Assignment a)

@@ -79,7 +79,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         Wire(inbox);
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
         var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, identity, clock, logs.CreateLogger<NodeLinkService>());
-        var api = new OperatorService(_model, _writer, new Admission(reservations, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
+        var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
             reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
@@ -240,6 +240,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             if (_orchestrator.Report(uid) is not { Report.Phase: Runtime.Execution.ReconcilePhase.Converged }) _orchestrator.Wake(uid);
             _hub.Touch(uid);
         };
+        inbox.DetailsChanged = _hub.Touch;
         _orchestrator.Reconciled = _hub.Touch;
     }
 

@@ -22,6 +22,9 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
     /// <summary>Called with the resource's uid when a report changed what is known of it.</summary>
     public Action<string>? ResourceChanged { get; set; }
 
+    /// <summary>Called with the resource's uid when a report told only what people look at.</summary>
+    public Action<string>? DetailsChanged { get; set; }
+
     /// <summary>A stream begins.</summary>
     public Task BeginAsync(NodeSession session, CancellationToken stop) => turns.AttachedAsync(session.Uid, session.BootId, stop);
 
@@ -54,8 +57,8 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
         report.Status.ReportedUnixMs = clock.GetUtcNow().ToUnixTimeMilliseconds();
         // An old acknowledgement must not delete what is wanted again.
         if (report.AbsentAcknowledged && (!assignment.Absent || report.Generation < assignment.Generation)) report.AbsentAcknowledged = false;
-        reports.Put(report);
-        ResourceChanged?.Invoke(assignment.ResourceUid);
+        if (reports.Put(report)) ResourceChanged?.Invoke(assignment.ResourceUid);
+        else DetailsChanged?.Invoke(assignment.ResourceUid);
     }
 
     private void Take(NodeSession session, Event happened)

@@ -73,6 +73,7 @@ internal sealed partial class CoordinatorLink : ITurns
     {
         _controller = controller;
         controller.Changed = Publish;
+        controller.DetailsChanged = view => _outbox.Put(Wire.ToReport(view, _options.Name));
         controller.Happened = (input, e) => _outbox.Put(new V1.Event
         {
             AtUnixMs = e.At.ToUnixTimeMilliseconds(),

@@ -163,6 +163,7 @@ internal static class Wire
             RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
             NextCommand = NextCommand(v),
         });
+        foreach (var (key, value) in v.Details) status.Details[key] = value;
         status.Drift.AddRange(v.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
         return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone };
     }

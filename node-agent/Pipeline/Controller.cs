@@ -247,6 +247,7 @@ internal sealed partial class Controller : IAsyncDisposable
         NewRunId = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8)),
         Tell = tell,
         Pause = (span, stop) => PauseAsync(input.Key, span, stop),
+        Underway = doing => Underway(input.Key, doing),
         Boundary = Boundary,
     };
 

@@ -83,6 +83,8 @@ internal sealed partial class Controller
             Differences = report.Differences,
             Held = report.Held,
             Report = report,
+            Seen = result.Errors.IsEmpty && report.Phase != ReconcilePhase.Unseen ? result.Details : old.Seen,
+            Underway = "",
             Gone = result.Gone,
             Errors = result.Errors,
         };

@@ -35,6 +35,9 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
     /// <summary>Set by tests to end the process at a journal boundary; called before and after each commit.</summary>
     public Func<string, Commit, ValueTask>? Boundary { get; init; }
 
+    /// <summary>Told what a step is doing, each time that it is looked at; for people only.</summary>
+    public Action<string>? Underway { get; init; }
+
     public async Task RunAsync(IEnumerable<Effect> effects, CancellationToken stop)
     {
         try
@@ -71,10 +74,14 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
                 break;
             case ReleaseTurns: ReleaseAll(); break;
             case Apply<TState> apply:
+                Underway?.Invoke(apply.Call.Text);
                 try { await apply.Call.ApplyAsync(new ToolContext(apply.StepKey, apply.Outputs, stop)); }
                 catch (WorldException e) { apply.Refused = e.Message; }
                 break;
-            case Pause wait: await pause(wait.Span, stop); break;
+            case Pause wait:
+                if (wait.Underway.Length > 0) Underway?.Invoke(wait.Underway);
+                await pause(wait.Span, stop);
+                break;
             case Tell told: tell(told); break;
             default: throw new InvalidOperationException($"unknown effect {effect.GetType().Name}");
         }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 
@@ -18,6 +19,12 @@ internal abstract class MemberAgent<TGoal, TState>
 
     /// <summary>The agent with tools that act on this member.</summary>
     public abstract Agent<TGoal, TState> AgentFor(MemberInput input);
+
+    /// <summary>
+    /// What people want to know of it beside whether it is as wanted: no facts, and nothing that plans or wakes anything. What costs more than the pass has read
+    /// anyway comes from <see cref="IMemberDetails"/>.
+    /// </summary>
+    public virtual ImmutableSortedDictionary<string, string> DetailsOf(TGoal? goal, TState state) => MemberDetails.None;
 
     /// <summary>Reads this member and what it can see of its peers.</summary>
     public abstract IStateObserver<TState> ObserverFor(MemberInput input);

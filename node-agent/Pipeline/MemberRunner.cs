@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
@@ -18,13 +19,20 @@ internal sealed record PassContext
     public required string NewRunId { get; init; }
     public required Action<Tell> Tell { get; init; }
     public required Func<TimeSpan, CancellationToken, Task> Pause { get; init; }
+
+    /// <summary>What the step that runs is doing.</summary>
+    public Action<string>? Underway { get; init; }
     public Func<string, Commit, ValueTask>? Boundary { get; init; }
 }
 
 /// <param name="Report">What was found and done.</param>
 /// <param name="Gone">Desired absent, and nothing is left.</param>
 /// <param name="Errors">The spec is not supported by this build; the last good goal keeps running.</param>
-internal sealed record PassResult(ReconcileReport Report, bool Gone, System.Collections.Immutable.ImmutableArray<SpecError> Errors);
+internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableArray<SpecError> Errors)
+{
+    /// <summary>For people.</summary>
+    public ImmutableSortedDictionary<string, string> Details { get; init; } = MemberDetails.None;
+}
 
 /// <summary>A member agent with its types closed over, as the controller sees it.</summary>
 internal interface IMemberRunner
@@ -60,11 +68,11 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         var request = new PlanRequest(new(input.NodeUid, input.ResourceUid, input.Generation), GoalHash(input), input.Protect) { Teardown = input.Teardown };
         var box = new Reconciler<TGoal, TState>.Box();
         var work = new ReconcileInput<TGoal>(input.Key, request, goal.Goal, context.Attempts, preview ? null : context.Open, context.Mode, context.NewRunId);
-        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary };
+        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway };
         await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
         var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);
-        return new(report, gone, []);
+        return new(report, gone, []) { Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None };
     }
 
     /// <summary>Everything that makes up the goal; secrets only as a digest. Signatures are none of it: they say who may, not what is wanted.</summary>

@@ -22,6 +22,14 @@ internal sealed record MemberView
     public bool Gone { get; init; }
     public ImmutableArray<SpecError> Errors { get; init; } = [];
 
+    /// <summary>For people: what the last pass read, what the last look at its numbers read over it, and what a step that runs is doing.</summary>
+    public ImmutableSortedDictionary<string, string> Seen { get; init; } = MemberDetails.None;
+    public ImmutableSortedDictionary<string, string> Numbers { get; init; } = MemberDetails.None;
+    public string Underway { get; init; } = "";
+
+    /// <summary>All of that.</summary>
+    public ImmutableSortedDictionary<string, string> Details => Underway.Length > 0 ? Seen.SetItems(Numbers).SetItem(MemberDetails.Progress, Underway) : Seen.SetItems(Numbers);
+
     /// <summary>The newest first, at most 20.</summary>
     public ImmutableArray<MemberEvent> Events { get; init; } = [];
 
@@ -29,7 +37,7 @@ internal sealed record MemberView
 
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
-        Phase == other.Phase && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Input.Generation == other.Input.Generation
+        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Input.Generation == other.Input.Generation
         && Differences.SequenceEqual(other.Differences) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 
@@ -46,6 +54,10 @@ internal sealed class MemberSlot(MemberInput input, IMemberRunner? runner, DateT
 
     /// <summary>What a probe found that differs from the fingerprint, and the clock's timestamp of it; the pass that it causes begins from there.</summary>
     public (string? Fingerprint, long At) JustSeen { get; set; }
+
+    /// <summary>When what a step is doing was told last, as the clock's timestamp, and the details that were.</summary>
+    public long ToldUnderway { get; set; }
+    public ImmutableSortedDictionary<string, string> Told { get; set; } = MemberDetails.None;
 
     public bool Working { get; set; }
     public int Immediate { get; set; }

@@ -121,9 +121,12 @@ public sealed class Pause(TimeSpan span) : Effect
 {
     /// <summary>For how long at most.</summary>
     public TimeSpan Span => span;
+
+    /// <summary>What is waited for, for people, while a step is under way: "fetching image debian 42% (120 of 286 MiB)"; empty = no step.</summary>
+    public string Underway { get; init; } = "";
 }
 
-/// <summary>Tell people: an event, and the progress of the step under way.</summary>
+/// <summary>Tell people: an event.</summary>
 public sealed class Tell(string reason, string message, bool warning = false) : Effect
 {
     /// <summary>CamelCase code.</summary>

@@ -202,7 +202,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 yield return apply;
                 refusal = apply.Refused;
             }
-            else yield return new Pause(call.Timing.Poll);
+            else yield return new Pause(call.Timing.Poll) { Underway = told?.Detail ?? step.Text };
             var look = new Observe<TState>();
             yield return look;
             if (look.Away is { } away) { execution.Result = new(Ended.Away, step, away); yield break; }

@@ -91,6 +91,9 @@ public sealed record LocalMember
     /// <summary>Steps that wait for a signature.</summary>
     public ImmutableArray<LocalHeldStep> Held { get; init; } = [];
 
+    /// <summary>For people: addresses, rates, the last lines of a console.</summary>
+    public IReadOnlyDictionary<string, string> Details { get; init; } = System.Collections.Immutable.ImmutableSortedDictionary<string, string>.Empty;
+
     /// <summary>The last events, newest first, at most 20.</summary>
     public ImmutableArray<LocalEvent> Events { get; init; } = [];
 }

@@ -71,7 +71,7 @@ public sealed class KindSchema
 public static class KindCatalog
 {
     /// <summary>All kinds, by name.</summary>
-    public static ImmutableArray<KindSchema> All { get; } = [ImageKind.Schema, InstanceKind.Schema, RedisKind.Schema, SnapshotKind.Schema];
+    public static ImmutableArray<KindSchema> All { get; } = [ImageKind.Schema, InstanceKind.Schema, RedisKind.Schema, SnapshotKind.Schema, VolumeKind.Schema];
 
     /// <summary>By name or alias, in any case; null = not in this build.</summary>
     public static KindSchema? Find(string name) =>

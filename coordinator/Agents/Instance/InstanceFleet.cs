@@ -23,5 +23,10 @@ internal sealed class InstanceFleet : IFleetKind
         };
     }
 
-    public IEnumerable<Reference> References(ReadOnlyMemory<byte> spec) => InstanceSpec.Parse(spec).Images.Select(i => new Reference(i.Path, ImageKind.Name, i.Image));
+    public IEnumerable<Reference> References(ReadOnlyMemory<byte> spec)
+    {
+        var instance = InstanceSpec.Parse(spec);
+        foreach (var (path, image) in instance.Images) yield return new(path, ImageKind.Name, image);
+        foreach (var (path, volume) in instance.Volumes) yield return new(path, VolumeKind.Name, volume, Bond.Stays, Alone: true);
+    }
 }

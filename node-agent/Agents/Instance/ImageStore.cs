@@ -13,7 +13,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// fetched lies beside its place until its digest and its header are right, so that an image that is there is whole and harmless. An interrupted one goes on
 /// where it was, if the server can do that.
 /// </summary>
-internal sealed class ImageStore(TimeProvider clock, string authorities = "/etc/ssl/certs/ca-certificates.crt") : IDisposable
+internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directories = null, string authorities = "/etc/ssl/certs/ca-certificates.crt") : IDisposable
 {
     private const int BufferBytes = 128 * 1024;
     private const int MaxRedirects = 5;
@@ -98,7 +98,8 @@ internal sealed class ImageStore(TimeProvider clock, string authorities = "/etc/
         {
             // Nothing of it is worth keeping: a download that goes on from wrong bytes stays wrong.
             File.Delete(partial);
-            return $"what {args.Url} gives has SHA-256 {digest}, not {args.Sha256}";
+            // What it has is not told: of a file that nobody was to read, its digest would tell.
+            return $"what {args.Url} gives does not have the SHA-256 {args.Sha256}";
         }
         var head = new byte[DiskHeader.Length];
         int length;
@@ -120,7 +121,8 @@ internal sealed class ImageStore(TimeProvider clock, string authorities = "/etc/
         var url = new Uri(args.Url);
         if (url.Scheme == "file")
         {
-            using var source = File.OpenRead(url.LocalPath);
+            using var source = (directories ?? ImageDirectories.Usual).Open(url.LocalPath, out var refusal);
+            if (source is null) return refusal;
             Interlocked.Exchange(ref download.Total, source.Length);
             if (Room(path, source.Length) is { } full) return full;
             using (var target = File.Create(partial)) await CopyAsync(source, target, hash, download, stop);

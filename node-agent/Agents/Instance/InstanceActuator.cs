@@ -58,9 +58,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
             await QemuImgAsync(["resize", "-q", "-f", "raw", partial, size], stop);
         }
         // Only a disk that is whole and on the disk has its name: after a power cut there is none, or all of it.
-        await RunAsync("/bin/sync", ["--", partial], stop);
-        await RunAsync("/bin/mv", ["-T", "--", partial, args.Path], stop);
-        await RunAsync("/bin/sync", ["--", _layout.Dir], stop);
+        Done(await writers.Files.PlaceAsync(partial, args.Path));
     }
 
     public async ValueTask GrowDiskAsync(GrowArgs args, CancellationToken stop)
@@ -80,7 +78,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         Done(writers.Files.Delete(partial));
         await RunAsync(scope.Programs.Xorriso, ["-as", "mkisofs", "-quiet", "-V", "cidata", "-J", "-r", "-o", partial, folder], stop);
         Done(writers.Files.SetOwnership(partial, Root(0x180)));
-        await RunAsync("/bin/mv", ["-T", "--", partial, seed.Path], stop);
+        Done(await writers.Files.PlaceAsync(partial, seed.Path));
         Done(writers.Files.DeleteTree(folder, MaxEntries));
     }
 

@@ -9,6 +9,7 @@ internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
         Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Present = "present";
+    public const string Volume = "volume";
 }
 
 /// <summary>The parts of an instance that go one after the other.</summary>
@@ -64,7 +65,8 @@ internal static class InstanceDifferences
         foreach (var disk in goal.Disks)
         {
             var fact = s.Disks.GetValueOrDefault(disk.Name, FactValue.Absent);
-            if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
+            if (disk.Volume.Length > 0 && fact == FactValue.Absent) yield return new(Kind.Volume, disk.Name, $"volume {disk.Volume}: its data is not there yet") { ClearsAfter = Soon };
+            else if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
             else if (!s.DiskStates.TryGetValue(disk.Name, out var now)) yield return new(Kind.DiskOther, disk.Name, $"disk {disk.Name}: {fact}");
             else if (disk.Size > now.Size) yield return new(Kind.DiskSmall, disk.Name, $"disk {disk.Name} has {Quantity.Format(now.Size)}, wants {Quantity.Format(disk.Size)}");
             else if (disk.Size > 0 && disk.Size < now.Size)

@@ -10,7 +10,11 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// <param name="Format">qcow2 or raw.</param>
 /// <param name="Size">Bytes; 0 = as the image is.</param>
 /// <param name="Image">What it begins with; null = nothing.</param>
-internal sealed record DiskGoal(string Name, string Target, string Path, string Format, long Size, UsedImage? Image);
+internal sealed record DiskGoal(string Name, string Target, string Path, string Format, long Size, UsedImage? Image)
+{
+    /// <summary>Name of the Volume that it is: it is made, grown and deleted by that. Empty = the instance's own.</summary>
+    public string Volume { get; init; } = "";
+}
 
 /// <summary>The seed of cloud-init.</summary>
 /// <param name="Digest">Of all that is in it.</param>

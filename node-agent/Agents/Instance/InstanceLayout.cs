@@ -38,7 +38,6 @@ internal sealed record InstanceLayout
     public required string Dir { get; init; }
     public required string DirParent { get; init; }
     public required string ImageDir { get; init; }
-    public required string Lib { get; init; }
 
     /// <summary>Id of the last request that was carried out.</summary>
     public string Request => Dir + "/request";
@@ -74,7 +73,6 @@ internal sealed record InstanceLayout
             Dir = roots.Lib + "/instances/" + id,
             DirParent = roots.Lib + "/instances",
             ImageDir = roots.Lib + "/images",
-            Lib = roots.Lib,
         };
     }
 

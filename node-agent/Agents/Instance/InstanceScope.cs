@@ -8,9 +8,6 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// <summary>What is fixed for one instance while one pass lasts.</summary>
 internal sealed record InstanceScope
 {
-    /// <summary>"Instance default/hello".</summary>
-    public required string Title { get; init; }
-
     public required InstanceLayout Layout { get; init; }
 
     /// <summary>The program in the definition; empty for libvirt's test driver.</summary>

@@ -49,7 +49,11 @@ internal sealed record DiskState(string Format, long Size, string Backing)
 /// <param name="Done">Bytes.</param>
 /// <param name="Total">Bytes; 0 = not known.</param>
 /// <param name="Failed">Why it ended; empty while it runs.</param>
-internal sealed record DownloadState(long Done, long Total, string Failed);
+internal sealed record DownloadState(long Done, long Total, string Failed)
+{
+    /// <summary>"42% (120 of 286 MiB)".</summary>
+    public override string ToString() => Total > 0 ? string.Create(CultureInfo.InvariantCulture, $"{100 * Done / Total}% ({Done >> 20} of {Total >> 20} MiB)") : string.Create(CultureInfo.InvariantCulture, $"{Done >> 20} MiB");
+}
 
 /// <summary>The planning facts of one virtual machine. What only a running one has (its live configuration) is absent while it is off.</summary>
 internal sealed record InstanceState

@@ -152,10 +152,8 @@ internal sealed partial class RedisActuator
         Done(writers.Files.EnsureDirectory(Parent(_layout.BackupDir), Root(0x1ED)));
         Done(writers.Files.EnsureDirectory(_layout.BackupDir, Root(0x1C0))); // 0700
         await RunAsync(program, arguments, ct).ConfigureAwait(false);
-        await RunAsync("/bin/sync", ["--", path + ".partial"], ct).ConfigureAwait(false);
-        await RunAsync("/bin/mv", ["--", path + ".partial", path], ct).ConfigureAwait(false);
-        // The data goes next: the name of its last copy must be on the disk before.
-        await RunAsync("/bin/sync", ["--", _layout.BackupDir], ct).ConfigureAwait(false);
+        // The data goes next: its last copy and the copy's name must be on the disk before.
+        Done(await writers.Files.PlaceAsync(path + ".partial", path).ConfigureAwait(false));
     }
 
     private async ValueTask RunAsync(string program, string[] arguments, CancellationToken ct)

@@ -37,6 +37,13 @@ internal sealed class FileReader : IFileReader
         return Open(path, bytes, keepBytes: true, headOnly: true);
     }
 
+    public Observed<FileContent> Tail(string path, int bytes)
+    {
+        PathRule.Require(path);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(bytes);
+        return Open(path, bytes, keepBytes: true, tailOnly: true);
+    }
+
     public Observed<IReadOnlyList<string>> List(string path, int maxEntries)
     {
         PathRule.Require(path);
@@ -110,7 +117,7 @@ internal sealed class FileReader : IFileReader
 
     private static FileState Absent { get; } = new() { Kind = FileKind.Absent };
 
-    private static unsafe Observed<FileContent> Open(string path, long maxBytes, bool keepBytes, bool headOnly = false)
+    private static unsafe Observed<FileContent> Open(string path, long maxBytes, bool keepBytes, bool headOnly = false, bool tailOnly = false)
     {
         // Non-blocking, so that a pipe put in a file's place cannot hold us.
         using var fd = LibC.Open(path, LibC.ReadOnly | LibC.NoFollow | LibC.CloseOnExec | LibC.NonBlocking, 0);
@@ -133,6 +140,8 @@ internal sealed class FileReader : IFileReader
             return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = default });
         if (headOnly)
             return Head(fd, path, state, (int)maxBytes);
+        if (tailOnly)
+            return Tail(fd, path, state, (int)maxBytes);
         if (state.Size > maxBytes)
             return TooLong(path, maxBytes);
 
@@ -176,6 +185,20 @@ internal sealed class FileReader : IFileReader
         }
 
         return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = buffer.AsMemory(0, total) });
+    }
+
+    private static Observed<FileContent> Tail(Microsoft.Win32.SafeHandles.SafeFileHandle fd, string path, FileState state, int bytes)
+    {
+        var buffer = new byte[(int)Math.Min(bytes, state.Size)];
+        try
+        {
+            var count = RandomAccess.Read(fd, buffer, state.Size - buffer.Length);
+            return Observed<FileContent>.Seen(new FileContent { State = state, Bytes = buffer.AsMemory(0, count) });
+        }
+        catch (IOException e)
+        {
+            return Observed<FileContent>.Unseen($"{path} cannot be read: {e.Message}");
+        }
     }
 
     private static Observed<FileContent> TooLong(string path, long maxBytes) => Observed<FileContent>.Unseen($"{path} is longer than {maxBytes} bytes");

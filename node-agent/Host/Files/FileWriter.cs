@@ -44,6 +44,9 @@ internal sealed class FileWriter : IFileWriter
         return LibC.FSync(parent!) == 0 ? FileOutcome.Done : Failed("fsync of the directory", path);
     }
 
+    /// <summary>A large file takes its time, and the caller has others to serve meanwhile.</summary>
+    public async ValueTask<FileOutcome> PlaceAsync(string temporary, string path) => await Task.Run(() => Place(temporary, path));
+
     public FileOutcome EnsureDirectory(string path, FileOwnership ownership)
     {
         using var parent = OpenParent(path, out var name, out var refusal);
@@ -135,6 +138,33 @@ internal sealed class FileWriter : IFileWriter
         if (tree.Chown(root, uid, gid) is { } failure)
             return failure;
         return LibC.FChOwn(root, uid, gid) == 0 ? FileOutcome.Done : Failed("fchown", path);
+    }
+
+    private static FileOutcome Place(string temporary, string path)
+    {
+        PathRule.Require(temporary);
+        if (Path.GetDirectoryName(temporary) != Path.GetDirectoryName(path))
+            return Refused($"{temporary} is not in the directory of {path}");
+        using var parent = OpenParent(path, out var name, out var refusal);
+        if (refusal is not null)
+            return refusal;
+        if (Refusal(parent!, name, path, FileKind.File) is { } notOurs)
+            return notOurs;
+
+        var from = Path.GetFileName(temporary);
+        if (Refusal(parent!, from, temporary, FileKind.File) is { } notWritten)
+            return notWritten;
+        using (var fd = LibC.OpenAt(parent!, from, LibC.ReadOnly | LibC.NoFollow | LibC.CloseOnExec | LibC.NonBlocking, 0))
+        {
+            if (fd.IsInvalid)
+                return Failed("openat", temporary);
+            if (LibC.FSync(fd) != 0)
+                return Failed("fsync", temporary);
+        }
+
+        if (LibC.RenameAt(parent!, from, parent!, name) != 0)
+            return Failed("renameat", path);
+        return LibC.FSync(parent!) == 0 ? FileOutcome.Done : Failed("fsync of the directory", path);
     }
 
     internal static FileOutcome Refused(string detail) => new() { Result = FileResult.Refused, Detail = detail };

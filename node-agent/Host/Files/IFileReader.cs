@@ -19,6 +19,9 @@ internal interface IFileReader
     /// <summary>The first bytes of a regular file of any length, at most <paramref name="bytes"/>, and its attributes without a hash. Absent is seen, with no bytes.</summary>
     Observed<FileContent> Head(string path, int bytes);
 
+    /// <summary>The last bytes of a regular file of any length, at most <paramref name="bytes"/>, and its attributes without a hash. Absent is seen, with no bytes.</summary>
+    Observed<FileContent> Tail(string path, int bytes);
+
     /// <summary>Names in a directory, sorted by ordinal; unseen when there are more than <paramref name="maxEntries"/>.</summary>
     Observed<IReadOnlyList<string>> List(string path, int maxEntries);
 

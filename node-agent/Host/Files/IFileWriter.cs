@@ -11,6 +11,12 @@ internal interface IFileWriter
     /// </summary>
     FileOutcome Write(string path, ReadOnlySpan<byte> content, FileOwnership ownership);
 
+    /// <summary>
+    /// Gives a file that another program wrote its place in the same directory: fsync(2), rename(2), fsync of the directory. After a power cut the place
+    /// holds all of it or what was there before. Waits for the disk, however long that takes: half of it is no outcome.
+    /// </summary>
+    ValueTask<FileOutcome> PlaceAsync(string temporary, string path);
+
     /// <summary>Makes a directory, or sets owner and mode of one that is there. Its parent must exist.</summary>
     FileOutcome EnsureDirectory(string path, FileOwnership ownership);
 

@@ -43,7 +43,7 @@ public static class ImageKind
         Executes = static spec => [(Purpose, ImageSpec.Parse(spec).Sha256)],
         Spec =
         [
-            new("url", FieldType.Text, "Where hosts fetch it: https://…, http://…, or file:///… for a file that is on the host.") { Required = true, MaxLength = 1024, Check = UrlError },
+            new("url", FieldType.Text, "Where hosts fetch it: https://…, http://…, or file:///… for a file on the host, which must lie below a directory that the host allows: /srv/images, /var/lib/agentmetal/images-in, or those of agentmetald run --images. Links in them are not followed.") { Required = true, MaxLength = 1024, Check = UrlError },
             new("sha256", FieldType.Text, "SHA-256 of what is fetched, 64 hexadecimal digits (sha256sum FILE).") { Required = true, MaxLength = 64, Check = DigestError },
             new("format", FieldType.Choice, "What it is. It is declared, never guessed: a raw disk may look like any format.") { Required = true, Choices = ["qcow2", "raw", "kernel", "initrd"], Immutable = true },
         ],
@@ -53,7 +53,7 @@ public static class ImageKind
     {
         if (!Uri.TryCreate(url, UriKind.Absolute, out var uri) || uri.Scheme is not ("http" or "https" or "file")) return "is not a URL that begins with https://, http:// or file:///";
         if (uri.UserInfo.Length > 0) return "holds a user name or password, which everybody who may read the resource could read: serve it without";
-        if (uri.Scheme == "file" ? uri.Host.Length > 0 || uri.AbsolutePath.EndsWith('/') : uri.Host.Length == 0) return uri.Scheme == "file" ? "is not the path of a file on the host: file:///var/lib/images/debian.qcow2" : "names no server";
+        if (uri.Scheme == "file" ? uri.Host.Length > 0 || uri.AbsolutePath.EndsWith('/') : uri.Host.Length == 0) return uri.Scheme == "file" ? "is not the path of a file on the host: file:///srv/images/debian.qcow2" : "names no server";
         return null;
     }
 

@@ -51,6 +51,7 @@ public static class InstanceKind
                 Fields =
                 [
                     new("name", FieldType.Text, "Name within the instance.") { Required = true, MaxLength = 32, Check = Names.LabelError },
+                    new("volume", FieldType.Text, "Name of a Volume that it is, which outlives the instance; not together with image, size and format, which are the volume's. Empty = a disk of the instance's own.") { Default = "", MaxLength = 63, Check = static t => t.Length == 0 ? null : Names.LabelError(t), Effect = "live" },
                     new("image", FieldType.Text, "Name of an Image that it begins with; empty = an empty disk. It is used when the disk is made, and not after.") { Default = "", MaxLength = 63, Check = ImageName },
                     new("size", FieldType.Bytes, "Size; 0 = as large as the image. A disk can grow while it runs, and never shrinks.") { Default = "0", Min = 0, Max = 1L << 46, Effect = "live" },
                     new("format", FieldType.Choice, "How it is kept on the host. qcow2 shares what is in the image with other disks; raw is faster. It is used when the disk is made, and not after.") { Default = "qcow2", Choices = ["qcow2", "raw"] },
@@ -92,6 +93,7 @@ public static class InstanceKind
                     new("force", FieldType.Choice, "Switch it off when that time is over: ask (an approval) or allowed. What the guest has not written is lost.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
                 ],
             },
+            new("consoleInStatus", FieldType.Boolean, "Show the last lines of its console in its status. What the guest prints may hold secrets; who may look at resources sees it. false: agentmetal shows none of it.") { Default = true, Effect = "live" },
             new("restart", FieldType.Choice, "Restart it for a change that needs it: ask (an approval) or allowed.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
             InstanceRequest.Field,
             InstanceSnapshots.Field,
@@ -129,13 +131,18 @@ public static class InstanceKind
         foreach (var error in InstanceSnapshots.Rules(s).Concat(InstanceAutoRevert.Rules(s))) yield return error;
         if (s.AdoptDomain.Length > 0) yield break; // What is taken over brings its own disks and boot.
         if (s.Kernel.Length == 0 && s.Disks.IsEmpty) yield return new("spec.disks", "is empty, and there is no spec.boot.kernel: there is nothing to boot", "name a disk with an image, or a kernel");
-        else if (s.Kernel.Length == 0 && s.Disks[0].Image.Length == 0) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image");
+        else if (s.Kernel.Length == 0 && s.Disks[0] is { Image.Length: 0, Volume.Length: 0 }) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image, or a Volume");
         if (s.Kernel.Length == 0 && s.Initrd.Length > 0) yield return new("spec.boot.initrd", "needs spec.boot.kernel", "name the kernel, or leave both out");
         if (s.Kernel.Length == 0 && s.Cmdline.Length > 0) yield return new("spec.boot.cmdline", "needs spec.boot.kernel: a disk brings its own command line", "name the kernel, or leave it out");
         for (var i = 0; i < s.Disks.Length; i++)
         {
             var (name, image, size, _) = s.Disks[i];
             if (s.Disks.Take(i).Any(d => d.Name == name)) yield return new($"spec.disks[{i}].name", $"\"{name}\" is there twice");
+            if (s.Disks[i].Volume is { Length: > 0 } volume)
+            {
+                foreach (var error in VolumeRules(s, i, volume)) yield return error;
+                continue;
+            }
             if (image.Length == 0 && size < MinDisk) yield return new($"spec.disks[{i}].size", size == 0 ? "is required for a disk without an image" : $"{Quantity.Format(size)} is less than 1Mi");
             if (size % 512 != 0) yield return new($"spec.disks[{i}].size", "is not a multiple of 512 bytes");
         }
@@ -148,6 +155,15 @@ public static class InstanceKind
         if (s.Memory % (1L << 20) != 0) yield return new("spec.memory", "is not a whole number of MiB");
         if (s.MaxMemory % (1L << 20) != 0) yield return new("spec.maxMemory", "is not a whole number of MiB");
         if (s.ReservedMemory < s.Memory / 4) yield return new("spec.reserve.memory", $"{Quantity.Format(s.ReservedMemory)} is less than a quarter of its memory: the host would run out", "leave it out");
+    }
+
+    private static IEnumerable<FieldError> VolumeRules(InstanceSpec s, int i, string volume)
+    {
+        var disk = s.Disks[i];
+        if (disk.Image.Length > 0) yield return new($"spec.disks[{i}].image", "cannot be set together with volume: a volume begins with its own", "set spec.image of the Volume, or leave one of the two out");
+        if (disk.Size > 0) yield return new($"spec.disks[{i}].size", "cannot be set together with volume", "set spec.size of the Volume");
+        if (disk.Format != "qcow2") yield return new($"spec.disks[{i}].format", "cannot be set together with volume", "set spec.format of the Volume");
+        if (s.Disks.Take(i).Any(d => d.Volume == volume)) yield return new($"spec.disks[{i}].volume", $"Volume {volume} is there twice");
     }
 
     private static IEnumerable<FieldError> CloudInitRules(InstanceCloudInit c)

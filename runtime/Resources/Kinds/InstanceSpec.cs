@@ -10,7 +10,11 @@ namespace AgentMetal.Runtime.Resources.Kinds;
 /// <param name="Image">Name of the Image it begins with; empty = it begins empty.</param>
 /// <param name="Size">Bytes; 0 = as large as the image.</param>
 /// <param name="Format">qcow2 or raw.</param>
-public sealed record InstanceDisk(string Name, string Image, long Size, string Format);
+public sealed record InstanceDisk(string Name, string Image, long Size, string Format)
+{
+    /// <summary>Name of the Volume that it is; then image, size and format are the volume's. Empty = a disk of the instance's own.</summary>
+    public string Volume { get; init; } = "";
+}
 
 /// <summary>One network card.</summary>
 /// <param name="Network">libvirt network; empty when Bridge is set.</param>
@@ -86,6 +90,9 @@ public sealed record InstanceSpec
     /// <summary>Whether a change that needs it may restart it without asking.</summary>
     public required bool RestartAllowed { get; init; }
 
+    /// <summary>Whether its status shows the last lines of its console.</summary>
+    public required bool ConsoleInStatus { get; init; }
+
     /// <summary>Labels a host must have.</summary>
     public required ImmutableSortedDictionary<string, string> PlacementLabels { get; init; }
 
@@ -126,6 +133,9 @@ public sealed record InstanceSpec
         }
     }
 
+    /// <summary>Names of the Volumes it uses, with the field that names each.</summary>
+    public IEnumerable<(string Path, string Volume)> Volumes => Disks.Select((d, i) => ($"spec.disks[{i}].volume", d.Volume)).Where(v => v.Volume.Length > 0);
+
     /// <summary>Reads a spec that <see cref="InstanceKind.Schema"/> accepted.</summary>
     /// <exception cref="JsonException">It did not.</exception>
     public static InstanceSpec Parse(ReadOnlyMemory<byte> canonical)
@@ -158,7 +168,7 @@ public sealed record InstanceSpec
             Kernel = Text(boot, "kernel"),
             Initrd = Text(boot, "initrd"),
             Cmdline = Text(boot, "cmdline"),
-            Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")))],
+            Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")) { Volume = d.TryGetProperty("volume", out var volume) ? volume.GetString()! : "" })],
             Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac"), Text(n, "spoofing") == InstanceKind.Allowed))],
             CloudInit = cloudInit,
             GuestAgent = s.GetProperty("guestAgent").GetBoolean(),
@@ -166,6 +176,7 @@ public sealed record InstanceSpec
             ShutdownSeconds = shutdown.GetProperty("seconds").GetInt32(),
             ForceAllowed = Text(shutdown, "force") == InstanceKind.Allowed,
             RestartAllowed = Text(s, "restart") == InstanceKind.Allowed,
+            ConsoleInStatus = !s.TryGetProperty("consoleInStatus", out var shown) || shown.GetBoolean(),
             PlacementLabels = s.GetProperty("placement").GetProperty("labels").EnumerateObject().ToImmutableSortedDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal),
             ReservedMemory = reservedMemory > 0 ? reservedMemory : Math.Max(memory, maxMemory),
             ReservedCpuMillis = reservedCpu > 0 ? reservedCpu : 100 * cpus,

@@ -72,6 +72,24 @@ public sealed class ApplyCommandTests
     }
 
     [Fact]
+    public async Task Apply_AStepIsUnderWay_SaysHowFarAndNotEverySecond()
+    {
+        await using var fleet = await FleetAsync();
+        fleet.Script.OnApply = Accept;
+        Resource At(int percent)
+        {
+            var loading = Samples.Sessions(1, "False", 1);
+            loading.Status.Members[0].Details["progress"] = $"fetching image debian {percent}% (120 of 286 MiB)";
+            return loading;
+        }
+        fleet.Script.OnWatch = (_, stop) => Then([At(41), At(42), At(43), Samples.Sessions(1, "True", 1)], stay: true, stop);
+        var (code, text, error) = await fleet.RunAsync(["apply", "-f", fleet.In("sessions.yaml")]);
+        Assert.True(code == 0, error);
+        Assert.Contains("edge-1  Converging  fetching image debian 41% (120 of 286 MiB)", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("42%", text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Apply_HostsHoldAStep_Exits4WithTheApproveCommand()
     {
         await using var fleet = await FleetAsync();

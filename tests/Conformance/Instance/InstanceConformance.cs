@@ -77,6 +77,9 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("another disk and card", Input(FromDisk.Replace("\"nics\":[{}]", "\"nics\":[{},{\"bridge\":\"br0\"}]", StringComparison.Ordinal).Replace("\"format\":\"raw\"}", "\"format\":\"raw\"},{\"name\":\"more\",\"size\":\"1Gi\"}", StringComparison.Ordinal)),
             Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
+        var volume = Converged(Input(WithVolume)).DiskStates["data"];
+        yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
+        yield return Of("detach a volume", Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal)), Converged(Input(WithVolume)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
         foreach (var action in (string[])["restart", "reset"])
         {

@@ -63,14 +63,14 @@ public sealed class DiskTests(SharedFleet shared)
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
         var host = fleet.Lab.Hosts[0];
-        await host.ShellAsync("mkdir -p /var/lib/hostile; rm -f /var/lib/hostile/*; set -- /var/lib/hostile/disk; " + make, stop);
+        await host.ShellAsync("mkdir -p /var/lib/agentmetal/images-in; rm -f /var/lib/agentmetal/images-in/*; set -- /var/lib/agentmetal/images-in/disk; " + make, stop);
         // The first is what its digest says and is refused for what it is; the second is not what its digest says.
-        var digest = what == "a backing file" ? await host.ShellAsync("sha256sum /var/lib/hostile/disk | cut -d' ' -f1", stop) : new string('a', 64);
+        var digest = what == "a backing file" ? await host.ShellAsync("sha256sum /var/lib/agentmetal/images-in/disk | cut -d' ' -f1", stop) : new string('a', 64);
         var image = $$"""
             apiVersion: agentmetal.io/v1
             kind: Image
             metadata: { name: hostile }
-            spec: { url: "file:///var/lib/hostile/disk", sha256: {{digest}}, format: qcow2 }
+            spec: { url: "file:///var/lib/agentmetal/images-in/disk", sha256: {{digest}}, format: qcow2 }
             ---
 
             """;

@@ -45,12 +45,15 @@ public sealed class ExecutorTimingTests
             World = w,
             Bounds = s_bounds,
             While = (s, _) => s.With("a", "half"),
-            Sees = (s, _) => s["a"] == "half" ? new(Phase.Running, percent++) : null,
+            Sees = (s, _) => s["a"] == "half" ? new(Phase.Running, percent++, $"at {percent}%") : null,
         }));
+        var said = new HashSet<string>(StringComparer.Ordinal);
+        rig.Port.Before = e => { if (e is Pause { Underway: var doing }) said.Add(doing); };
         rig.World.SlowLooks = 40;
         Assert.Equal(Ended.Done, rig.Execute(s_goal, rig.Plan(s_goal).Steps).Ended);
         Assert.True(rig.Clock.GetUtcNow() - Rig<Panel, Panel>.Began > TimeSpan.FromSeconds(30));
         Assert.Equal(1, rig.World.Begun);
+        Assert.Contains("at 20%", said);
     }
 
     [Fact]

@@ -33,7 +33,7 @@ internal sealed class FetchImage(InstanceScope scope, InstanceActuator? actuator
     {
         if (observed.Images.GetValueOrDefault(args.Sha256) == Present.It) return null;
         if (!observed.Downloads.TryGetValue(args.Sha256, out var download)) return new(Phase.NotStarted);
-        return download.Failed.Length > 0 ? new(Phase.Failed, null, download.Failed) : new(Phase.Running, download.Done);
+        return download.Failed.Length > 0 ? new(Phase.Failed, null, download.Failed) : new(Phase.Running, download.Done, $"fetching image {args.Name} {download}");
     }
 
     public override string Describe(FetchArgs args) => $"fetch image {args.Name} from {args.Url}";

@@ -10,15 +10,18 @@ public sealed class ImageStoreTests : IDisposable
 {
     private readonly DirectoryInfo _dir = Directory.CreateTempSubdirectory("agentmetal-images-");
     private readonly HttpListener _server = new();
-    private readonly ImageStore _store = new(TimeProvider.System);
+    private readonly ImageStore _store;
     private readonly List<string> _ranges = [];
     private readonly string _url;
     private byte[] _content = DiskHeaderTests.Qcow2(1 << 20);
     private int _cutAt = int.MaxValue;
     private int _status = 200;
+    private bool _hang;
+    private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public ImageStoreTests()
     {
+        _store = new(TimeProvider.System, new ImageDirectories(_dir.FullName));
         for (var port = 20000 + Random.Shared.Next(20000); ; port++)
         {
             _server.Prefixes.Clear();
@@ -42,11 +45,11 @@ public sealed class ImageStoreTests : IDisposable
     }
 
     [Fact]
-    public async Task Begin_WrongDigest_SaysBothAndKeepsNothing()
+    public async Task Begin_WrongDigest_SaysTheWantedOneAloneAndKeepsNothing()
     {
         var wanted = new string('c', 64);
         var why = await FetchAsync(wanted);
-        Assert.Contains(Sha, why, StringComparison.Ordinal);
+        Assert.DoesNotContain(Sha, why, StringComparison.Ordinal);
         Assert.Contains(wanted, why, StringComparison.Ordinal);
         Assert.Empty(_dir.GetFiles());
     }
@@ -96,6 +99,51 @@ public sealed class ImageStoreTests : IDisposable
         Assert.True(File.Exists(Place));
     }
 
+    /// <summary>A stolen coordinator knows a signed digest and names a file of the host: it must not hear what that one has.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("..%2f..%2f")]
+    [InlineData("%2e%2e/%2e%2e/")]
+    public async Task Begin_FileOfTheHostElsewhere_IsRefusedWithoutAWordOfIt(string way)
+    {
+        using var elsewhere = new TemporaryFile(_content);
+        var url = way.Length == 0 ? "file://" + elsewhere.Path : $"file://{_dir.FullName}/{way}{elsewhere.Path[1..]}";
+        foreach (var sha256 in (string[])[new string('c', 64), Sha])
+        {
+            var why = await FetchAsync(sha256, url);
+            Assert.Contains($"is not below {_dir.FullName}", why, StringComparison.Ordinal);
+            Assert.DoesNotContain(Sha, why.Replace(sha256, "", StringComparison.Ordinal), StringComparison.Ordinal);
+        }
+        Assert.Empty(_dir.GetFiles());
+    }
+
+    [Fact]
+    public async Task Begin_LinkOutOfTheDirectory_IsRefused()
+    {
+        using var elsewhere = new TemporaryFile(_content);
+        File.CreateSymbolicLink(Path.Combine(_dir.FullName, "link"), elsewhere.Path);
+        Assert.Contains("symbolic link", await FetchAsync(Sha, $"file://{_dir.FullName}/link"), StringComparison.Ordinal);
+        Assert.False(File.Exists(Place));
+    }
+
+    [Theory]
+    [InlineData("images")]
+    [InlineData("/")]
+    [InlineData("/srv/../etc")]
+    [InlineData("")]
+    public void Directories_NotPlainOrTheRoot_AreRefused(string directory) => Assert.Contains("--images", Assert.Throws<FormatException>(() => new ImageDirectories(directory)).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public async Task Dispose_WhileOneRuns_EndsIt()
+    {
+        _hang = true;
+        var store = new ImageStore(TimeProvider.System);
+        store.Begin(new("debian", _url, Sha, "qcow2"), Place);
+        await _asked.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken);
+        store.Dispose();
+        Assert.Equal("the daemon stops", await EndedAsync(Sha, store));
+    }
+
     [Fact]
     public async Task Begin_Twice_IsOneDownload()
     {
@@ -112,17 +160,26 @@ public sealed class ImageStoreTests : IDisposable
         _dir.Delete(recursive: true);
     }
 
+    private sealed class TemporaryFile : IDisposable
+    {
+        public TemporaryFile(byte[] content) => File.WriteAllBytes(Path, content);
+
+        public string Path { get; } = System.IO.Path.GetTempFileName();
+
+        public void Dispose() => File.Delete(Path);
+    }
+
     private async Task<string> FetchAsync(string sha256, string? url = null)
     {
         _store.Begin(new("debian", url ?? _url, sha256, "qcow2"), Place);
         return await EndedAsync(sha256);
     }
 
-    private async Task<string> EndedAsync(string sha256)
+    private async Task<string> EndedAsync(string sha256, ImageStore? store = null)
     {
         for (var i = 0; i < 1000; i++)
         {
-            var now = _store.Running([sha256]);
+            var now = (store ?? _store).Running([sha256]);
             if (now.IsEmpty) return "";
             if (now[sha256].Failed.Length > 0) return now[sha256].Failed;
             await Task.Delay(10, TestContext.Current.CancellationToken);
@@ -137,6 +194,8 @@ public sealed class ImageStoreTests : IDisposable
             while (true)
             {
                 var context = await _server.GetContextAsync();
+                _asked.TrySetResult();
+                if (_hang) continue;
                 var range = context.Request.Headers["Range"] ?? "";
                 _ranges.Add(range);
                 var from = range.Length > 0 ? int.Parse(range["bytes=".Length..].TrimEnd('-')) : 0;

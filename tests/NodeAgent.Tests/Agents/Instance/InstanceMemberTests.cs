@@ -107,6 +107,37 @@ public sealed class InstanceMemberTests
     }
 
     [Fact]
+    public void Plan_VolumeIsNotThere_WaitsForItAndMakesNone()
+    {
+        var input = Input(WithVolume);
+        var plan = Plan(input, Nothing(input));
+        Assert.DoesNotContain(plan.Steps, s => s.Tool is "define" or "start" || s.Args.Contains("volumes/", StringComparison.Ordinal));
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("volume data data is not there yet", StringComparison.Ordinal)));
+        Assert.Equal("spec.disks[1].volume", Assert.Single(Member.ReadGoal(input with { References = input.References.Where(r => r.Key != "Volume/data").ToDictionary() }).Errors).Path);
+    }
+
+    [Fact]
+    public void Plan_DeleteOfAMachineWithAVolume_LeavesTheVolume()
+    {
+        var goal = Goal(Input(WithVolume));
+        Assert.Equal("/var/lib/agentmetal/volumes/default-data.qcow2", goal.Disks[1].Path);
+        Assert.False(goal.Disks[1].Path.StartsWith(InstanceLayout.Of("default", "hello", "uid-1", 0, new()).Dir, StringComparison.Ordinal)); // All that a deletion removes.
+        Assert.DoesNotContain(Plan(Input(WithVolume, absent: true), Unnamed(Converged(Input(WithVolume)))).Steps, s => s.Args.Contains("volumes/", StringComparison.Ordinal));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Plan_VolumeComesOrGoes_IsDoneWhileItRuns(bool comes)
+    {
+        var without = Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal).Replace(",\"maxMemory\":\"1Gi\",\"cpus\":1,\"maxCpus\":4", "", StringComparison.Ordinal));
+        var with = Converged(Input(WithVolume));
+        var plan = comes ? Plan(Input(WithVolume), Converged(without) with { Disks = with.Disks, DiskStates = with.DiskStates }) : Plan(without, with);
+        Assert.Equal(["define", "change-live"], plan.Steps.Select(s => s.Tool));
+        Assert.Contains("volumes/default-data.qcow2", plan.Steps[1].Args, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Plan_DeleteProtected_IsRefused()
     {
         var input = Input(absent: true, protect: true);

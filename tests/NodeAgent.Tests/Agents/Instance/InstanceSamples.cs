@@ -27,6 +27,7 @@ internal static class InstanceSamples
     public const string FromKernel = """{"boot":{"kernel":"kernel","cmdline":"console=ttyS0"},"nics":[{"bridge":"br0"}],"memory":"64Mi"}""";
     public const string WithSeed = """{"disks":[{"name":"root","image":"debian"}],"nics":[{}],"cloudInit":{"enabled":true,"userData":"#cloud-config\npassword: correct-horse\n"},"restart":"allowed","shutdown":{"force":"allowed"},"autostart":false}""";
 
+    public const string WithVolume = """{"disks":[{"name":"root","image":"debian","size":"4Gi"},{"name":"data","volume":"data"}],"nics":[{}],"memory":"512Mi"}""";
     public const string Scheduled = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"snapshots":{"every":"1h","keep":2}}""";
     public const string Tried = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"memory":"512Mi","restart":"allowed","autoRevert":{"enabled":true,"seconds":30,"probe":{"consoleText":"up"}}}""";
     public const string Slot = "auto-20261128t120000z";
@@ -35,6 +36,7 @@ internal static class InstanceSamples
     {
         ["Image/debian"] = Valid(ImageKind.Schema, $$"""{"url":"https://images.example/debian.qcow2","sha256":"{{DebianSha}}","format":"qcow2"}"""),
         ["Image/kernel"] = Valid(ImageKind.Schema, $$"""{"url":"file:///srv/vmlinuz","sha256":"{{KernelSha}}","format":"kernel"}"""),
+        ["Volume/data"] = Valid(VolumeKind.Schema, """{"size":"1Gi"}"""),
     };
 
     public static InstanceMember Member { get; } = new(new(null!, null!, null!), new(null!, null!, null!, null!), TimeProvider.System, new());
@@ -75,7 +77,7 @@ internal static class InstanceSamples
     public static InstanceScope Scope(MemberInput input)
     {
         var goal = input.Absent ? null : Goal(input);
-        return new() { Title = "Instance default/hello", Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
+        return new() { Layout = InstanceLayout.Of("default", "hello", "uid-1", 0, new()), Emulator = "/usr/bin/qemu-system-x86_64", Programs = new(), Goal = goal, Adopt = goal?.Adopt ?? "" };
     }
 
     /// <summary>A host that can run machines and has none.</summary>
@@ -135,7 +137,7 @@ internal static class InstanceSamples
 
     public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack),
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack),
         (spec, power, going, trust, asked) => Input("{" + asked + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>

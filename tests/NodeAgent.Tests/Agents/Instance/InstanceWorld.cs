@@ -37,7 +37,13 @@ internal sealed class InstanceWorld : IAsyncDisposable
     public string Spec { get; set; } = "{}";
     public List<string> Ran => Driver.Ran;
     public List<string> Mismatches => Driver.Mismatches;
-    public InstanceMember Member => new(new(Reader, new FileReader(), new Accelerators(_probe)), new(Writer, new FileWriter(), _processes, _images), TimeProvider.System, new());
+    public InstanceReaders Readers => new(Reader, new FileReader(), new Accelerators(_probe));
+    public InstanceWriters Writers => new(Writer, new FileWriter(), _processes, _images);
+    public InstanceMember Member => new(Readers, Writers, TimeProvider.System, new());
+
+    /// <summary>What the spec refers to beside kernel and initrd.</summary>
+    public Dictionary<string, ReadOnlyMemory<byte>> More { get; } = [];
+
     public InstanceLayout Layout => InstanceLayout.Of("default", _name, Uid, 0, new());
 
     /// <summary>A spec that boots the small machine from its kernel.</summary>
@@ -57,7 +63,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
         Absent = absent,
         Teardown = absent,
         NodeUid = "n0",
-        References = new Dictionary<string, ReadOnlyMemory<byte>> { ["Image/kernel"] = Image("vmlinuz", "kernel"), ["Image/initrd"] = Image("initrd", "initrd") },
+        References = new Dictionary<string, ReadOnlyMemory<byte>>(More) { ["Image/kernel"] = Image("vmlinuz", "kernel"), ["Image/initrd"] = Image("initrd", "initrd") },
         DigestVerifier = new AllOrNothing(true),
     };
 
@@ -95,7 +101,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
         await _link.DisposeAsync();
     }
 
-    private static ReadOnlyMemory<byte> Image(string file, string format)
+    public static ReadOnlyMemory<byte> Image(string file, string format)
     {
         var path = Images + "/" + file;
         return InstanceSamples.Valid(ImageKind.Schema, $$"""{"url":"file://{{path}}","sha256":"{{Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(path)))}}","format":"{{format}}"}""");

@@ -6,7 +6,8 @@ using static AgentMetal.NodeAgent.Tests.Host.Libvirt.TestHost;
 namespace AgentMetal.NodeAgent.Tests.Host.Libvirt;
 
 /// <summary>
-/// The layer against a real libvirtd with QEMU, on a host of the lab: AGENTMETAL_LAB_LEADER is the PID of its PID 1 as this machine sees it.
+/// The layer against a real libvirtd with QEMU, whose host they restart, freeze and kill it on: they run only where they are asked for by name (explicit).
+/// Lab.Tests runs them inside a host of the lab; AGENTMETAL_LAB_LEADER is the PID of the host's PID 1 as who runs them sees it, 1 inside of it.
 /// The guest is a boot sector that greets on its serial port and echoes what it is sent: it needs no kernel and is up at once.
 /// </summary>
 public sealed class RealLibvirtTests : IAsyncLifetime
@@ -75,7 +76,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         await _systemd.DisposeAsync();
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Versions_OfARealHost_NameQemu()
     {
         var versions = (await Reader.VersionsAsync(Ct)).Value;
@@ -84,7 +85,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Contains("<domain type='qemu'", (await Reader.CapabilitiesAsync(Ct)).Value, StringComparison.Ordinal);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Domain_ThroughItsLife_IsSeenWithEventsAndCounters()
     {
         await using var watch = new WatchReader(Reader);
@@ -123,7 +124,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.False((await Reader.DomainAsync(Vm, Ct)).Value.Exists);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Domain_ItsProcessKilled_StopsAsCrashed()
     {
         await StartAsync();
@@ -137,7 +138,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(DomainPower.ShutOff, (await Reader.DomainAsync(Vm, Ct)).Value.Power);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Domain_ChangedLive_IsChanged()
     {
         await StartAsync();
@@ -157,7 +158,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(DomainResult.NotFound, (await Writer.DetachAsync(Vm, Nic, live: false, config: true, Patience, Ct)).Result);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Console_OfARunningGuest_CarriesBothWaysAndEndsWithIt()
     {
         await StartAsync();
@@ -190,7 +191,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.Equal(0, consoles.Open);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Daemon_Restarted_IsUnseenThenReadAnewAndTheGuestRunsOn()
     {
         await StartAsync();
@@ -219,7 +220,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.True(stopped.Power == DomainPower.ShutOff, $"{stopped.Power} {stopped.Reason} after {destroyed}");
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Daemon_Frozen_EndsCallsAtTheirDeadlineAndTheConnectionByKeepAlive()
     {
         await DefineAsync();
@@ -253,7 +254,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.False((await Reader.DomainAsync(Vm, Ct)).Value.Autostart);
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Daemon_RestartedUnderManyCalls_EveryCallEndsAndSoDoTheirConnections()
     {
         await DefineAsync();
@@ -286,7 +287,7 @@ public sealed class RealLibvirtTests : IAsyncLifetime
         Assert.True(counts[0] > 0, "no caller noticed five deaths of the daemon");
     }
 
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task Link_OpenedAndClosedManyTimes_LeavesNoSocket()
     {
         await RoundAsync();
