@@ -38,6 +38,10 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var ready = blocker is null && assignments.Count > 0;
         Put(status, resource, "Ready", ready ? "True" : "False", blocker ?? new(ready ? "Converged" : "Pending",
             ready ? Members(assignments, said) : "members are being placed", null, 0, ready ? "" : Events(resource)));
+        // What its host leaves alone keeps nothing from being ready; people are to see it all the same.
+        if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Drifted").Select(c => $"{m.NodeName}: {c.Message}")).ToList() is { Count: > 0 } drifted)
+            Put(status, resource, "Drifted", "True", new("ChangedByHand", string.Join("; ", drifted), null, 0, ""));
+        else Drop(resource, "Drifted");
         Serving(status, resource, assignments, said);
         Waiting(status, resource, assignments);
         return resource;

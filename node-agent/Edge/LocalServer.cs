@@ -134,7 +134,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
         NextCommand = Wire.NextCommand(v),
         Details = v.Details,
-        Differences = [.. v.Differences.Select(d => d.Text)],
+        Differences = [.. v.Differences.Select(d => d.Text), .. v.Drift.Select(d => "changed by hand, and left alone: " + d.Text)],
         Held = [.. v.Held.Select(s => new LocalHeldStep(s.Hash, s.Text, s.Risk.Level.ToString(), s.Risk.Reasons))],
         Events = [.. v.Events.Select(e => new LocalEvent(e.At.ToUnixTimeMilliseconds(), e.Reason, e.Message, e.Warning))],
     };

@@ -163,6 +163,11 @@ internal static class Wire
             RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
             NextCommand = NextCommand(v),
         });
+        if (!v.Drift.IsEmpty)
+        {
+            status.Drift.AddRange(v.Drift.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
+            status.Conditions.Add(new V1.Condition { Type = "Drifted", Status = "True", Reason = "ChangedByHand", Message = $"changed by hand: {string.Join("; ", v.Drift.Select(d => d.Text))}; take it back: spec.drift: revert, or adopt it by changing the spec", SinceUnixMs = v.Since.ToUnixTimeMilliseconds() });
+        }
         foreach (var (key, value) in v.Details) status.Details[key] = value;
         status.Drift.AddRange(v.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
         return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone };

@@ -83,6 +83,7 @@ internal sealed partial class Controller
             Differences = report.Differences,
             Held = report.Held,
             Report = report,
+            Drift = result.Drift,
             Seen = result.Errors.IsEmpty && report.Phase != ReconcilePhase.Unseen ? result.Details : old.Seen,
             Underway = "",
             Gone = result.Gone,

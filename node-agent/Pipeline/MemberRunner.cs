@@ -30,6 +30,9 @@ internal sealed record PassContext
 /// <param name="Errors">The spec is not supported by this build; the last good goal keeps running.</param>
 internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableArray<SpecError> Errors)
 {
+    /// <summary>What somebody changed by hand and is left alone.</summary>
+    public ImmutableArray<Difference> Drift { get; init; } = [];
+
     /// <summary>For people.</summary>
     public ImmutableSortedDictionary<string, string> Details { get; init; } = MemberDetails.None;
 }
@@ -72,7 +75,8 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
         var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);
-        return new(report, gone, []) { Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None };
+        var planner = agent.AgentFor(input);
+        return new(report, gone, []) { Drift = box.State is { } now ? [.. planner.Drift(planner.Aim(goal.Goal, now), now)] : [], Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None };
     }
 
     /// <summary>Everything that makes up the goal; secrets only as a digest. Signatures are none of it: they say who may, not what is wanted.</summary>

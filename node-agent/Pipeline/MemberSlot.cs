@@ -17,6 +17,10 @@ internal sealed record MemberView
     public DateTimeOffset Since { get; init; }
     public DateTimeOffset? RetryAt { get; init; }
     public ImmutableArray<Difference> Differences { get; init; } = [];
+
+    /// <summary>What somebody changed by hand, which is left alone.</summary>
+    public ImmutableArray<Difference> Drift { get; init; } = [];
+
     public ImmutableArray<Step> Held { get; init; } = [];
     public ReconcileReport? Report { get; init; }
     public bool Gone { get; init; }
@@ -38,7 +42,7 @@ internal sealed record MemberView
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
         Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Input.Generation == other.Input.Generation
-        && Differences.SequenceEqual(other.Differences) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
+        && Differences.SequenceEqual(other.Differences) && Drift.SequenceEqual(other.Drift) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 
 /// <summary>A member's place in the controller; touched under the controller's lock.</summary>

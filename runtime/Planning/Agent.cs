@@ -21,6 +21,9 @@ public abstract class Agent<TGoal, TState>
     /// <summary>All that is not as wanted; empty = converged. Complete: not limited to what the tools can change.</summary>
     public abstract IEnumerable<Difference> Differences(TGoal? goal, TState state);
 
+    /// <summary>What somebody changed and policy leaves alone: told to people, and no difference.</summary>
+    public virtual IEnumerable<Difference> Drift(TGoal? goal, TState state) => [];
+
     /// <summary>The value of one fact, O(1); Absent where it does not exist. Volatile numbers are bucketed (lag: "in-sync").</summary>
     public abstract string Fact(TState state, string key);
 

@@ -161,6 +161,19 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
     /// <summary>Remembers that a request was carried out; whole and on the disk, or not at all.</summary>
     public void NoteRequest(string id) => Done(writers.Files.Write(_layout.Request, Encoding.UTF8.GetBytes(id + "\n"), Root(0x180)));
 
+    /// <summary>Remembers by which goal it is as wanted; whole and on the disk, or not at all.</summary>
+    public void NoteSettled(string settled) => Done(settled == FactValue.Absent ? writers.Files.Delete(_layout.Settled) : writers.Files.Write(_layout.Settled, Encoding.ASCII.GetBytes(settled + "\n"), Root(0x180)));
+
+    /// <summary>A machine whose drift is reported: if it stays off halfway, nobody takes it for a person's doing.</summary>
+    public async ValueTask RestartSettledAsync(string digest, StopArgs args, CancellationToken stop)
+    {
+        var file = readers.Files.Look(_layout.Settled);
+        if (!file.IsSeen) throw new WorldException(file.WhyUnseen!);
+        if (file.Value.Exists) NoteSettled(InstanceDrift.AsBusy(digest));
+        await RestartAsync(args, stop);
+        if (file.Value.Exists) NoteSettled(digest);
+    }
+
     public ValueTask RemoveDisks()
     {
         var names = readers.Files.List(_layout.Dir, MaxEntries);

@@ -17,7 +17,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     [
         new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
         new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
-        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
+        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
     ];
 
     public override ImmutableArray<Invariant<InstanceGoal, InstanceState>> Invariants { get; } =
@@ -39,6 +39,8 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
 
     public override IEnumerable<Difference> Differences(InstanceGoal? goal, InstanceState state) => InstanceDifferences.Of(goal, state);
 
+    public override IEnumerable<Difference> Drift(InstanceGoal? goal, InstanceState state) => InstanceDrift.Of(goal, state);
+
     public override string Fact(InstanceState state, string key) => InstanceFacts.Value(state, key);
 
     public override IEnumerable<string> FactKeys(InstanceState state) => InstanceFacts.Keyed(state);
@@ -48,8 +50,9 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         if (goal is null) return state.Domain == Owner.Ours || state.Dir != FactValue.Absent ? "going away" : "gone";
         var download = state.Downloads.Values.FirstOrDefault(d => d.Failed.Length == 0);
         if (download is not null) return download.Total > 0 ? $"fetching its image, {100 * download.Done / download.Total}%" : $"fetching its image, {download.Done >> 20} MiB";
-        if (state.Power != Power.Running) return state.Power;
-        return "running" + (state.Addresses.IsEmpty ? "" : " at " + string.Join(" and ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "");
+        var byHand = InstanceDrift.Of(goal, state).Any() ? "; changed by hand" : "";
+        if (state.Power != Power.Running) return state.Power + byHand;
+        return "running" + (state.Addresses.IsEmpty ? "" : " at " + string.Join(" and ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "") + byHand;
     }
 
     /// <summary>Nothing signals that a guest got its address: it is looked for until it has one. And nothing signals that a snapshot is due.</summary>

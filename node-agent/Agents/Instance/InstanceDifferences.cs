@@ -8,7 +8,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
-        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Present = "present";
+        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Settled = "settled", Present = "present";
     public const string Volume = "volume";
 }
 
@@ -28,7 +28,10 @@ internal static class InstanceDifferences
     public const string Change = "change";
 
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
-        : goal.Adopt.Length > 0 ? OfAdopted(goal, s)
+        : Settled(goal, s, [.. All(goal, s).Where(d => !InstanceDrift.IsByHand(goal, s, d))]);
+
+    /// <summary>What a person changed by hand among it.</summary>
+    public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s)
         : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
@@ -115,6 +118,15 @@ internal static class InstanceDifferences
     {
         if (goal.Spec.Request is { IsGiven: true } asked && s.Request != asked.Id && s.Domain is Owner.Ours or FactValue.Absent)
             yield return new(Kind.Request, "", $"{asked.Action} was asked for ({asked.Id})");
+    }
+
+    /// <summary>A marker of another goal goes before anything is done for this one; that of this goal is made when nothing else is left.</summary>
+    private static List<Difference> Settled(InstanceGoal goal, InstanceState s, List<Difference> others)
+    {
+        if (goal.Adopt.Length > 0 || s.Dir != Present.It) return others;
+        if (InstanceDrift.IsStale(goal, s)) others.Add(new(Kind.Settled, "", "what was as declared before is remembered"));
+        else if (others.Count == 0 && s.Settled != InstanceDrift.Wanted(goal, s)) others.Add(new(Kind.Settled, "", "that it is as declared is not remembered yet"));
+        return others;
     }
 
     /// <summary>Of a domain that was taken over only its power is managed.</summary>

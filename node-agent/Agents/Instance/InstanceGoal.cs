@@ -56,6 +56,11 @@ internal sealed record InstanceGoal
     /// <summary>Whether snapshots are looked at.</summary>
     public bool NeedsSnapshots => Adopt.Length == 0 && (Spec.Snapshots.Scheduled || Spec.AutoRevert.Enabled || Spec.Request.Action == InstanceRequest.Revert);
 
+    /// <summary>Of all that is wanted of the machine, for <see cref="InstanceDrift"/>.</summary>
+    public string Digest { get; init; } = "";
+
+    public bool ReportsDrift => Spec.ReportsDrift;
+
     /// <summary>running, off or paused, in the words of the power fact.</summary>
     public string Power => Spec.Power switch { "running" => Instance.Power.Running, "paused" => Instance.Power.Paused, _ => Instance.Power.Off };
 

@@ -42,6 +42,9 @@ internal sealed record InstanceLayout
     /// <summary>Id of the last request that was carried out.</summary>
     public string Request => Dir + "/request";
 
+    /// <summary>Digest of the goal that the machine was last as wanted by.</summary>
+    public string Settled => Dir + "/settled";
+
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>

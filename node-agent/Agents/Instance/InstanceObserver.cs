@@ -73,6 +73,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             Data = There(_layout.Dir) == FactValue.Absent ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
                 : directory.Value.Any(f => InstanceActuator.IsDisk(f)) ? Stored.Some : Stored.None,
             Request = scope.Goal is null ? FactValue.Absent : Request(),
+            Settled = scope.Goal is null ? FactValue.Absent : Settled(),
             Bridges = (scope.Goal?.Bridges ?? []).ToImmutableSortedDictionary(b => b, b => There($"/sys/class/net/{b}/bridge"), StringComparer.Ordinal),
         };
     }
@@ -97,6 +98,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
                 DomainPower.Suspended => Power.Suspended,
                 _ => FactValue.Unseen("libvirt does not know"),
             },
+            Cause = scope.Goal is { ReportsDrift: true } && domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused && !IsByHand(domain) ? InstanceDrift.Unasked : "",
             Config = config.Aspects(),
             ConfigXml = domain.InactiveXml,
             Live = live.Config?.Aspects() ?? Aspect.None,
@@ -131,6 +133,21 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         return DiskHeader.Read(file.Value.Bytes.Span) is { } header ? Of(new DiskState(format, header.Size, header.Backing)) : ("not a qcow2 file", null);
 
         static (string, DiskState?) Of(DiskState disk) => (disk.ToString(), disk);
+    }
+
+    /// <summary>A shutdown from within is a person's too. What libvirt no longer knows (after a boot, or after its own restart) is not.</summary>
+    private static bool IsByHand(DomainState domain) => domain.Power switch
+    {
+        DomainPower.ShutOff => domain.Reason is "shutdown" or "destroyed" or "saved" or "from-snapshot",
+        DomainPower.Paused => domain.Reason is "user" or "from-snapshot" or "snapshot" or "save",
+        _ => false,
+    };
+
+    private string Settled()
+    {
+        var file = readers.Files.Read(_layout.Settled, 256);
+        if (!file.IsSeen) return FactValue.Unseen("the settled file cannot be read");
+        return file.Value.State.Exists ? Encoding.ASCII.GetString(file.Value.Bytes.Span).Trim() is { Length: > 0 } text ? text : FactValue.Absent : FactValue.Absent;
     }
 
     private string Request()

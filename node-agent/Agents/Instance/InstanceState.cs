@@ -110,6 +110,12 @@ internal sealed record InstanceState
     /// <summary>Digest of the change that was taken back last; absent = none.</summary>
     public string Reverted { get; init; } = FactValue.Absent;
 
+    /// <summary>The goal's digest by which it was as wanted, and what a person did to its power since; absent where drift is not reported.</summary>
+    public string Settled { get; init; } = FactValue.Absent;
+
+    /// <summary>Part of the power fact where drift is reported: unasked, or empty.</summary>
+    public string Cause { get; init; } = "";
+
     // Not facts: what an undo would write back, what people read, and how far a long step is.
 
     /// <summary>What was read of each disk.</summary>
@@ -145,7 +151,7 @@ internal sealed record InstanceState
     public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
 
     /// <summary>The same with the machine off.</summary>
-    public InstanceState Off() => this with { Power = Instance.Power.Off, Live = Aspect.None, Addresses = [] };
+    public InstanceState Off() => this with { Power = Instance.Power.Off, Live = Aspect.None, Addresses = [], Cause = "" };
 }
 
 /// <summary>Whether there is data that people would miss.</summary>
@@ -157,9 +163,9 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
@@ -175,7 +181,7 @@ internal static class InstanceFacts
         Hypervisor => s.Hypervisor,
         Accelerator => s.Accelerator,
         Domain => s.Domain,
-        Power => s.Power,
+        Power => s.Cause.Length > 0 && s.Power is Instance.Power.Off or Instance.Power.Paused ? $"{s.Power} ({s.Cause})" : s.Power,
         Autostart => s.Autostart,
         Config => FactValue.IsUnseen(s.Domain) ? s.Domain : s.Config.IsEmpty ? FactValue.Absent : Digest(s.Config),
         // One fact for all of it: a stop ends whatever runs, also what somebody attached a moment ago.
@@ -187,6 +193,7 @@ internal static class InstanceFacts
         Slot => s.Slot,
         Trial => s.Trial,
         Reverted => s.Reverted,
+        Settled => s.Settled,
         _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
     };
 

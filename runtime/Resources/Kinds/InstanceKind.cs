@@ -15,6 +15,9 @@ public static class InstanceKind
     /// <summary>The word that lets the agent go on without asking.</summary>
     public const string Allowed = "allowed";
 
+    /// <summary>The word that leaves alone what somebody changed by hand.</summary>
+    public const string Report = "report";
+
     /// <summary>Bytes of user-data, the limit of the large clouds too.</summary>
     public const int MaxUserData = 16 * 1024;
 
@@ -93,6 +96,7 @@ public static class InstanceKind
                     new("force", FieldType.Choice, "Switch it off when that time is over: ask (an approval) or allowed. What the guest has not written is lost.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
                 ],
             },
+            new("drift", FieldType.Choice, "What becomes of what somebody changed by hand after the machine was as declared: its definition (virsh), autostart, live devices, power. revert: it is taken back. report: it is shown and left alone; a machine that failed is still healed, and the next change of the spec is carried out whole, which takes the rest back too.") { Default = "revert", Choices = ["revert", Report], Effect = "live" },
             new("consoleInStatus", FieldType.Boolean, "Show the last lines of its console in its status. What the guest prints may hold secrets; who may look at resources sees it. false: agentmetal shows none of it.") { Default = true, Effect = "live" },
             new("restart", FieldType.Choice, "Restart it for a change that needs it: ask (an approval) or allowed.") { Default = "ask", Choices = ["ask", Allowed], Effect = "live" },
             InstanceRequest.Field,
@@ -129,6 +133,8 @@ public static class InstanceKind
         var s = InstanceSpec.Parse(canonical);
         foreach (var error in InstanceRequest.Rules(s)) yield return error;
         foreach (var error in InstanceSnapshots.Rules(s).Concat(InstanceAutoRevert.Rules(s))) yield return error;
+        if (s is { AdoptDomain.Length: > 0, ReportsDrift: true }) yield return new("spec.drift", "cannot be report for a domain that was taken over: only its power is managed, and where it was as declared is remembered beside disks that are its own", "leave it out");
+        if (s is { AutoRevert.Enabled: true, ReportsDrift: true }) yield return new("spec.drift", "cannot be report together with spec.autoRevert: a change that is taken back leaves a machine that is not as declared, which nobody did by hand", "leave one of the two out");
         if (s.AdoptDomain.Length > 0) yield break; // What is taken over brings its own disks and boot.
         if (s.Kernel.Length == 0 && s.Disks.IsEmpty) yield return new("spec.disks", "is empty, and there is no spec.boot.kernel: there is nothing to boot", "name a disk with an image, or a kernel");
         else if (s.Kernel.Length == 0 && s.Disks[0] is { Image.Length: 0, Volume.Length: 0 }) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image, or a Volume");

@@ -90,6 +90,9 @@ public sealed record InstanceSpec
     /// <summary>Whether a change that needs it may restart it without asking.</summary>
     public required bool RestartAllowed { get; init; }
 
+    /// <summary>What somebody changed by hand is told and left alone.</summary>
+    public required bool ReportsDrift { get; init; }
+
     /// <summary>Whether its status shows the last lines of its console.</summary>
     public required bool ConsoleInStatus { get; init; }
 
@@ -176,6 +179,7 @@ public sealed record InstanceSpec
             ShutdownSeconds = shutdown.GetProperty("seconds").GetInt32(),
             ForceAllowed = Text(shutdown, "force") == InstanceKind.Allowed,
             RestartAllowed = Text(s, "restart") == InstanceKind.Allowed,
+            ReportsDrift = s.TryGetProperty("drift", out var drift) && drift.GetString() == InstanceKind.Report,
             ConsoleInStatus = !s.TryGetProperty("consoleInStatus", out var shown) || shown.GetBoolean(),
             PlacementLabels = s.GetProperty("placement").GetProperty("labels").EnumerateObject().ToImmutableSortedDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal),
             ReservedMemory = reservedMemory > 0 ? reservedMemory : Math.Max(memory, maxMemory),

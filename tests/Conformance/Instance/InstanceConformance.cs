@@ -50,8 +50,8 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     public override IEnumerable<InstanceState> Between(InstanceState a, InstanceState b) =>
     [
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
-        a with { Power = b.Power, Live = b.Live }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
-        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request },
+        a with { Power = b.Power, Live = b.Live, Cause = b.Cause }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Settled = b.Settled },
         a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted },
     ];
 
@@ -103,6 +103,15 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         var back = Input("{" + AskedBack + FromDisk.Replace("\"format\":\"raw\"", "\"format\":\"qcow2\"", StringComparison.Ordinal)[1..]);
         yield return Of("revert", back, Converged(back) with { Request = FactValue.Absent });
         yield return Of("revert what is off", back, Converged(back).Off() with { Request = "r-0" });
+        var reporting = Input("{" + ReportingDrift + FromDisk[1..]);
+        yield return Of("make one whose drift is reported", reporting, Nothing(reporting));
+        yield return Of("drift of a spec before", reporting, Converged(reporting) with { Settled = "0123456789abcdef", Autostart = Yes.No });
+        yield return Of("drift is no longer reported", Input(), Converged(Input()) with { Settled = "0123456789abcdef", Autostart = Yes.No });
+        yield return Of("failed, with drift", reporting, Converged(reporting).Off() with { Cause = InstanceDrift.Unasked, Autostart = Yes.No });
+        yield return Of("stopped by hand", reporting, Converged(reporting).Off());
+        var restarting = Input("{" + Asked("restart") + ReportingDrift + FromDisk[1..]);
+        yield return Of("restart once what was stopped by hand", restarting, Converged(reporting).Off());
+        yield return Of("restart once, with drift", restarting, Converged(reporting) with { Autostart = Yes.No });
         yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
         yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
         yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));

@@ -54,6 +54,9 @@ internal sealed record RequestArgs(string Action, string Id);
 /// <param name="Force">Switch it off when they are over.</param>
 internal sealed record RestartArgs(string Id, int Seconds, bool Force);
 
+/// <param name="Value">As the marker is to be; "-" = gone.</param>
+internal sealed record SettledArgs(string Value);
+
 /// <param name="Domain">Its uuid.</param>
 internal sealed record DomainArgs(string Domain);
 
@@ -93,7 +96,7 @@ internal sealed record TryArgs(string Digest, string Snapshot, int StopSeconds, 
 [JsonSerializable(typeof(SnapshotArgs)), JsonSerializable(typeof(DropArgs)), JsonSerializable(typeof(RevertArgs)), JsonSerializable(typeof(TryArgs)), JsonSerializable(typeof(TrialFile)), JsonSerializable(typeof(RevertedFile))]
 [JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
  JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs)),
- JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs))]
+ JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs)), JsonSerializable(typeof(SettledArgs))]
 internal sealed partial class InstanceJson : JsonSerializerContext;
 
 /// <summary>A tool of an instance. The actuator is null where nothing is applied: in tests of planning.</summary>
@@ -122,9 +125,8 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";
         if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return disk.Volume.Length > 0 ? $"volume {disk.Volume} data is not there yet" : $"disk {disk.Name} comes first";
         if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
-        if (s.Domain == FactValue.Absent && goal.Spec.Request is { IsGiven: true } asked && s.Request != asked.Id) return "its request is noted first";
         if (!toStart) return null;
-        if (goal.Config is { } config && (s.Domain != Owner.Ours || Aspect.Between(s.Config, config.Aspects()).Any())) return "the definition comes first";
+        if (goal.Config is { } config && (s.Domain != Owner.Ours || (!InstanceDrift.IsSettled(goal, s) && Aspect.Between(s.Config, config.Aspects()).Any()))) return "the definition comes first";
         if (goal.Networks.FirstOrDefault(n => s.Networks.GetValueOrDefault(n) != Present.Active) is { } network) return $"network {network} is not active";
         if (goal.Bridges.FirstOrDefault(b => s.Bridges.GetValueOrDefault(b) != Present.It) is { } bridge) return $"bridge {bridge} is not there";
         return null;

@@ -19,7 +19,7 @@ internal sealed class Start(InstanceScope scope, InstanceActuator? actuator)
     public override Footprint Touches(InstanceState state, DomainArgs args) =>
         new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Accelerator], [InstanceFacts.Power, InstanceFacts.Live]);
 
-    public override InstanceState Predict(InstanceState state, DomainArgs args) => state with { Power = Power.Running, Live = state.Config, Detail = "" };
+    public override InstanceState Predict(InstanceState state, DomainArgs args) => state with { Power = Power.Running, Live = state.Config, Detail = "", Cause = "" };
     public override InstanceState During(InstanceState state, DomainArgs args) => state.Off();
     public override Assessment Assess(InstanceState state, DomainArgs args) => Moderate("start");
     public override Undo Inverse(InstanceState before, DomainArgs args) => Undo.Keep("a machine that is to run is not stopped again");

@@ -11,10 +11,11 @@ internal static class Requests
     public static InstanceRequest? Asked(InstanceGoal? goal, params ReadOnlySpan<string> actions) => goal?.Spec.Request is { IsGiven: true } asked && actions.Contains(asked.Action) ? asked : null;
 
     /// <summary>A machine that is made with the request, or is about to be started anyway: its first boot is all that a restart or a reset would bring.</summary>
-    public static bool IsDoneByStart(InstanceGoal goal, InstanceState s) => s.Domain == FactValue.Absent || (s.Power == Power.Off && goal.Power == Power.Running);
+    public static bool IsDoneByStart(InstanceGoal goal, InstanceState s) => s.Domain == FactValue.Absent || (s.Power == Power.Off && goal.Power == Power.Running && !InstanceDrift.IsPowerByHand(goal, s));
 
     /// <summary>Why a machine that has to run for it does not do it now; null = it can.</summary>
-    public static string? NotRunning(InstanceGoal goal, InstanceState s) => s.Power == Power.Running && goal.Power == Power.Running ? null
+    public static string? NotRunning(InstanceGoal goal, InstanceState s) => goal.Power == Power.Running && InstanceDrift.IsPowerByHand(goal, s) ? $"it was {(s.Power == Power.Off ? "stopped" : "paused")} by hand, and spec.drift is report: agentmetal restart instance/NAME, or spec.drift: revert"
+        : s.Power == Power.Running && goal.Power == Power.Running ? null
         : goal.Power != Power.Running ? $"it is {s.Power}, and spec.power is {goal.Spec.Power}: agentmetal start instance/NAME, or take it back with spec.request.action: none"
         : $"it is {s.Power}";
 
@@ -58,17 +59,19 @@ internal sealed class RestartOnce(InstanceScope scope, InstanceActuator? actuato
     public override IEnumerable<Move<RestartArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
         if (Requests.Asked(goal, InstanceRequest.Restart) is not { } asked || Requests.IsDoneByStart(goal!, state)) yield break;
+        // What a person stopped by hand is started by the one who asks for a restart.
         if (Trials.IsNeeded(goal!, state)) yield return Move.Wait<RestartArgs>("the change that is tried comes first");
-        else if ((Requests.NotRunning(goal!, state) ?? NotReady(goal!, state, toStart: true)) is { } why) yield return Move.Wait<RestartArgs>(why, Requests.Soon(state));
+        else if ((state.Power == Power.Off && InstanceDrift.IsPowerByHand(goal!, state) ? null : Requests.NotRunning(goal!, state)) is { } not) yield return Move.Wait<RestartArgs>(not, Requests.Soon(state));
+        else if (NotReady(goal!, state, toStart: true) is { } why) yield return Move.Wait<RestartArgs>(why);
         // Cheaper than the restart that a change needs: what a person asked for brings the change with it.
         else yield return Move.Do(new RestartArgs(asked.Id, goal!.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 45, difference.Text);
     }
 
     public override Footprint Touches(InstanceState state, RestartArgs args) =>
-        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Dir, InstanceFacts.Request], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Request]);
+        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Dir, InstanceFacts.Request, InstanceFacts.Settled], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Request, InstanceFacts.Settled]);
 
-    public override InstanceState Predict(InstanceState state, RestartArgs args) => state with { Power = Power.Running, Live = state.Config, Request = args.Id };
-    public override InstanceState During(InstanceState state, RestartArgs args) => state.Off();
+    public override InstanceState Predict(InstanceState state, RestartArgs args) => state with { Power = Power.Running, Live = state.Config, Request = args.Id, Settled = InstanceDrift.Plain(state.Settled) };
+    public override InstanceState During(InstanceState state, RestartArgs args) => state.Off() with { Settled = InstanceDrift.AsBusy(state.Settled) };
     public override Assessment Assess(InstanceState state, RestartArgs args) => Moderate("restart");
     public override Undo Inverse(InstanceState before, RestartArgs args) => Undo.Keep("a restart is not taken back");
     public override Timing Timing(RestartArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 180));
@@ -76,7 +79,8 @@ internal sealed class RestartOnce(InstanceScope scope, InstanceActuator? actuato
 
     public override async ValueTask ApplyAsync(RestartArgs args, ToolContext context)
     {
-        await Actuator.RestartAsync(new StopArgs(args.Seconds, args.Force), context.Stop);
+        if (Scope.Goal is { ReportsDrift: true } goal) await Actuator.RestartSettledAsync(goal.Digest, new StopArgs(args.Seconds, args.Force), context.Stop);
+        else await Actuator.RestartAsync(new StopArgs(args.Seconds, args.Force), context.Stop);
         Actuator.NoteRequest(args.Id);
     }
 }

@@ -99,7 +99,7 @@ internal sealed class RevertSnapshot(InstanceScope scope, InstanceActuator? actu
     public override InstanceState Predict(InstanceState state, RevertArgs args)
     {
         if (!state.Snapshots.TryGetValue(args.Name, out var to)) return state;
-        var s = state with { Power = to.Power, Live = to.Live, Config = to.Config, ConfigXml = to.ConfigXml, Trial = FactValue.Absent, TrialOver = "", Detail = "", Addresses = [] };
+        var s = state with { Power = to.Power, Live = to.Live, Config = to.Config, ConfigXml = to.ConfigXml, Trial = FactValue.Absent, TrialOver = "", Detail = "", Addresses = [], Cause = "" };
         if (args.TakesBack.Length > 0) s = s with { Reverted = args.TakesBack };
         if (args.Request.Length > 0) s = s with { Request = args.Request };
         foreach (var (name, size) in to.Sizes)

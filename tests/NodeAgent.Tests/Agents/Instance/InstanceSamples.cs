@@ -124,6 +124,7 @@ internal static class InstanceSamples
             ImageSizes = goal.Images.Where(i => i.Spec.Format == "qcow2").ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => 2L << 30, StringComparer.Ordinal),
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Active, StringComparer.Ordinal),
             Seed = goal.Seed is null ? FactValue.Absent : Present.It,
+            Settled = goal.ReportsDrift ? goal.Digest : FactValue.Absent,
             Request = goal.Spec.Request.IsGiven ? goal.Spec.Request.Id : FactValue.Absent,
             Dir = goal.Adopt.Length > 0 ? FactValue.Absent : Present.It,
             Data = goal.Disks.IsEmpty ? Stored.None : Stored.Some,
@@ -135,10 +136,13 @@ internal static class InstanceSamples
     /// <summary>The request with the id r-1, as the first field of a spec.</summary>
     public static string Asked(string action) => "\"request\":{\"action\":\"" + action + "\",\"id\":\"r-1\"},";
 
+    /// <summary>As a field of a spec; one whose changes are tried cannot have it.</summary>
+    public const string ReportingDrift = "\"drift\":\"report\",";
+
     public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack),
-        (spec, power, going, trust, asked) => Input("{" + asked + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
+        (spec, power, going, trust, asked) => Input("{" + (spec == Tried ? asked.Replace(ReportingDrift, "", StringComparison.Ordinal) : asked) + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
     public static Gen<InstanceState> State(MemberInput input)
@@ -147,10 +151,11 @@ internal static class InstanceSamples
         var wanted = Goal(input with { Absent = false });
         var host = Gen.Select(Often(Hypervisor.Ok, "qemu is missing"), Often("qemu", "kvm", FactValue.Absent), Often("ours", "absent", "absent", "foreign", "drifted"), Often("wanted", Power.Off, Power.Off, Power.Running, Power.Paused, Power.Stopping, Power.Suspended),
             Often("wanted", "other"), Gen.Int[0, 5], (a, b, c, d, e, f) => (Hypervisor: a, Accelerator: b, Domain: c, Power: d, Autostart: e, LiveDrift: f));
+        var marks = Gen.Select(Often("wanted", FactValue.Absent, "0123456789abcdef", "off", "paused", "running", InstanceDrift.Busy, FactValue.Unseen("no answer")), Gen.Bool, (a, b) => (Settled: a, Failed: b));
         var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool, Often("wanted", FactValue.Absent, "r-0", FactValue.Unseen("no answer")),
             (a, b, c, d, e, r) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e, Request: r));
         var snapshots = Gen.Select(Often("wanted", "none", "many", "future", "change", "stale", "other"), Often(FactValue.Absent, "trying", "over"), Gen.Int[0, 5], (a, b, c) => (Which: a, Trial: b, Reverted: c));
-        return Gen.Select(host, files, snapshots, (h, f, n) =>
+        return Gen.Select(host, files, snapshots, marks, (h, f, n, m) =>
         {
             var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
             s = WithDisks(s, nothing, f.Disks);
@@ -169,6 +174,8 @@ internal static class InstanceSamples
             if (f.Request != "wanted") s = s with { Request = f.Request };
             s = WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);
             if (wanted.NeedsSnapshots) s = WithSnapshots(s, wanted, n.Which, n.Trial, n.Reverted);
+            if (wanted.ReportsDrift) s = s with { Cause = m.Failed && s.Power is Power.Off or Power.Paused ? InstanceDrift.Unasked : "" };
+            if (m.Settled != "wanted") s = s with { Settled = m.Settled.Length is > 1 and < 8 ? wanted.Digest + " " + m.Settled : m.Settled };
             // Of a machine that is to go nothing is looked at that only its spec could name.
             return input.Absent ? Unnamed(s) : s;
         });
@@ -186,6 +193,8 @@ internal static class InstanceSamples
         Bridges = Aspect.None,
         Seed = FactValue.Absent,
         Request = FactValue.Absent,
+        Settled = FactValue.Absent,
+        Cause = "",
         Accelerator = FactValue.Absent,
         Snapshots = Nothing(Input(FromKernel)).Snapshots,
         Slot = FactValue.Absent,

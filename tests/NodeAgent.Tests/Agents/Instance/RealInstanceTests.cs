@@ -106,6 +106,52 @@ public sealed class RealInstanceTests
         Took(world, "note-request", "restart-once", "reset");
     }
 
+    /// <summary>spec.drift: report. What a person did by hand stays, what failed is healed, and the next change of the spec is carried out whole.</summary>
+    [Fact(Explicit = true)]
+    public async Task Drift_Reported_IsLeftAloneAndWhatFailedIsHealed()
+    {
+        var (ct, brief) = (TestContext.Current.CancellationToken, TimeSpan.FromSeconds(20));
+        await using var world = new InstanceWorld();
+        string Reporting(string more = "") => InstanceWorld.Small(",\"drift\":\"report\"" + more);
+        async Task<DomainState> DomainAsync() => (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value;
+        world.Spec = Reporting();
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+
+        Assert.True((await world.Writer.SetAutostartAsync(world.Layout.Uuid, false, brief, ct)).IsDone);
+        Assert.True((await world.Writer.DefineAsync((await DomainAsync()).InactiveXml.Replace("</devices>", "<watchdog model='i6300esb'/></devices>", StringComparison.Ordinal), brief, ct)).IsDone);
+        var ran = world.Ran.Count;
+        await world.ConvergeAsync();
+        Assert.Equal(ran, world.Ran.Count);
+        Assert.False((await DomainAsync()).Autostart);
+        Assert.Contains("watchdog", (await DomainAsync()).InactiveXml, StringComparison.Ordinal);
+
+        // Killed: started again as it is defined now, which is by hand.
+        var pid = int.Parse((await File.ReadAllTextAsync($"/run/libvirt/qemu/{world.Layout.Id}.pid", ct)).Trim(), System.Globalization.CultureInfo.InvariantCulture);
+        System.Diagnostics.Process.GetProcessById(pid).Kill();
+        for (var i = 0; i < 100 && (await DomainAsync()).Power == DomainPower.Running; i++) await Task.Delay(100, ct);
+        await world.ConvergeAsync();
+        Assert.Equal("start", world.Ran[^1]);
+
+        // Stopped by hand: left, and that is remembered.
+        Assert.True((await world.Writer.DestroyAsync(world.Layout.Uuid, false, brief, ct)).IsDone);
+        await world.ConvergeAsync();
+        Assert.Equal(DomainPower.ShutOff, (await DomainAsync()).Power);
+        Assert.EndsWith(" off", (await world.ObserveAsync()).Settled, StringComparison.Ordinal);
+
+        // Whoever asks for a restart wants it to run.
+        world.Spec = Reporting(",\"request\":{\"action\":\"restart\",\"id\":\"r-1\"}");
+        await world.ConvergeAsync();
+        Assert.Contains("restart-once", world.Ran);
+        Assert.Contains("watchdog", (await DomainAsync()).ActiveXml, StringComparison.Ordinal);
+
+        world.Spec = Reporting(",\"cpus\":2");
+        await world.ConvergeAsync();
+        Assert.True((await DomainAsync()).Autostart);
+        Assert.DoesNotContain("watchdog", (await DomainAsync()).ActiveXml, StringComparison.Ordinal);
+        Took(world, "note-settled", "restart-once", "define", "set-autostart", "restart");
+    }
+
     /// <summary>Somebody changed the definition and switched it off: both are put right, and what was taken over is left as it is.</summary>
     [Fact(Explicit = true)]
     public async Task Drift_ByHand_IsFoundAndPutRight()
@@ -138,7 +184,7 @@ public sealed class RealInstanceTests
     }
 
     private static readonly string[] s_cases =
-        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "note-request", "restart-once", "reset", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart"];
+        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "note-request", "restart-once", "reset", "note-settled", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart"];
 
     /// <summary>The story ran these, and each did what it had said.</summary>
     internal static void Took(InstanceWorld world, params string[] tools)
