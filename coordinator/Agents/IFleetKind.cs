@@ -68,6 +68,9 @@ internal sealed record FleetShape
     /// <summary>Thousandths of a core that are kept for each member; 0 = none.</summary>
     public int CpuMillis { get; init; }
 
+    /// <summary>Members run virtual machines: a host that says that it cannot is given none while another one can.</summary>
+    public bool Hypervisor { get; init; }
+
     /// <summary>Name of an existing thing to take over; empty = none.</summary>
     public string Adopt { get; init; } = "";
 

@@ -54,6 +54,7 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             Standing = joined.RevokedUnixMs is null ? registry.Live(uid).Standing : Standing.Quarantined,
             Labels = labels.ToImmutable(),
             Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
+            NoHypervisor = said?.Facts.GetValueOrDefault("hypervisor") == "none",
             Ports = ports.ToImmutable(),
             Holds = holds.ToImmutable(),
             Allocatable = said is null ? null : AllocatableOf(said),

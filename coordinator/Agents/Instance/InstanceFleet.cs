@@ -19,6 +19,7 @@ internal sealed class InstanceFleet : IFleetKind
             SpreadOverHosts = false,
             MemoryBytes = instance.ReservedMemory,
             CpuMillis = instance.ReservedCpuMillis,
+            Hypervisor = true,
             Adopt = instance.AdoptDomain,
         };
     }

@@ -14,6 +14,7 @@ internal sealed class VolumeFleet : IFleetKind
         Primary = 0,
         Labels = VolumeSpec.Parse(spec).PlacementLabels,
         SpreadOverHosts = false,
+        Hypervisor = true, // The machine that uses it goes where it is.
     };
 
     public IEnumerable<Reference> References(ReadOnlyMemory<byte> spec) => VolumeSpec.Parse(spec).Image is { Length: > 0 } image ? [new("spec.image", ImageKind.Name, image)] : [];

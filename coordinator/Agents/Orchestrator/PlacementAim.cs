@@ -31,7 +31,7 @@ internal static class PlacementAim
         for (var ordinal = 0; ordinal < goal.Shape.Members && goal.Unresolved.IsEmpty; ordinal++)
         {
             if (target.ContainsKey(ordinal)) continue;
-            if (Best(goal, room.Values, taken) is { } host)
+            if (Best(goal, Able(goal, room.Values), taken) is { } host)
             {
                 target[ordinal] = new(host.Uid, goal.Shape.Port);
                 taken.Add(host.Uid);
@@ -79,6 +79,11 @@ internal static class PlacementAim
     private static HostView? Best(PlacementGoal goal, IEnumerable<HostView> hosts, HashSet<string> taken) => hosts
         .Where(h => !IsTaken(goal, h, taken) && Fits(goal, h) is null && IsBeside(goal, h) && !h.Ports.ContainsKey(goal.Shape.Port) && PlacementRoom.WhyNone(goal, h) is null)
         .OrderByDescending(h => PlacementRoom.FreeShare(goal, h)).ThenBy(h => h.Load).ThenBy(h => h.Name, StringComparer.Ordinal).ThenBy(h => h.Uid, StringComparer.Ordinal).FirstOrDefault();
+
+    /// <summary>Where none of them has a hypervisor all are left: the member itself says what to install, and goes on when that is done.</summary>
+    private static IEnumerable<HostView> Able(PlacementGoal goal, IEnumerable<HostView> hosts) => hosts.Where(h => !Lacks(goal, h, hosts));
+
+    private static bool Lacks(PlacementGoal goal, HostView host, IEnumerable<HostView> hosts) => goal.Shape.Hypervisor && host.NoHypervisor && hosts.Any(h => !h.NoHypervisor && Matches(goal, h));
 
     private static bool IsBeside(PlacementGoal goal, HostView host)
     {
@@ -128,7 +133,8 @@ internal static class PlacementAim
         Add(h => !Taken(h) && h.Standing == Standing.Quarantined, "is quarantined");
         Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length == 0, "has told no address");
         Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length > 0 && !h.Kinds.Contains(goal.Kind), $"runs a build without {goal.Kind}");
-        var fitting = matching.Where(h => !Taken(h) && Fits(goal, h) is null).OrderBy(h => h.Name, StringComparer.Ordinal).ToList();
+        Add(h => !Taken(h) && Fits(goal, h) is null && Lacks(goal, h, hosts.Values), "has no hypervisor (apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils xorriso, then systemctl restart agentmetald)");
+        var fitting = matching.Where(h => !Taken(h) && Fits(goal, h) is null && !Lacks(goal, h, hosts.Values)).OrderBy(h => h.Name, StringComparer.Ordinal).ToList();
         foreach (var host in fitting.Where(h => h.Ports.ContainsKey(goal.Shape.Port)).Take(3))
             parts.Add($"port {goal.Shape.Port} on {host.Name} is taken by {host.Ports[goal.Shape.Port].Key}");
         var full = fitting.Where(h => !h.Ports.ContainsKey(goal.Shape.Port)).Select(h => PlacementRoom.WhyNone(goal, h)).OfType<string>().ToList();

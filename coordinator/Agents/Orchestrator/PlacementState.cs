@@ -33,6 +33,9 @@ internal sealed record HostView
     /// <summary>What its build can run.</summary>
     public required ImmutableSortedSet<string> Kinds { get; init; }
 
+    /// <summary>It says that nothing runs virtual machines there (the fact `hypervisor` is none); one that says nothing may.</summary>
+    public bool NoHypervisor { get; init; }
+
     /// <summary>Ports taken by members, with the resource that takes it.</summary>
     public required ImmutableSortedDictionary<int, PortHolder> Ports { get; init; }
 

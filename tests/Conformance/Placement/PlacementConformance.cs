@@ -26,6 +26,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         from standing in Gen.OneOf(Standing.Open, Standing.Open, Standing.Open, Standing.Away, Standing.Quarantined)
         from port in Gen.OneOf(0, 0, 6379, 7000)
         from able in Gen.OneOf(true, true, true, false)
+        from hypervisor in Gen.OneOf(true, true, false)
         from room in Gen.OneOf(0, 1, 4)
         from held in Gen.OneOf(0L, 0L, 600L << 20)
         select Host(0) with
@@ -33,6 +34,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
             Standing = standing,
             Labels = Map(("site", site)),
             Kinds = able ? ["Redis", "Instance"] : [],
+            NoHypervisor = !hypervisor,
             Ports = Taken(port, "other", 0),
             Allocatable = room == 0 ? null : new((long)room << 30, 1000),
             Holds = held == 0 ? s_noHolds : s_noHolds.Add("vm/0", new Hold(held, 500, Listens: false)),

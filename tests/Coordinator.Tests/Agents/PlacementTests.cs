@@ -195,6 +195,19 @@ public sealed class PlacementTests
         Assert.Equal("member 0 on edge-0 has not the newest signatures", Assert.Single(plan.Differences).Text);
     }
 
+    /// <summary>A host without QEMU is given no machine while another one can run it, also when that one is full; where none can, the member says itself what to install.</summary>
+    [Fact]
+    public void Plan_HostWithoutHypervisor_IsGivenNoMachineWhileAnotherCan()
+    {
+        var goal = Shaped(Machine(1L << 30), s => s with { Hypervisor = true });
+        HostView Bare(int i) => Roomy(i, 8L << 30) with { NoHypervisor = true };
+        Assert.Equal("n1", Plan(State([Bare(0), Roomy(1, 2L << 30)]), goal).Goal!.Target[0].Node);
+        Assert.Equal("edge-0: has no hypervisor (apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils xorriso, then systemctl restart agentmetald); edge-1: 512Mi free of 512Mi, wants 1Gi",
+            Plan(State([Bare(0), Roomy(1, 512L << 20)]), goal).Goal!.NoRoom[0]);
+        Assert.Equal("n0", Plan(State([Bare(0)]), goal).Goal!.Target[0].Node);
+        Assert.Equal("n0", Plan(State([Bare(0), Roomy(1, 2L << 30)]), Machine(1L << 30)).Goal!.Target[0].Node); // What needs none goes anywhere.
+    }
+
     [Fact]
     public void Plan_BesideAnother_GoesWhereThatIsOrSaysWhyNot()
     {
