@@ -167,6 +167,8 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
         while (true)
         {
             var told = call.Observe(state);
+            // Before anything was made, a failure that the tool sees is an earlier try's, which is what this one answers.
+            if (told?.Phase == Phase.Failed && applies == 0 && !resumed) told = new(Phase.NotStarted);
             var differs = Matches(execution, state, step.Expect, intent.Before);
             if ((applies > 0 || resumed) && differs is null && told?.Phase is not (Phase.Running or Phase.Failed))
             {

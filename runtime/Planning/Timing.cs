@@ -22,7 +22,7 @@ public enum Phase
     /// <summary>Complete; the expected facts decide.</summary>
     Done,
 
-    /// <summary>It will not complete.</summary>
+    /// <summary>It will not complete. Seen before this try was made, it is the failure of an earlier one and ends nothing.</summary>
     Failed,
 }
 

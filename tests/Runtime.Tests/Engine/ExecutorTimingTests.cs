@@ -66,6 +66,20 @@ public sealed class ExecutorTimingTests
     }
 
     [Fact]
+    public void Run_FailureOfAnEarlierTry_IsNotTakenForThisOne()
+    {
+        var left = true;
+        var rig = new Rig<Panel, Panel>(s_off, w => new PanelAgent(new FlipTool
+        {
+            World = w,
+            Really = (s, f) => { left = false; return s.With("a", f.To); },
+            Sees = (_, _) => left ? new(Phase.Failed, null, "smoke, a moment ago") : null,
+        }));
+        Assert.Equal(Ended.Done, rig.Execute(s_goal, rig.Plan(s_goal).Steps).Ended);
+        Assert.Equal(1, rig.World.Begun);
+    }
+
+    [Fact]
     public void Run_WhatItMadeIsGoneAgain_IsMadeAgainAndNotWaitedFor()
     {
         var rig = Fragile();
