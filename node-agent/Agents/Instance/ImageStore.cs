@@ -148,7 +148,10 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
         if (Room(path, response.Content.Headers.ContentLength ?? 0) is { } noRoom) return noRoom;
         using (var target = new FileStream(partial, goesOn ? FileMode.Append : FileMode.Create, FileAccess.Write, FileShare.Read, 1))
         using (var body = await response.Content.ReadAsStreamAsync(limit.Token))
-            await CopyAsync(body, target, hash, download, stop);
+        {
+            try { await CopyAsync(body, target, hash, download, stop); }
+            catch (HttpIOException e) when (e.HttpRequestError == HttpRequestError.ResponseEnded) { target.Flush(flushToDisk: true); } // What came is kept, and how far it came is told below.
+        }
         if (response.Content.Headers.ContentLength is { } told && Interlocked.Read(ref download.Done) - have < told)
             return $"{args.Url} ended after {Interlocked.Read(ref download.Done)} of {have + told} bytes";
         return await PlaceAsync(args, partial, path, hash, stop);
