@@ -18,7 +18,7 @@ using Microsoft.Extensions.Logging;
 namespace AgentMetal.NodeAgent;
 
 /// <summary>The composition root: everything is made here, by hand, and ends in reverse order.</summary>
-internal sealed partial class Daemon(string data, AgentConfig config, string version, ImageDirectories imageDirectories, ILoggerFactory logs)
+internal sealed partial class Daemon(string data, AgentConfig config, string version, LibvirtOptions libvirtOptions, ImageDirectories imageDirectories, ILoggerFactory logs)
 {
     private const string TrustedTimeMeta = "trusted_time";
     private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
@@ -51,7 +51,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         await using var bus = new SystemdLink(new SystemdOptions { BusAddress = busAddress }, _clock);
         using var paths = new PathWatcher();
         // Neither the library nor the daemon of libvirt is touched before the first machine is assigned.
-        await using var libvirt = new LibvirtLink(new LibvirtOptions(), _clock);
+        await using var libvirt = new LibvirtLink(libvirtOptions, _clock);
         var host = Access(bus, libvirt);
         using var images = new ImageStore(_clock, imageDirectories);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));

@@ -4,6 +4,7 @@ using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
+using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.Runtime.Local;
 using AgentMetal.Runtime.Trust;
 using Microsoft.Extensions.Logging;
@@ -18,7 +19,7 @@ internal static class Program
         agentmetald: keeps this host as it was declared, also when nobody else can be reached.
 
         Usage:
-          agentmetald run  [--data DIR] [--socket PATH] [--bus ADDRESS] [--images DIR]...
+          agentmetald run  [--data DIR] [--socket PATH] [--bus ADDRESS] [--libvirt URI] [--images DIR]...
           agentmetald join --coordinator HOST:PORT --token-file FILE|- [--name NAME] [--label KEY=VALUE]...
                            [--address IP] [--data DIR]
           agentmetald --version
@@ -34,6 +35,7 @@ internal static class Program
         run:
           --socket       the host's own socket for "agentmetal local"; default: /run/agentmetal/agent.sock
           --bus          the D-Bus address of systemd; default: the system bus
+          --libvirt      the libvirt that runs virtual machines; default: qemu:///system
           --images       a directory from which an Image may take a file:/// URL; may be given again; links in it are not
                          followed; default: /srv/images and /var/lib/agentmetal/images-in
         Exit codes: 0 ok, 1 failed, 2 bad input.
@@ -53,7 +55,7 @@ internal static class Program
                     Console.WriteLine(Help);
                     return 0;
                 case ["join", .. var rest]: return await JoinAsync(Options.Parse(rest, "--coordinator", "--token-file", "--name", "--label", "--address", "--data"), version);
-                case ["run", .. var rest]: return await RunAsync(Options.Parse(rest, "--data", "--socket", "--bus", "--images"), version);
+                case ["run", .. var rest]: return await RunAsync(Options.Parse(rest, "--data", "--socket", "--bus", "--libvirt", "--images"), version);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }
@@ -78,7 +80,7 @@ internal static class Program
         using var stopping = new CancellationTokenSource();
         using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        await new Daemon(data, config, version, images, logs).RunAsync(options.One("--socket") ?? LocalSocket.DefaultPath,
+        await new Daemon(data, config, version, new() { Uri = options.One("--libvirt") ?? new LibvirtOptions().Uri }, images, logs).RunAsync(options.One("--socket") ?? LocalSocket.DefaultPath,
             options.One("--bus") ?? "unix:path=/run/dbus/system_bus_socket", stopping.Token);
         return 0;
 

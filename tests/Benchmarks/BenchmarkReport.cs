@@ -6,16 +6,17 @@ using System.Text.Json;
 namespace AgentMetal.Benchmarks;
 
 /// <summary>One number or one set of numbers.</summary>
-/// <param name="Section">start, idle, repairs or plan.</param>
+/// <param name="Section">start, idle, repairs, plan, instance or instance-idle.</param>
 /// <param name="Subject">Who was measured: agentmetald or a peer.</param>
 /// <param name="What">Which quantity, and under which conditions.</param>
 /// <param name="Unit">ms, s, MiB or "% of a core".</param>
 /// <param name="Count">How many values.</param>
+/// <param name="Min">The smallest.</param>
 /// <param name="P50">The median; of one value, the value.</param>
 /// <param name="P99">The nearest rank.</param>
 /// <param name="Max">The largest.</param>
 /// <param name="Aim">What was aimed at, or empty.</param>
-internal sealed record BenchmarkRow(string Section, string Subject, string What, string Unit, int Count, double P50, double P99, double Max, string Aim);
+internal sealed record BenchmarkRow(string Section, string Subject, string What, string Unit, int Count, double Min, double P50, double P99, double Max, string Aim);
 
 /// <summary>Collects rows, prints each as it comes, and writes all of them at the end.</summary>
 internal sealed class BenchmarkReport(BenchmarkOptions options)
@@ -41,7 +42,7 @@ internal sealed class BenchmarkReport(BenchmarkOptions options)
             return;
         }
         var sorted = values.Order().ToArray();
-        var row = new BenchmarkRow(section, subject, what, unit, sorted.Length, Rank(sorted, 0.5), Rank(sorted, 0.99), sorted[^1], aim);
+        var row = new BenchmarkRow(section, subject, what, unit, sorted.Length, sorted[0], Rank(sorted, 0.5), Rank(sorted, 0.99), sorted[^1], aim);
         lock (_rows) _rows.Add(row);
         Console.WriteLine(Text(row));
     }
@@ -56,7 +57,7 @@ internal sealed class BenchmarkReport(BenchmarkOptions options)
     public void Print()
     {
         Console.WriteLine();
-        Console.WriteLine($"{"",-8} {"who",-26} {"what",-44} {"n",5} {"p50",9} {"p99",9} {"max",9}  aim");
+        Console.WriteLine($"{"",-13} {"who",-26} {"what",-44} {"n",5} {"min",9} {"p50",9} {"p99",9} {"max",9}  aim");
         foreach (var row in _rows) Console.WriteLine(Text(row));
         foreach (var note in _notes) Console.WriteLine("note: " + note);
     }
@@ -84,8 +85,8 @@ internal sealed class BenchmarkReport(BenchmarkOptions options)
     private static double Rank(double[] sorted, double share) => sorted[Math.Max(0, (int)Math.Ceiling(sorted.Length * share) - 1)];
 
     private static string Text(BenchmarkRow row) => row.Count == 1
-        ? string.Create(CultureInfo.InvariantCulture, $"{row.Section,-8} {row.Subject,-26} {row.What,-44} {"",5} {row.P50,9:0.##} {"",9} {"",9}  {row.Unit}{Aim(row)}")
-        : string.Create(CultureInfo.InvariantCulture, $"{row.Section,-8} {row.Subject,-26} {row.What,-44} {row.Count,5} {row.P50,9:0.##} {row.P99,9:0.##} {row.Max,9:0.##}  {row.Unit}{Aim(row)}");
+        ? string.Create(CultureInfo.InvariantCulture, $"{row.Section,-13} {row.Subject,-26} {row.What,-44} {"",5} {"",9} {row.P50,9:0.##} {"",9} {"",9}  {row.Unit}{Aim(row)}")
+        : string.Create(CultureInfo.InvariantCulture, $"{row.Section,-13} {row.Subject,-26} {row.What,-44} {row.Count,5} {row.Min,9:0.##} {row.P50,9:0.##} {row.P99,9:0.##} {row.Max,9:0.##}  {row.Unit}{Aim(row)}");
 
     private static string Aim(BenchmarkRow row) => row.Aim.Length == 0 ? "" : $" (aim {row.Aim})";
 

@@ -29,6 +29,7 @@ internal static class Program
         {
             if (options.Wants("idle") || options.Wants("start") || options.Wants("repairs")) await OnHostsAsync(options, report, stopping.Token);
             if (options.Wants("instance")) await InstanceBenchmark.RunAsync(report, stopping.Token);
+            if (options.Wants("instance-idle")) await InstanceIdleBenchmark.RunAsync(options, report, stopping.Token);
             if (options.Wants("plan")) await PlanBenchmark.RunAsync(options, report, stopping.Token);
         }
         finally
@@ -69,7 +70,7 @@ internal static class Program
 internal sealed record BenchmarkOptions
 {
     private const string Usage = """
-        Benchmarks [--only idle,start,repairs,plan,instance] [--members N] [--repairs N] [--lanes N] [--resources N] [--idle-seconds N]
+        Benchmarks [--only idle,start,repairs,plan,instance,instance-idle] [--members N] [--repairs N] [--lanes N] [--resources N] [--idle-seconds N]
           --only          which of them; default all
           --members       Redis members on the watched host, 1 to 200; default 50
           --repairs       of each kind and peer, 1 to 10000; default 20, 200 for a record
@@ -78,7 +79,7 @@ internal sealed record BenchmarkOptions
           --idle-seconds  length of each idle window, 10 to 3600; default 60
         """;
 
-    private static readonly string[] s_sections = ["start", "idle", "repairs", "plan", "instance"];
+    private static readonly string[] s_sections = ["start", "idle", "repairs", "plan", "instance", "instance-idle"];
 
     public IReadOnlyList<string> Only { get; init; } = s_sections;
 
