@@ -33,6 +33,7 @@ internal static class Root
             HelpCommand.Build(screen),
         };
         foreach (var command in Change.InstanceCommands.Build(shell)) root.Add(command);
+        foreach (var command in Change.SnapshotCommands.Build(shell)) root.Add(command);
         shell.AddTo(root);
         return root;
     }
