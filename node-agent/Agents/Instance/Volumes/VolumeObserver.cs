@@ -52,16 +52,15 @@ internal sealed class VolumeObserver(VolumeScope scope, InstanceReaders readers,
     /// <summary>Whoever made them: a file that somebody else's domain names, as its disk or below it, is not deleted under it.</summary>
     private async Task<(string Users, string Running)> UsersAsync(string path, CancellationToken stop)
     {
-        // What is not installed has no machines; what does not answer may have any.
+        // What is not installed has no machines; what does not answer may have any, and is asked again soon.
         if (scope.Roots.TestType.Length == 0 && readers.Files.Look(scope.Roots.Daemon) is { IsSeen: true, Value.Exists: false }) return (User.None, FactValue.Absent);
-        var unseen = (FactValue.Unseen("libvirt"), FactValue.Unseen("libvirt"));
         var domains = await readers.Domains.DomainsAsync(stop);
-        if (!domains.IsSeen) return unseen;
+        if (!domains.IsSeen) throw new WorldException(domains.WhyUnseen!);
         var (users, running) = (new List<string>(), FactValue.Absent);
         foreach (var brief in domains.Value.OrderBy(d => d.Name, StringComparer.Ordinal))
         {
             var domain = await readers.Domains.DomainAsync(brief.Uuid, stop);
-            if (!domain.IsSeen) return unseen;
+            if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
             // Letters, digits, hyphens, dots: nothing of the path is written in another way in XML.
             if (!domain.Value.InactiveXml.Contains(path, StringComparison.Ordinal) && !domain.Value.ActiveXml.Contains(path, StringComparison.Ordinal)) continue;
             users.Add(brief.Name);
