@@ -35,11 +35,14 @@ internal static class InstanceDrift
     /// <summary>The difference is told to people and not answered.</summary>
     public static bool IsByHand(InstanceGoal goal, InstanceState s, Difference d) => IsSettled(goal, s) && d.Kind switch
     {
-        Kind.Definition => s.Domain == Owner.Ours,
+        Kind.Definition => s.Domain == Owner.Ours && KeepsDefinition(goal, s),
         Kind.Autostart or Kind.Live or Kind.Restart => true,
         Kind.Power => IsPowerByHand(goal, s),
         _ => false,
     };
+
+    /// <summary>The definition that is there is left as it is. One of another accelerator than the host has is nobody's doing, and could not be started.</summary>
+    public static bool KeepsDefinition(InstanceGoal goal, InstanceState s) => IsSettled(goal, s) && s.Config.GetValueOrDefault(Aspect.Type) == goal.Config?.Type;
 
     /// <summary>All of those.</summary>
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? [] : InstanceDifferences.All(goal, s).Where(d => IsByHand(goal, s, d));
@@ -62,7 +65,7 @@ internal static class InstanceDrift
     public static string AsBusy(string settled) => settled == FactValue.Absent || FactValue.IsUnseen(settled) ? settled : Plain(settled) + " " + Busy;
 
     /// <summary>What cannot be read may say so: nothing is taken back on the strength of it.</summary>
-    public static bool IsSettled(InstanceGoal goal, InstanceState s) => goal.ReportsDrift && (FactValue.IsUnseen(s.Settled) || Plain(s.Settled) == goal.Digest);
+    private static bool IsSettled(InstanceGoal goal, InstanceState s) => goal.ReportsDrift && (FactValue.IsUnseen(s.Settled) || Plain(s.Settled) == goal.Digest);
 
     private static bool IsReturning(InstanceGoal goal, InstanceState s) => goal.Spec.Request is { Action: InstanceRequest.Revert } asked && s.Request != asked.Id;
 

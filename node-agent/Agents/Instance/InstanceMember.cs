@@ -125,7 +125,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
             Networks = [.. nics.Where(n => n.Kind == "network").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
             Bridges = [.. nics.Where(n => n.Kind == "bridge").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
             Unsigned = [.. Unsigned(input, spec, images)],
-            Digest = InstanceDrift.Digest(input.Spec, input.References),
+            Digest = spec.ReportsDrift ? InstanceDrift.Digest(input.Spec, input.References) : "",
             Config = new()
             {
                 Name = layout.Id,

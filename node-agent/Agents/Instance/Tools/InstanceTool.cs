@@ -126,7 +126,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return disk.Volume.Length > 0 ? $"volume {disk.Volume} data is not there yet" : $"disk {disk.Name} comes first";
         if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
         if (!toStart) return null;
-        if (goal.Config is { } config && (s.Domain != Owner.Ours || (!InstanceDrift.IsSettled(goal, s) && Aspect.Between(s.Config, config.Aspects()).Any()))) return "the definition comes first";
+        if (goal.Config is { } config && (s.Domain != Owner.Ours || (!InstanceDrift.KeepsDefinition(goal, s) && Aspect.Between(s.Config, config.Aspects()).Any()))) return "the definition comes first";
         if (goal.Networks.FirstOrDefault(n => s.Networks.GetValueOrDefault(n) != Present.Active) is { } network) return $"network {network} is not active";
         if (goal.Bridges.FirstOrDefault(b => s.Bridges.GetValueOrDefault(b) != Present.It) is { } bridge) return $"bridge {bridge} is not there";
         return null;

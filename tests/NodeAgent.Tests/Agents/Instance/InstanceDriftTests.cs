@@ -116,7 +116,22 @@ public sealed class InstanceDriftTests
     [InlineData("{\"placement\":{\"labels\":{\"a\":\"b\"}},", true)]
     [InlineData("{\"autostart\":false,", false)]
     [InlineData("{\"power\":\"stopped\",", false)]
-    public void Digest_IsOfTheMachineAndNotOfWhatIsBesideIt(string begins, bool same) => Assert.Equal(same, Goal(Input(begins + FromDisk[1..])).Digest == Goal(Input()).Digest);
+    public void Digest_IsOfTheMachineAndNotOfWhatIsBesideIt(string begins, bool same) => Assert.Equal(same, DigestOf(Input(begins + FromDisk[1..])) == DigestOf(Input()));
+
+    [Fact]
+    public void Digest_WhatIsReferredToChanged_IsAnother()
+    {
+        var other = Input() with { References = new Dictionary<string, ReadOnlyMemory<byte>>(Input().References) { ["Image/debian"] = "{}"u8.ToArray() } };
+        Assert.NotEqual(DigestOf(Input()), DigestOf(other));
+    }
+
+    /// <summary>A host that lost KVM: the definition must follow it, whoever edited it.</summary>
+    [Fact]
+    public void Failed_OnAHostWithAnotherAcceleratorNow_IsDefinedForThatAndStarted()
+    {
+        var state = Changed(s_settled, "definition").Off() with { Cause = InstanceDrift.Unasked, Accelerator = "kvm" };
+        Assert.Equal(["define", "start"], Plan(s_reporting, state).Steps.Select(s => s.Tool));
+    }
 
     [Fact]
     public void Spec_ReportOfWhatWasTakenOver_IsRefused() =>
@@ -131,6 +146,8 @@ public sealed class InstanceDriftTests
         var said = status.Conditions.Single(c => c.Type == "Drifted");
         Assert.Equal(("True", "changed by hand: it does not start with the host; take it back: spec.drift: revert, or adopt it by changing the spec"), (said.Status, said.Message));
     }
+
+    private static string DigestOf(MemberInput input) => InstanceDrift.Digest(input.Spec, input.References);
 
     private static InstanceGoal? Aimed(MemberInput input, InstanceState state) => new InstanceAgent(Scope(input)).Aim(Goal(input), state);
 
