@@ -13,7 +13,7 @@ namespace AgentMetal.NodeAgent;
 
 /// <summary>What an agent may use of this host: readers and writers, and nothing of the link.</summary>
 internal sealed record HostAccess(IUnitReader Units, IUnitWriter UnitWriter, IFileReader Files, IFileWriter FileWriter, IPackageReader Packages,
-    IPackageWriter PackageWriter, IProcessRunner Processes, ILibvirtReader Domains, ILibvirtWriter DomainWriter, HypervisorProbe Hypervisor);
+    IPackageWriter PackageWriter, IProcessRunner Processes, ILibvirtReader Domains, ILibvirtWriter DomainWriter, HypervisorProbe Hypervisor, ILibvirtConsole DomainConsoles);
 
 /// <summary>The agents of this daemon, by name: nothing is found by scanning.</summary>
 internal static class AgentCatalog
@@ -26,6 +26,9 @@ internal static class AgentCatalog
 
     /// <summary>What people want to know of members between two passes.</summary>
     public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new())];
+
+    /// <summary>Members that have a serial console.</summary>
+    public static IReadOnlyList<IMemberConsole> Consoles(HostAccess host) => [new InstanceConsole(host.Domains, host.DomainConsoles, host.Files, new())];
 
     /// <summary>One line for each kind.</summary>
     public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images)

@@ -1,6 +1,7 @@
 using System.Net;
 using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Edge;
+using AgentMetal.NodeAgent.Edge.Consoles;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
 using AgentMetal.NodeAgent.Host.Files;
@@ -76,7 +77,10 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             else controller.Assign(input);
         }
         controller.Start();
-        var local = new LocalServer(socketPath, Sources(store, controller, link), logs.CreateLogger<LocalServer>());
+        var consoles = new ConsoleDesk(AgentCatalog.Consoles(host), (resource, kind, body) => AuditAsync(store, resource, kind, body), _clock, logs.CreateLogger<ConsoleDesk>());
+        var remote = new RemoteConsole(consoles, Trust(), () => controller.Members.Where(m => !m.Gone).Select(m => m.Input), () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), _clock, logs.CreateLogger<RemoteConsole>());
+        link.Console = call => _ = remote.ServeAsync(call, stop);
+        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles), logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -124,7 +128,8 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var units = new UnitWriter(bus);
         var packages = new DpkgReader(processes, "/var/lib/dpkg");
         return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes,
-            new LibvirtReader(libvirt), new LibvirtWriter(libvirt), new HypervisorProbe(processes, new HypervisorOptions(), _clock));
+            new LibvirtReader(libvirt), new LibvirtWriter(libvirt), new HypervisorProbe(processes, new HypervisorOptions(), _clock),
+            new LibvirtConsole(libvirt));
     }
 
     private LinkOptions Options(Uri coordinator, HypervisorProbe hypervisor) => new()
@@ -178,7 +183,12 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         if (news) controller.Wake(null);
     }
 
-    private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link) => new()
+    private async ValueTask AuditAsync(LocalStore store, string resource, string kind, string body) =>
+        _ = await store.CommitAsync(new() { At = Now(), ResourceKey = resource, Audit = [(kind, body)] });
+
+    private ConsoleTrust Trust() => new() { NodeUid = _identity.Peer.Uid, NodeKey = () => _identity.Key, NodeCertificate = () => _identity.CertificateDer, Approvers = () => _approvers, Now = Now };
+
+    private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link, ConsoleDesk consoles) => new()
     {
         Node = () =>
         {
@@ -194,6 +204,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             await store.AddApprovalAsync(approval, stop);
             controller.WakeResource(approval.ResourceUid);
         },
+        Console = (member, force, peer, stop) => consoles.ServeAsync(member, new("root on this host", "", force), peer, stop),
     };
 
     /// <summary>The watchdog is fed by a round trip through the store: a daemon whose disk hangs is not alive.</summary>

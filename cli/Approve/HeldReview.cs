@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Planning;
@@ -39,7 +38,7 @@ internal sealed class HeldReview(PinnedRoot root, IReadOnlyList<X509Certificate2
     {
         var plan = held.Plan;
         if (plan is null || plan.Steps.Count == 0) return Refuse(TrustProblemCode.Malformed, "the held plan has no steps");
-        var node = NodeOf(held, out var certificate);
+        var node = new NodeCertificates(root, intermediates, now).Read(held.NodeCertificate.Span, "the held plan", out var certificate);
         if (node.Problem is { } stranger) return stranger;
         using var leaf = certificate!;
         if (Scope(held, node.Value) is { } scope) return scope;
@@ -104,24 +103,6 @@ internal sealed class HeldReview(PinnedRoot root, IReadOnlyList<X509Certificate2
         if (names != plan.ResourceKey || !names.StartsWith(kind + " ", StringComparison.OrdinalIgnoreCase))
             return new(TrustProblemCode.WrongScope, $"the held plan is about a {kind}, but is called {names}");
         return null;
-    }
-
-    private Verdict<PeerIdentity.Node> NodeOf(Held held, out X509Certificate2? leaf)
-    {
-        leaf = null;
-        try
-        {
-            leaf = X509CertificateLoader.LoadCertificate(held.NodeCertificate.Span);
-        }
-        catch (CryptographicException)
-        {
-            return Verdict<PeerIdentity.Node>.Refuse(TrustProblemCode.Malformed, "the held plan carries no certificate of its host");
-        }
-        var verdict = ChainVerifier.Verify(new ChainRequest { Leaf = leaf, Intermediates = [.. intermediates.DistinctBy(c => c.Thumbprint).Take(ChainVerifier.MaxIntermediates)], Root = root, Now = now, Role = PeerRole.Node });
-        if (verdict.IsTrusted) return (PeerIdentity.Node)verdict.Value;
-        leaf.Dispose();
-        leaf = null;
-        return verdict.Problem!;
     }
 
     private static Verdict<ReviewedPlan> Refuse(TrustProblemCode code, string message) => Verdict<ReviewedPlan>.Refuse(code, message);

@@ -20,6 +20,7 @@ internal static class Root
             Delete.DeleteCommand.Build(shell),
             Approve.ApproveCommand.Build(shell, ApprovalDecision.Approve),
             Approve.ApproveCommand.Build(shell, ApprovalDecision.Deny),
+            SerialConsole.ConsoleCommand.Build(shell),
             Events.EventsCommand.Build(shell),
             Nodes.NodesCommand.Build(shell),
             Audit.AuditCommand.Build(shell),

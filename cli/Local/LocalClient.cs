@@ -15,15 +15,24 @@ internal static class LocalClient
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(stop);
         deadline.CancelAfter(atMost);
-        try
+        var answer = await GuardedAsync(path, atMost, async () =>
         {
             using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), deadline.Token);
             var line = JsonSerializer.SerializeToUtf8Bytes(request, LocalJson.Default.LocalRequest);
             if (line.Length >= LocalSocket.MaxRequest) throw new CommandFailedException(new(ExitCode.BadInput, $"the request is longer than {LocalSocket.MaxRequest} bytes", "approve fewer steps at once"));
             await SendAsync(socket, (byte[])[.. line, (byte)10], deadline.Token);
-            var answer = JsonSerializer.Deserialize(await ReadAsync(socket, deadline.Token), LocalJson.Default.LocalAnswer) ?? new LocalAnswer { Error = "the answer is empty" };
-            return answer.Error is null ? answer : throw new CommandFailedException(new(ExitCode.NotFound, answer.Error, "agentmetal local status"));
+            return JsonSerializer.Deserialize(await ReadAsync(socket, deadline.Token), LocalJson.Default.LocalAnswer) ?? new LocalAnswer { Error = "the answer is empty" };
+        }, stop);
+        return answer.Error is null ? answer : throw new CommandFailedException(new(ExitCode.NotFound, answer.Error, "agentmetal local status"));
+    }
+
+    /// <summary>Turns every way in which a socket does not answer into words.</summary>
+    internal static async Task<LocalAnswer> GuardedAsync(string path, TimeSpan atMost, Func<Task<LocalAnswer>> ask, CancellationToken stop)
+    {
+        try
+        {
+            return await ask();
         }
         catch (SocketException e)
         {

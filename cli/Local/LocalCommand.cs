@@ -1,8 +1,10 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using AgentMetal.Cli.Approve;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
+using AgentMetal.Cli.SerialConsole;
 using AgentMetal.Runtime.Local;
 
 namespace AgentMetal.Cli.Local;
@@ -42,7 +44,33 @@ internal static class LocalCommand
             session.Screen.Note("Next: agentmetal local status");
             return ExitCode.Ok;
         });
-        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, held, approve };
+        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, held, approve, Console(shell, socket) };
+    }
+
+    private static Command Console(Shell shell, Option<string> socket)
+    {
+        var machine = new Argument<string>("RESOURCE") { Description = "Such as instance/hello" };
+        machine.CompletionSources.Add(context => Instances(context.ParseResult.GetValue(socket)));
+        var options = new ConsoleOptions();
+        var command = new Command("console", "The serial console of a machine on this host; Ctrl-] leaves") { machine };
+        options.AddTo(command);
+        shell.Handle(command, async (session, parsed, stop) =>
+        {
+            using var wire = await SocketWire.OpenAsync(parsed.GetRequiredValue(socket), parsed.GetRequiredValue(machine), parsed.GetValue(options.Force), session.Timeout ?? TimeSpan.FromSeconds(10), stop);
+            return await new ConsoleRun(session.Screen, session.Screen.Port(), wire, options.Wishes(parsed)).RunAsync(stop);
+        });
+        return command;
+    }
+
+    // For the Tab key: soon, and silent when nobody answers.
+    private static IEnumerable<CompletionItem> Instances(string? socket)
+    {
+        try
+        {
+            var answer = LocalClient.AskAsync(socket ?? LocalSocket.DefaultPath, new LocalRequest("status"), TimeSpan.FromMilliseconds(300), CancellationToken.None).GetAwaiter().GetResult();
+            return [.. answer.Members.Select(m => m.Resource.Split(' ', '/')).Where(r => r is ["Instance", _, _]).Select(r => new CompletionItem("instance/" + r[2]))];
+        }
+        catch (CommandFailedException) { return []; }
     }
 
     private static Task<LocalAnswer> AskAsync(Session session, string socket, LocalRequest request, CancellationToken stop) =>

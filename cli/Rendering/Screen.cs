@@ -1,4 +1,5 @@
 using System.Text;
+using AgentMetal.Cli.SerialConsole;
 
 namespace AgentMetal.Cli.Rendering;
 
@@ -27,6 +28,9 @@ internal sealed class Screen
     internal int Width { get; init; } = Unbounded;
 
     internal TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    /// <summary>The same place as bytes, for what is no text of ours.</summary>
+    internal Func<TerminalPort> Port { get; init; } = TerminalPort.Real;
 
     /// <summary>The real one. Honours NO_COLOR (no-color.org), TERM=dumb and COLUMNS.</summary>
     internal static Screen Real()

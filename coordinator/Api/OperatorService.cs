@@ -1,6 +1,7 @@
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Approvals;
 using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Consoles;
 using AgentMetal.Coordinator.Events;
 using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Hosting;
@@ -20,7 +21,7 @@ namespace AgentMetal.Coordinator.Api;
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
     ChangeHub hub, HeldPlans held, ApprovalShelf approvals, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
-    SecretShelf secrets, AgentCatalog catalog, TimeProvider clock) : Operator.OperatorBase
+    SecretShelf secrets, AgentCatalog catalog, ConsoleBridge consoles, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;
 

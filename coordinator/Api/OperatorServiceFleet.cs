@@ -1,5 +1,6 @@
 using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Consoles;
 using AgentMetal.Coordinator.Hosting;
 using AgentMetal.Coordinator.Nodes;
 using AgentMetal.Proto.V1;
@@ -98,6 +99,16 @@ internal sealed partial class OperatorService
         var reply = new SecretsReply();
         foreach (var (name, value) in values) reply.Values[name] = value.ToStringUtf8();
         return Task.FromResult(reply);
+    }
+
+    public override async Task Console(IAsyncStreamReader<ConsoleMessage> requestStream, IServerStreamWriter<ConsoleMessage> responseStream, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        bool any;
+        try { any = await requestStream.MoveNext(context.CancellationToken).WaitAsync(ConsoleBridge.OpeningDeadline, clock, context.CancellationToken); }
+        catch (TimeoutException) { any = false; }
+        if (!any || requestStream.Current.Target is not { } target) throw Refusals.Invalid("target", "the first message of a console names a resource");
+        await consoles.ServeOperatorAsync(Find(target.Project, target.Kind, target.Name).Value, by, new(requestStream, responseStream), context.CancellationToken);
     }
 
     public override Task<VersionReply> Version(VersionRequest request, ServerCallContext context) => Task.FromResult(new VersionReply

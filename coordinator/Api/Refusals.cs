@@ -25,5 +25,7 @@ internal static class Refusals
 
     public static RpcException Precondition(string message) => new(new Grpc.Core.Status(StatusCode.FailedPrecondition, message));
 
+    public static RpcException TooMany(string message) => new(new Grpc.Core.Status(StatusCode.ResourceExhausted, message));
+
     public static RpcException Conflict(string message) => new(new Grpc.Core.Status(StatusCode.Aborted, message));
 }

@@ -4,6 +4,7 @@ using AgentMetal.Coordinator.Agents.Orchestrator;
 using AgentMetal.Coordinator.Api;
 using AgentMetal.Coordinator.Approvals;
 using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Consoles;
 using AgentMetal.Coordinator.Events;
 using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Identity;
@@ -43,6 +44,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly StatusBoard _board;
     private readonly ChangeHub _hub = new();
     private readonly ApprovalShelf _approvals;
+    private readonly ConsoleBridge _consoles;
     private readonly JoinTokens _tokens;
     private readonly ServerIdentity _server;
     private readonly WebApplication _app;
@@ -77,10 +79,11 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var previews = new Previews(_registry, clock);
         var inbox = new NodeInbox(_model, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>());
         Wire(inbox);
+        _consoles = new(_model, _registry, _events, clock);
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
-        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, identity, clock, logs.CreateLogger<NodeLinkService>());
+        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, clock);
+            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
@@ -123,6 +126,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         await _stopping.CancelAsync();
         // Streams first: a node that is told nothing keeps what it has.
         foreach (var session in _registry.Serving) session.End();
+        _consoles.End();
         using (var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5)))
         {
             await _app.StopAsync(limit.Token);
@@ -135,6 +139,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         }
         await _app.DisposeAsync();
         await _metricsApp.DisposeAsync();
+        _consoles.Dispose();
         _orchestrator.Dispose();
         _turns.Dispose();
         _writer.Dispose();

@@ -1,4 +1,5 @@
 using AgentMetal.Coordinator.AuditLog;
+using AgentMetal.Coordinator.Consoles;
 using AgentMetal.Coordinator.Hosting;
 using AgentMetal.Coordinator.Identity;
 using AgentMetal.Proto.V1;
@@ -12,7 +13,7 @@ namespace AgentMetal.Coordinator.Nodes;
 /// The stream of a node: one reader, one writer. The node is who its certificate says; what a message says about identity is not read.
 /// </summary>
 internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords records, AssignmentFeed feed, NodeInbox inbox, AuditSegments audit, HeldPlans held,
-    Approvals.ApprovalShelf approvals, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
+    Approvals.ApprovalShelf approvals, ConsoleBridge consoles, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
 {
     private static readonly TimeSpan HelloDeadline = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SettleEvery = TimeSpan.FromMilliseconds(500);
@@ -53,6 +54,14 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
             why = e.Message;
         }
         finally { registry.Detach(session, why); }
+    }
+
+    public override async Task Console(IAsyncStreamReader<ConsoleMessage> requestStream, IServerStreamWriter<ConsoleMessage> responseStream, ServerCallContext context)
+    {
+        var peer = PeerInterceptor.Of<PeerIdentity.Node>(context);
+        if (!await NextAsync(requestStream, HelloDeadline, context.CancellationToken) || requestStream.Current.Session.Length == 0)
+            throw new RpcException(new Grpc.Core.Status(StatusCode.InvalidArgument, "the first message of a node is the session that it was called for"));
+        await consoles.ServeNodeAsync(peer.Uid, requestStream.Current.Session, new(requestStream, responseStream), context.CancellationToken);
     }
 
     /// <summary>Waits while another boot of the same host may still be alive. False = quarantined.</summary>
@@ -124,10 +133,10 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
         }
     }
 
-    private async Task<bool> NextAsync(IAsyncStreamReader<NodeMessage> stream, TimeSpan deadline, CancellationToken stop)
+    private async Task<bool> NextAsync<T>(IAsyncStreamReader<T> stream, TimeSpan deadline, CancellationToken stop)
     {
         try { return await stream.MoveNext(stop).WaitAsync(deadline, clock, stop); }
-        catch (TimeoutException) { throw new RpcException(new Grpc.Core.Status(StatusCode.DeadlineExceeded, "no hello came")); }
+        catch (TimeoutException) { throw new RpcException(new Grpc.Core.Status(StatusCode.DeadlineExceeded, "no first message came")); }
     }
 
     [LoggerMessage(EventId = 2301, Level = LogLevel.Debug, Message = "Writing to {Node} ended: {Why}")]

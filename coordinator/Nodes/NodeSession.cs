@@ -17,6 +17,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
     private readonly Dictionary<string, Approval> _approvals = new(StringComparer.Ordinal);
     private readonly List<PreviewRequest> _previews = [];
     private readonly List<TurnGrant> _turns = [];
+    private readonly List<ConsoleCall> _consoles = [];
     private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly CancellationTokenSource _ended = new();
     private volatile bool _over;
@@ -77,6 +78,17 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
         return room;
     }
 
+    /// <summary>False when too many wait already.</summary>
+    public bool Put(ConsoleCall call)
+    {
+        var room = false;
+        With(() =>
+        {
+            if (room = _consoles.Count < MaxWaiting) _consoles.Add(call);
+        });
+        return room;
+    }
+
     public void Put(TurnGrant grant) => With(() => { if (_turns.Count < MaxWaiting) _turns.Add(grant); });
 
     public void Acked(long seq) => With(() => _acked = Math.Max(_acked, seq));
@@ -119,6 +131,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
             message.Approvals.AddRange(_approvals.Values);
             message.Previews.AddRange(_previews);
             message.Turns.AddRange(_turns);
+            message.Consoles.AddRange(_consoles);
             message.Full = _full;
             message.Revision = _full || _assignments.Count > 0 ? _revision : 0;
             message.AuditAcked = _acked;
@@ -127,6 +140,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
             _approvals.Clear();
             _previews.Clear();
             _turns.Clear();
+            _consoles.Clear();
             (_full, _acked) = (false, 0);
             return message.CalculateSize() == 0 ? null : message;
         }

@@ -20,6 +20,7 @@ internal sealed partial class CoordinatorLink
             else if (grant.Granted) LogIgnored(_log, "a turn that nobody waits for any more");
         if (message.AuditAcked > 0) await _state.AuditAckedAsync(message.AuditAcked, stop);
         if (message.ApproverSet.Length > 0) ApproverSet?.Invoke(message.ApproverSet.ToByteArray());
+        foreach (var call in message.Consoles) Console?.Invoke(call);
         if (message.Pause is { } pause) _controller.SetPaused(pause.Paused);
     }
 

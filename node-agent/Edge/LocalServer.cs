@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using AgentMetal.NodeAgent.Edge.Consoles;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Local;
 using AgentMetal.Runtime.Trust;
@@ -21,11 +22,14 @@ internal sealed record LocalSources
 
     /// <summary>Stores an approval carried by hand; the executor verifies it as any.</summary>
     public required Func<SignedApproval, CancellationToken, Task> Approve { get; init; }
+
+    /// <summary>Serves the console of a member to whoever is behind the socket, until its end; null where there are no consoles.</summary>
+    public Func<MemberInput, bool, IConsolePeer, CancellationToken, Task>? Console { get; init; }
 }
 
 /// <summary>
-/// The host's own socket: what runs here and why not, without a coordinator. One request line, one answer, closed. The socket's mode is 0600:
-/// only root asks.
+/// The host's own socket: what runs here and why not, without a coordinator. One request line, one answer, closed; a console's frames follow its answer.
+/// The socket's mode is 0600: only root asks.
 /// </summary>
 internal sealed partial class LocalServer(string path, LocalSources sources, ILogger<LocalServer> log)
 {
@@ -57,24 +61,40 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
 
     private async Task ServeAsync(Socket client, CancellationToken stop)
     {
-        using var connection = client;
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(stop);
         deadline.CancelAfter(ClientDeadline);
+        var handedOver = false;
         try
         {
-            var line = await ReadLineAsync(connection, deadline.Token);
-            var answer = line is null ? new LocalAnswer { Error = $"the request is longer than {LocalSocket.MaxRequest} bytes" } : await AnswerAsync(line, deadline.Token);
-            var bytes = JsonSerializer.SerializeToUtf8Bytes(answer, LocalJson.Default.LocalAnswer);
-            for (var sent = 0; sent < bytes.Length;) sent += await connection.SendAsync(bytes.AsMemory(sent), deadline.Token);
+            var line = await ReadLineAsync(client, deadline.Token);
+            var (request, refusal) = line is null ? (null, $"the request is longer than {LocalSocket.MaxRequest} bytes") : Parse(line);
+            if (request?.Call == "console" && sources.Console is not null)
+            {
+                // A console lasts: it has no share in the clients that are served at once.
+                handedOver = true;
+                _ = ConsoleAsync(client, request, stop);
+                return;
+            }
+            await SayAsync(client, refusal is null ? await AnswerAsync(request, deadline.Token) : new() { Error = refusal }, "", deadline.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException) { LogClient(log, e.Message); }
+        finally { if (!handedOver) client.Dispose(); }
     }
 
-    private async Task<LocalAnswer> AnswerAsync(string line, CancellationToken stop)
+    private static (LocalRequest? Request, string? Refusal) Parse(string line)
     {
-        LocalRequest? request;
-        try { request = JsonSerializer.Deserialize(line, LocalJson.Default.LocalRequest); }
-        catch (JsonException e) { return new() { Error = "not a request: " + e.Message }; }
+        try { return (JsonSerializer.Deserialize(line, LocalJson.Default.LocalRequest), null); }
+        catch (JsonException e) { return (null, "not a request: " + e.Message); }
+    }
+
+    private static async Task SayAsync(Socket client, LocalAnswer answer, string end, CancellationToken stop)
+    {
+        byte[] bytes = [.. JsonSerializer.SerializeToUtf8Bytes(answer, LocalJson.Default.LocalAnswer), .. Encoding.UTF8.GetBytes(end)];
+        for (var sent = 0; sent < bytes.Length;) sent += await client.SendAsync(bytes.AsMemory(sent), stop);
+    }
+
+    private async Task<LocalAnswer> AnswerAsync(LocalRequest? request, CancellationToken stop)
+    {
         switch (request?.Call)
         {
             case "status": return Describe(sources.Members());
@@ -89,7 +109,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
                     ? new() { Error = $"nothing of \"{request.Resource}\" waits for a signature on this host; see: agentmetal local status" }
                     : new() { Node = sources.Node(), HeldPlans = held };
             case "approve": return await ApproveAsync(request.Approval, stop);
-            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve" };
+            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve, console" };
         }
     }
 

@@ -4,8 +4,8 @@ using System.Text.Json.Serialization;
 namespace AgentMetal.Runtime.Local;
 
 /// <summary>
-/// The host's own socket, for when there is no coordinator: one JSON request line, one JSON answer, then the connection closes.
-/// Only root may connect (mode 0600).
+/// The host's own socket, for when there is no coordinator: one JSON request line, one JSON answer, then the connection closes. The answer to console is
+/// one line, and unless it is an error the frames of a console session follow both ways. Only root may connect (mode 0600).
 /// </summary>
 public static class LocalSocket
 {
@@ -16,10 +16,11 @@ public static class LocalSocket
     public const int MaxRequest = 256 * 1024;
 }
 
-/// <param name="Call">"status", "why", "held", "approve".</param>
-/// <param name="Resource">For why and held: "redis/sessions" or "Redis default/sessions".</param>
+/// <param name="Call">"status", "why", "held", "approve", "console".</param>
+/// <param name="Resource">For why, held and console: "redis/sessions" or "Redis default/sessions".</param>
 /// <param name="Approval">For approve: an approval carried to the host by hand.</param>
-public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null);
+/// <param name="Force">For console: take it from whoever has it.</param>
+public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null);
 
 /// <summary>An approval as it is carried by hand; the host verifies it as any.</summary>
 public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature);

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using AgentMetal.Cli.SerialConsole;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
 using Grpc.Core;
@@ -54,9 +55,9 @@ internal sealed class FakeCoordinator : IAsyncDisposable
     }
 
     /// <summary>Runs a command of the fleet's operator against it.</summary>
-    internal async Task<(int Code, string Out, string Error)> RunAsync(string[] args, string input = "", bool canAsk = false)
+    internal async Task<(int Code, string Out, string Error)> RunAsync(string[] args, string input = "", bool canAsk = false, Func<TerminalPort>? port = null)
     {
-        var paper = new Paper(input: input, canAsk: canAsk, clock: TimeProvider.System);
+        var paper = new Paper(input: input, canAsk: canAsk, clock: TimeProvider.System, port: port);
         var code = await paper.RunAsync([.. args, "--home", Home, "--coordinator", $"127.0.0.1:{Port}"]);
         return (code, paper.Out, paper.Error);
     }
@@ -114,6 +115,7 @@ internal sealed class ScriptedOperator : Operator.OperatorBase
     internal Func<ListRequest, CancellationToken, IAsyncEnumerable<ResourceChange>> OnWatch { get; set; } = (_, _) => throw Unexpected("Watch");
     internal Func<DecideRequest, DecideReply> OnDecide { get; set; } = _ => throw Unexpected("Decide");
     internal Func<CreateJoinTokenRequest, CreateJoinTokenReply> OnCreateJoinToken { get; set; } = _ => throw Unexpected("CreateJoinToken");
+    internal Func<IAsyncStreamReader<ConsoleMessage>, IServerStreamWriter<ConsoleMessage>, Task> OnConsole { get; set; } = (_, _) => throw Unexpected("Console");
     internal List<Held> Held { get; } = [];
     internal List<Node> Nodes { get; } = [];
     internal List<Event> Events { get; } = [];
@@ -152,6 +154,8 @@ internal sealed class ScriptedOperator : Operator.OperatorBase
         Decided.Add(request);
         return Task.FromResult(OnDecide(request));
     }
+
+    public override Task Console(IAsyncStreamReader<ConsoleMessage> requestStream, IServerStreamWriter<ConsoleMessage> responseStream, ServerCallContext context) => OnConsole(requestStream, responseStream);
 
     public override async Task Watch(ListRequest request, IServerStreamWriter<ResourceChange> stream, ServerCallContext context)
     {

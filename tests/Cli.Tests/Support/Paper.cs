@@ -1,6 +1,7 @@
 using System.Text;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Rendering;
+using AgentMetal.Cli.SerialConsole;
 
 namespace AgentMetal.Cli.Tests.Support;
 
@@ -10,7 +11,7 @@ internal sealed class Paper
     private readonly StringBuilder _out = new();
     private readonly StringBuilder _error = new();
 
-    internal Paper(int width = Screen.Unbounded, bool color = false, string input = "", bool canAsk = false, TimeProvider? clock = null) => Screen = new Screen
+    internal Paper(int width = Screen.Unbounded, bool color = false, string input = "", bool canAsk = false, TimeProvider? clock = null, Func<TerminalPort>? port = null) => Screen = new Screen
     {
         Out = new StringWriter(_out) { NewLine = "\n" },
         Error = new StringWriter(_error) { NewLine = "\n" },
@@ -18,6 +19,7 @@ internal sealed class Paper
         Width = width,
         Color = color,
         CanAsk = canAsk,
+        Port = port ?? TerminalPort.Real,
         Clock = clock ?? new FixedClock(FixedClock.Noon),
     };
 

@@ -33,7 +33,8 @@ public sealed class Fleet : IAsyncDisposable
 
     public string CoordinatorData => Path.Combine(directory, "data");
 
-    private string Cli => Path.Combine(artifacts, "cli", "agentmetal");
+    /// <summary>The CLI on this machine.</summary>
+    public string Cli => Path.Combine(artifacts, "cli", "agentmetal");
 
     /// <param name="hosts">Names of the hosts; null: the lab's own three.</param>
     /// <param name="prepare">What happens to each host before it joins.</param>

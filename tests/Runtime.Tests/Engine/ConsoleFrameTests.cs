@@ -1,0 +1,35 @@
+using AgentMetal.Runtime.Consoles;
+using CsCheck;
+using Xunit;
+
+namespace AgentMetal.Runtime.Tests.Engine;
+
+public sealed class ConsoleFrameTests
+{
+    [Fact]
+    public void Frames_Encoded_AreTheSameDecoded()
+    {
+        Assert.Equal(20, ConsoleFrame.Decode(ConsoleFrame.Begin(20).Encode())!.Lines);
+        var ending = new ConsoleEnding(ConsoleEnd.Busy, "open already", "with --force");
+        Assert.Equal(ending, ConsoleFrame.Decode(ConsoleFrame.End(ending).Encode())!.Ending);
+        Assert.Equal("ab"u8.ToArray(), ConsoleFrame.Decode(ConsoleFrame.Data("ab"u8.ToArray()).Encode())!.Payload.ToArray());
+        Assert.Equal(ConsoleFrameKind.Opened, ConsoleFrame.Decode(ConsoleFrame.Opened.Encode())!.Kind);
+    }
+
+    [Fact]
+    public void End_WordsOverSeveralLines_CannotPassForWhatToDoNext() =>
+        Assert.Equal(new(ConsoleEnd.Failed, "a rm -rf /", "next"), ConsoleFrame.Decode(ConsoleFrame.End(new(ConsoleEnd.Failed, "a\nrm -rf /", "next")).Encode())!.Ending);
+
+    [Fact]
+    public void Decode_AnyBytes_IsAFrameOrNothing() => Gen.Byte.Array[0, 100].Sample(bytes =>
+    {
+        var frame = ConsoleFrame.Decode(bytes);
+        _ = (frame?.Lines, frame?.Ending);
+        return frame is null == (bytes.Length == 0 || bytes[0] is < 1 or > 4);
+    });
+
+    [Theory]
+    [InlineData(-1, 0)]
+    [InlineData(int.MaxValue, ConsoleFrame.MaxLines)]
+    public void Begin_LinesOutOfBounds_AreBounded(int asked, int expected) => Assert.Equal(expected, ConsoleFrame.Begin(asked).Lines);
+}
