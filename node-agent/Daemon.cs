@@ -91,6 +91,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
+        await consoles.EndedAsync();
     }
 
     /// <summary>The members of this host come before everybody who wants to know of them; those who cannot be looked at quickly keep nobody waiting.</summary>

@@ -20,7 +20,10 @@ internal sealed partial class ConsoleDesk(IReadOnlyList<IMemberConsole> consoles
 
     private static readonly TimeSpan AuditDeadline = TimeSpan.FromSeconds(5);
 
+    private static readonly TimeSpan EndDeadline = TimeSpan.FromSeconds(3);
+
     private readonly Lock _lock = new();
+    private readonly HashSet<Task> _serving = [];
     private readonly Dictionary<string, ConsoleSession> _open = new(StringComparer.Ordinal);
 
     /// <summary>Consoles that are open now.</summary>
@@ -29,9 +32,26 @@ internal sealed partial class ConsoleDesk(IReadOnlyList<IMemberConsole> consoles
     /// <summary>One whole session, from what the other side asks first to the last frame.</summary>
     public async Task<ConsoleEnding> ServeAsync(MemberInput input, ConsoleCaller caller, IConsolePeer peer, CancellationToken stop)
     {
-        var ending = await OpenAndPumpAsync(input, caller, peer, stop);
-        LogEnded(log, input.ResourceKey, caller.By, ending.Why);
-        return ending;
+        var serving = OpenAndPumpAsync(input, caller, peer, stop);
+        lock (_lock) _serving.Add(serving);
+        try
+        {
+            var ending = await serving;
+            LogEnded(log, input.ResourceKey, caller.By, ending.Why);
+            return ending;
+        }
+        finally
+        {
+            lock (_lock) _serving.Remove(serving);
+        }
+    }
+
+    /// <summary>Waits until the sessions that were told to stop are over and in the audit, which is there no longer after that.</summary>
+    public async Task EndedAsync()
+    {
+        Task all;
+        lock (_lock) all = Task.WhenAll(_serving);
+        await all.WaitAsync(EndDeadline, clock).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private async Task<ConsoleEnding> OpenAndPumpAsync(MemberInput input, ConsoleCaller caller, IConsolePeer peer, CancellationToken stop)

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.SerialConsole;
 using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Proto.V1;
@@ -85,6 +86,27 @@ public sealed class ConsoleCommandTests : IDisposable
 
     [Fact]
     public async Task Console_LinesThatAreNone_IsBadInput() => Assert.Equal(2, (await RunAsync(new(), "console", "instance/hello", "--lines", "-1")).Code);
+
+    [Fact]
+    public async Task Tab_AfterConsole_KnowsTheMachines()
+    {
+        await using var fleet = await FakeCoordinator.StartAsync();
+        fleet.Script.OnList = request =>
+        {
+            Assert.Equal("Instance", request.Kind);
+            return new ListReply { Resources = { new Resource { Kind = "Instance", Metadata = new() { Name = "hello" } } } };
+        };
+        var line = $"agentmetal console --home {fleet.Home} --coordinator 127.0.0.1:{fleet.Port} inst";
+        // The first handshake may take longer than the 300 ms that Tab may wait.
+        for (var i = 0; i < 20; i++)
+        {
+            var words = CompletionCommand.Words(new Paper(clock: TimeProvider.System).Screen, line.Length, line).ToArray();
+            if (words.Length < 2) continue;
+            Assert.Equal(["instance", "instance/hello"], words);
+            return;
+        }
+        Assert.Fail("no names within 20 tries");
+    }
 
     private async Task RefusedAsync(Mischief mischief, string words, bool signed = true, bool typed = false)
     {

@@ -70,6 +70,18 @@ public sealed class ConsoleRunTests : IDisposable
         Assert.Equal(ExitCode.Ok, await running.WaitAsync(s_patience, Ct));
     }
 
+    [Fact]
+    public async Task Terminal_Safe_ShowsNoControlSequences()
+    {
+        var running = RunUntilAsync(terminal: true, Ct, safe: true);
+        await _wire.SentAsync();
+        _wire.Answer(ConsoleFrame.Opened);
+        _wire.Say("\u001b]0;evil\u0007bin\u001b[2J");
+        _wire.Answer(ConsoleFrame.End(new(ConsoleEnd.Guest, "it stopped", "")));
+        await running.WaitAsync(s_patience, Ct);
+        Assert.Equal("bin\r\n", Shown);
+    }
+
     [Theory]
     [InlineData(ConsoleEnd.Busy, 1)]
     [InlineData(ConsoleEnd.Failed, 1)]
@@ -129,7 +141,7 @@ public sealed class ConsoleRunTests : IDisposable
 
     private Task<ExitCode> RunAsync(bool terminal) => RunUntilAsync(terminal, Ct);
 
-    private Task<ExitCode> RunUntilAsync(bool terminal, CancellationToken stop)
+    private Task<ExitCode> RunUntilAsync(bool terminal, CancellationToken stop, bool safe = false)
     {
         var port = new TerminalPort
         {
@@ -143,7 +155,7 @@ public sealed class ConsoleRunTests : IDisposable
                 return new Undo(() => _raw--);
             },
         };
-        return new ConsoleRun(_paper.Screen, port, _wire, new(7, Safe: false, TimeSpan.FromMilliseconds(300))).RunAsync(stop);
+        return new ConsoleRun(_paper.Screen, port, _wire, new(7, safe, TimeSpan.FromMilliseconds(300))).RunAsync(stop);
     }
 
     private async Task TypeAsync(string text) => await _keyboard.Writer.WriteAsync(Encoding.UTF8.GetBytes(text), Ct);

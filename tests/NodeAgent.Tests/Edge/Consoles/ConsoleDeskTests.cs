@@ -126,6 +126,19 @@ public sealed class ConsoleDeskTests
     }
 
     [Fact]
+    public async Task Daemon_Stops_TheSessionIsToldAndAuditedBeforeItIsOver()
+    {
+        using var stop = new CancellationTokenSource();
+        var peer = new FakePeer();
+        _ = _desk.ServeAsync(FakeConsoles.Input(), new("alice", "k1", false), peer, stop.Token);
+        Assert.Equal(ConsoleFrameKind.Opened, (await peer.NextAsync()).Kind);
+        await stop.CancelAsync();
+        Assert.Contains("stops", (await peer.NextAsync()).Ending.Message, StringComparison.Ordinal);
+        await _desk.EndedAsync().WaitAsync(s_patience, Ct);
+        Assert.Equal(["ConsoleOpened", "ConsoleClosed"], _audit.Select(a => a.Kind));
+    }
+
+    [Fact]
     public async Task Nobody_AsksInTime_NothingIsOpened()
     {
         var serving = ServeAsync(new FakePeer(lines: null), new("alice", "k1", false));
