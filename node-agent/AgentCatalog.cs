@@ -7,6 +7,7 @@ using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.NodeAgent.Pipeline;
 
 namespace AgentMetal.NodeAgent;
@@ -31,9 +32,9 @@ internal static class AgentCatalog
     public static IReadOnlyList<IMemberConsole> Consoles(HostAccess host) => [new InstanceConsole(host.Domains, host.DomainConsoles, host.Files, new())];
 
     /// <summary>One line for each kind.</summary>
-    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images)
+    public static IReadOnlyList<IMemberRunner> Members(HostAccess host, ImageStore images, HandOvers moves)
     {
-        var machines = (Readers: new InstanceReaders(host.Domains, host.Files, new Accelerators(host.Hypervisor)), Writers: new InstanceWriters(host.DomainWriter, host.FileWriter, host.Processes, images));
+        var machines = (Readers: new InstanceReaders(host.Domains, host.Files, new Accelerators(host.Hypervisor)) { HandOvers = moves }, Writers: new InstanceWriters(host.DomainWriter, host.FileWriter, host.Processes, images) { HandOvers = moves });
         return
         [
             new MemberRunner<InstanceGoal, InstanceState>(new InstanceMember(machines.Readers, machines.Writers, TimeProvider.System, new())),

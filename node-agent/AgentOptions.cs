@@ -24,6 +24,9 @@ internal sealed record AgentConfig
     /// <summary>Loopback address and port of /metrics; empty = none.</summary>
     public string Metrics { get; init; } = "127.0.0.1:9465";
 
+    /// <summary>Where other hosts fetch a virtual machine that is handed over to them, 1..65535; open only while one is. 0 = none is.</summary>
+    public int TransferPort { get; init; } = 7444;
+
     /// <summary>Between two probes of a member, 1..3600 seconds.</summary>
     public int ProbeSeconds { get; init; } = 10;
 
@@ -40,6 +43,7 @@ internal sealed record AgentConfig
         if (!Uri.TryCreate("https://" + Coordinator, UriKind.Absolute, out var uri) || uri.Port <= 0 || uri.PathAndQuery != "/") yield return $"coordinator: \"{Coordinator}\" is not HOST:PORT";
         if (Address.Length > 0 && !IPAddress.TryParse(Address, out _)) yield return $"address: \"{Address}\" is not an IP address";
         if (Metrics.Length > 0 && (!IPEndPoint.TryParse(Metrics, out var at) || !IPAddress.IsLoopback(at.Address) || at.Port == 0)) yield return $"metrics: \"{Metrics}\" is not a loopback address with a port, such as 127.0.0.1:9465";
+        if (TransferPort is < 0 or > 65_535) yield return $"transferPort: {TransferPort} is not between 0 and 65535";
         if (ProbeSeconds is < 1 or > 3600) yield return $"probeSeconds: {ProbeSeconds} is not between 1 and 3600";
         if (ResyncSeconds is < 10 or > 86_400) yield return $"resyncSeconds: {ResyncSeconds} is not between 10 and 86400";
         if (MaxReturns is < 2 or > 1_000_000) yield return $"maxReturns: {MaxReturns} is not between 2 and 1000000";

@@ -10,6 +10,7 @@ using AgentMetal.NodeAgent.Host.Notify;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Trust;
@@ -53,13 +54,15 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         using var paths = new PathWatcher();
         // Neither the library nor the daemon of libvirt is touched before the first machine is assigned.
         await using var libvirt = new LibvirtLink(libvirtOptions, _clock);
-        var host = Access(bus, libvirt);
         using var images = new ImageStore(_clock, imageDirectories);
-        var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var coordinator = new Uri("https://" + config.Coordinator);
+        await using var handOvers = new HandOvers(new TransferFiles(Path.Combine(data, "moves"), new FileReader(), new FileWriter()),
+            new PeerTransport(() => _identity, Now, () => TransferAddress(coordinator), logs.CreateLogger<PeerTransport>()), _clock, logs.CreateLogger<HandOvers>());
+        var host = Access(bus, libvirt);
+        var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         var time = new TrustedClock(_clock, Now);
-        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images), new MemberState(store, _clock), host.Units, paths, link,
+        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images, handOvers), new MemberState(store, _clock), host.Units, paths, link,
             new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host));
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
@@ -123,6 +126,13 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
     private DateTimeOffset Now() => TrustedTime.Now(_clock.GetUtcNow(), _persistedTime);
 
+    /// <summary>The address that peers are told; asked anew at each try, for it may come after the daemon.</summary>
+    private IPEndPoint TransferAddress(Uri coordinator)
+    {
+        if (config.TransferPort == 0) throw new IOException("transferPort is 0 in " + AgentConfig.FileName);
+        return new(HostFacts.Addresses(config.Address, coordinator) is [var first, ..] ? IPAddress.Parse(first) : throw new IOException("this host has no address yet"), config.TransferPort);
+    }
+
     private HostAccess Access(SystemdLink bus, LibvirtLink libvirt)
     {
         var processes = new ProcessRunner(_clock);
@@ -140,7 +150,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         Uid = _identity.Peer.Uid,
         Version = version,
         Labels = config.Labels,
-        Facts = async stop => HostFacts.Read().Add("hypervisor", await HypervisorAsync(hypervisor, stop)),
+        Facts = async stop => HostFacts.Read().Add("hypervisor", await HypervisorAsync(hypervisor, stop)).Add("transfer_port", config.TransferPort.ToString(System.Globalization.CultureInfo.InvariantCulture)),
         Addresses = () => HostFacts.Addresses(config.Address, coordinator),
     };
 

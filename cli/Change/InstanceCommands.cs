@@ -20,6 +20,7 @@ internal static class InstanceCommands
         yield return Power(shell, "pause", "Hold a virtual machine still; its memory stays (sets spec.power)");
         yield return Request(shell, InstanceRequest.Restart, "Restart a virtual machine once: the guest shuts down in order and starts as it is defined now");
         yield return Request(shell, InstanceRequest.Reset, "Press a virtual machine's reset button; what the guest has not written is lost, so it waits for your approval: agentmetal approve");
+        yield return MigrateCommand.Build(shell);
     }
 
     private static Command Power(Shell shell, string verb, string description) => Of(shell, verb, description, static (_, _, spec, verb) => spec["power"] = s_powers[verb]);

@@ -51,7 +51,7 @@ internal static class SpecChange
         ?? throw new CommandFailedException(new(ExitCode.Failed, $"the coordinator sent a spec of {Resources.Key(resource)} that is no map", "agentmetal version"));
 
     /// <summary>Applies the changed spec at the revision that was read, prints what became of it and, where asked, looks on until it is Ready.</summary>
-    internal static async Task<ExitCode> ApplyAsync(Session session, Resource read, SortedDictionary<string, object?> spec, bool follow, CancellationToken stop)
+    internal static async Task<ExitCode> ApplyAsync(Session session, Resource read, SortedDictionary<string, object?> spec, bool follow, CancellationToken stop, TimeSpan? patience = null)
     {
         var change = new Resource
         {
@@ -76,6 +76,6 @@ internal static class SpecChange
             return ExitCode.BadInput;
         }
         ApplyCommand.Print(session, reply);
-        return follow ? await new Progress(session).FollowAsync([.. reply.Results.Select(r => new Awaited(r.Resource))], session.Timeout ?? TimeSpan.FromMinutes(5), stop) : ExitCode.Ok;
+        return follow ? await new Progress(session).FollowAsync([.. reply.Results.Select(r => new Awaited(r.Resource))], session.Timeout ?? patience ?? TimeSpan.FromMinutes(5), stop) : ExitCode.Ok;
     }
 }

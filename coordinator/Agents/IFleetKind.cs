@@ -71,6 +71,15 @@ internal sealed record FleetShape
     /// <summary>Members run virtual machines: a host that says that it cannot is given none while another one can.</summary>
     public bool Hypervisor { get; init; }
 
+    /// <summary>Name of the host that members belong on; empty = any. One that is elsewhere is moved there, if it can be.</summary>
+    public string Node { get; init; } = "";
+
+    /// <summary>Whether hosts can hand a member of this kind over to each other, with its data.</summary>
+    public bool CanMove { get; init; }
+
+    /// <summary>Why this one is not handed over all the same; empty = it is.</summary>
+    public string WhyItStays { get; init; } = "";
+
     /// <summary>Name of an existing thing to take over; empty = none.</summary>
     public string Adopt { get; init; } = "";
 

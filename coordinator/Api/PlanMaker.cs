@@ -130,9 +130,11 @@ internal sealed class PlanMaker(FleetModel model, PlacementWorld world, Placemen
         foreach (var (key, member) in final.Members)
         {
             var wanted = goal.Target.TryGetValue(member.Ordinal, out var slot) && slot.Node == member.Node && !member.Absent;
+            wanted |= !member.Absent && PlacementMove.IsLeaving(goal, member); // It has it until it lets go.
             if (!wanted && plan.Start.Members.GetValueOrDefault(key) is { Absent: true }) continue; // On its way out already.
             var args = new MemberArgs(resource.Metadata.Uid, member.Node, PlacementAgent.NameOf(final, member.Node), member.Ordinal, member.Port, goal.Generation, goal.SpecHash, goal.Shape.Primary,
-                goal.Protect, goal.Shape.Adopt, [.. member.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))], goal.Signed, member.MemoryBytes, member.CpuMillis);
+                goal.Protect, goal.Shape.Adopt, [.. member.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))], goal.Signed, member.MemoryBytes, member.CpuMillis,
+                PeerArgs.Of(member.MoveFrom), PeerArgs.Of(member.MoveTo));
             var assignment = AssignmentWriter.Build(resource, args, referred);
             if (wanted) Dress(resource, assignment);
             else assignment.Absent = true;

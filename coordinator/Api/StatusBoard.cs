@@ -86,7 +86,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         if (report.Phase == ReconcilePhase.Unseen) return new("StoreAway", report.Blocker, last.Since, Ms(last.RetryAt), Events(resource));
         if (report.Differences.Where(d => d.Kind == "unresolved").Select(d => d.Text).ToList() is { Count: > 0 } unresolved)
             return new("WaitsForReference", string.Join("; ", unresolved), last.Since, Ms(last.RetryAt), $"agentmetal get {catalog.ReferencesOf(resource).Select(to => to.Kind.ToLowerInvariant()).FirstOrDefault("all")}{(resource.Metadata.Project == "default" ? "" : " -p " + resource.Metadata.Project)}");
-        var open = report.Differences.Where(d => d.Kind is "no-room" or "missing" or "misplaced").ToList();
+        var open = report.Differences.Where(d => d.Kind is "no-room" or "missing" or "misplaced" or "elsewhere").ToList();
         if (open.Count == 0 || report.Phase == ReconcilePhase.Converging) return open.Count == 0 ? null : new("Placing", open[0].Text, last.Since, 0, Events(resource));
         return new("NotPlaced", string.Join("; ", open.Select(d => d.Text)), last.Since, Ms(last.RetryAt), "agentmetal nodes");
     }
@@ -132,7 +132,8 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
 
     private void Serving(Status status, Resource resource, List<Assignment> assignments, Dictionary<string, Reported?> reported)
     {
-        var wanted = assignments.FirstOrDefault(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal);
+        // Of one that moves, its source is asked: what the target says of it, it says when it has it.
+        var wanted = assignments.Where(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal).OrderBy(a => a.MoveFrom is not null && reported[a.Key]?.Report.Received.Length is null or 0 ? 1 : a.MoveTo is not null ? 2 : 0).FirstOrDefault();
         if (wanted is null)
         {
             Put(status, resource, "Serving", "False", new("NoPrimary", assignments.Count == 0 ? "it is placed on no host" : "no member is placed that could be primary", null, 0, Events(resource)));

@@ -55,6 +55,7 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             Labels = labels.ToImmutable(),
             Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
             NoHypervisor = said?.Facts.GetValueOrDefault("hypervisor") == "none",
+            TransferPort = said is not null && said.Facts.TryGetValue("transfer_port", out var transfer) && int.TryParse(transfer, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number is > 0 and <= 65535 ? number : 0,
             Ports = ports.ToImmutable(),
             Holds = holds.ToImmutable(),
             Allocatable = said is null ? null : AllocatableOf(said),

@@ -30,6 +30,8 @@ internal static class Wire
         if (!IsName(a.Project) || !IsName(a.Name)) return (null, $"assignment {a.Key}: project or name is not an RFC 1123 label of at most 63 characters");
         foreach (var p in a.Peers)
             if (p.Port is < 0 or > 65535 || !System.Net.IPAddress.TryParse(p.Address, out _)) return (null, $"assignment {a.Key}: peer {p.Ordinal} has no IP address and port");
+        foreach (var p in new[] { a.MoveFrom, a.MoveTo })
+            if (p is not null && (p.Port is < 1 or > 65535 || !System.Net.IPAddress.TryParse(p.Address, out _) || !NodeUid.IsValid(p.NodeUid) || p.NodeUid == nodeUid)) return (null, $"assignment {a.Key}: it moves to or from what is no other host with an IP address and port");
         if (a.References.Count > MaxReferences) return (null, $"assignment {a.Key}: {a.References.Count} references, at most {MaxReferences}");
         foreach (var key in a.References.Keys)
             if (key.Split('/') is not [var kind, var name] || !IsKind(kind) || !IsName(name)) return (null, $"assignment {a.Key}: a reference is not named as Image/debian-12 is");
@@ -47,8 +49,10 @@ internal static class Wire
             Absent = a.Absent,
             Teardown = a.Teardown,
             Protect = a.Protect,
-            Peers = [.. a.Peers.OrderBy(p => p.Ordinal).Select(p => new PeerAddress(p.Ordinal, p.NodeUid, p.NodeName, p.Address, p.Port))],
+            Peers = [.. a.Peers.OrderBy(p => p.Ordinal).Select(p => Peer(p)!)],
             PrimaryOrdinal = a.PrimaryOrdinal,
+            MoveFrom = Peer(a.MoveFrom),
+            MoveTo = Peer(a.MoveTo),
             Secrets = a.Secrets.ToImmutableDictionary(s => s.Key, s => s.Value.Memory, StringComparer.Ordinal),
             NodeUid = nodeUid,
             Adopt = a.Adopt,
@@ -57,6 +61,8 @@ internal static class Wire
             Digests = [.. a.Digests.Select(Read).Where(d => d.FormError() is null)],
         }, null);
     }
+
+    private static PeerAddress? Peer(V1.Peer? p) => p is null ? null : new(p.Ordinal, p.NodeUid, p.NodeName, p.Address, p.Port);
 
     public static DigestSignature Read(V1.DigestSignature d) => new()
     {
@@ -170,7 +176,7 @@ internal static class Wire
         }
         foreach (var (key, value) in v.Details) status.Details[key] = value;
         status.Drift.AddRange(v.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
-        return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone };
+        return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone, HandedOver = v.Move.HandedOver, Received = v.Move.Received };
     }
 
     /// <summary>What a person can do; empty when nothing is to be done.</summary>

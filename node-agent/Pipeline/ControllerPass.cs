@@ -87,6 +87,8 @@ internal sealed partial class Controller
             Seen = result.Errors.IsEmpty && report.Phase != ReconcilePhase.Unseen ? result.Details : old.Seen,
             Underway = "",
             Gone = result.Gone,
+            // What could not be looked at has not moved.
+            Move = report.Phase == ReconcilePhase.Unseen ? old.Move : result.Move,
             Errors = result.Errors,
         };
     }

@@ -34,4 +34,7 @@ internal abstract class MemberAgent<TGoal, TState>
 
     /// <summary>Whether nothing of the member is left on this host; then "absent" is acknowledged.</summary>
     public abstract bool IsGone(TState state);
+
+    /// <summary>How far a member is that moves between hosts.</summary>
+    public virtual MemberMove MoveOf(TState state) => MemberMove.None;
 }

@@ -53,6 +53,12 @@ internal sealed record MemberInput
     /// <summary>Name of an existing thing to take over; empty = none.</summary>
     public string Adopt { get; init; } = "";
 
+    /// <summary>The member is on that host, and comes from there; null = it does not move here.</summary>
+    public PeerAddress? MoveFrom { get; init; }
+
+    /// <summary>The member is to be on that host, and goes there; null = it stays.</summary>
+    public PeerAddress? MoveTo { get; init; }
+
     /// <summary>What the spec refers to, by "Image/debian-12": that resource's canonical spec. Part of the goal.</summary>
     public IReadOnlyDictionary<string, ReadOnlyMemory<byte>> References { get; init; } = ImmutableDictionary<string, ReadOnlyMemory<byte>>.Empty;
 
@@ -69,6 +75,14 @@ internal sealed record MemberInput
     /// <param name="purpose">image, boot, cloud-init.</param>
     /// <param name="sha256">64 lower-case hexadecimal digits.</param>
     public DigestOutcome IsTrusted(string purpose, string sha256) => DigestVerifier.IsTrusted(purpose, sha256, Digests);
+}
+
+/// <summary>What this host has to say of a member that moves; the coordinator acts on it, and nothing on a host rests on what the coordinator makes of it.</summary>
+/// <param name="HandedOver">Uid of the node that has the member now, when nothing of it is left here; empty = none.</param>
+/// <param name="Received">Uid of the node that let go of it for this one; empty = none.</param>
+internal sealed record MemberMove(string HandedOver, string Received)
+{
+    public static MemberMove None { get; } = new("", "");
 }
 
 /// <param name="Path">spec.persistence.appendfsync.</param>

@@ -35,6 +35,8 @@ internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableAr
 
     /// <summary>For people.</summary>
     public ImmutableSortedDictionary<string, string> Details { get; init; } = MemberDetails.None;
+
+    public MemberMove Move { get; init; } = MemberMove.None;
 }
 
 /// <summary>A member agent with its types closed over, as the controller sees it.</summary>
@@ -76,7 +78,12 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
         var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);
         var planner = agent.AgentFor(input);
-        return new(report, gone, []) { Drift = box.State is { } now ? [.. planner.Drift(planner.Aim(goal.Goal, now), now)] : [], Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None };
+        return new(report, gone, [])
+        {
+            Drift = box.State is { } now ? [.. planner.Drift(planner.Aim(goal.Goal, now), now)] : [],
+            Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None,
+            Move = box.State is { } looked ? agent.MoveOf(looked) : MemberMove.None,
+        };
     }
 
     /// <summary>Everything that makes up the goal; secrets only as a digest. Signatures are none of it: they say who may, not what is wanted.</summary>
@@ -85,6 +92,8 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         var hash = new FieldHash("agentmetal/goal/v1").Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(input.Spec.Span)))
             .Add(input.Ordinal).Add(input.PrimaryOrdinal).Add(input.Absent ? 1 : 0).Add(input.Teardown ? 1 : 0).Add(input.Protect ? 1 : 0).Add(input.Adopt);
         foreach (var p in input.Peers) hash.Add(p.Ordinal).Add(p.NodeUid).Add(p.Address).Add(p.Port);
+        if (input.MoveFrom is { } from) hash.Add("from").Add(from.NodeUid).Add(from.Address).Add(from.Port);
+        if (input.MoveTo is { } to) hash.Add("to").Add(to.NodeUid);
         foreach (var (name, value) in input.Secrets.OrderBy(s => s.Key, StringComparer.Ordinal))
             hash.Add(name).Add(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(value.Span)));
         if (input.References.Count > 0) hash.Add("references");

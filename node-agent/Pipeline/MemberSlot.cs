@@ -24,6 +24,7 @@ internal sealed record MemberView
     public ImmutableArray<Step> Held { get; init; } = [];
     public ReconcileReport? Report { get; init; }
     public bool Gone { get; init; }
+    public MemberMove Move { get; init; } = MemberMove.None;
     public ImmutableArray<SpecError> Errors { get; init; } = [];
 
     /// <summary>For people: what the last pass read, what the last look at its numbers read over it, and what a step that runs is doing.</summary>
@@ -41,7 +42,7 @@ internal sealed record MemberView
 
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
-        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Input.Generation == other.Input.Generation
+        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Move == other.Move && Input.Generation == other.Input.Generation
         && Differences.SequenceEqual(other.Differences) && Drift.SequenceEqual(other.Drift) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 

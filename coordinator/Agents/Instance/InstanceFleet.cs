@@ -21,6 +21,9 @@ internal sealed class InstanceFleet : IFleetKind
             CpuMillis = instance.ReservedCpuMillis,
             Hypervisor = true,
             Adopt = instance.AdoptDomain,
+            Node = instance.PlacementNode,
+            CanMove = true,
+            WhyItStays = instance.AdoptDomain.Length > 0 ? "it was taken over (spec.adopt.domain), and hosts hand over only what they made" : "",
         };
     }
 

@@ -81,8 +81,11 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
         foreach (var (name, to) in referred.Found) assignment.References[name] = to.Spec;
         assignment.Digests.AddRange(referred.Digests(resource));
         assignment.Peers.AddRange(args.Peers.Select(p => new Peer { Ordinal = p.Ordinal, NodeUid = p.Node, NodeName = p.NodeName, Address = p.Address, Port = p.Port }));
+        (assignment.MoveFrom, assignment.MoveTo) = (PeerOf(args.MoveFrom), PeerOf(args.MoveTo));
         return assignment;
     }
+
+    private static Peer? PeerOf(PeerArgs? p) => p is null ? null : new() { Ordinal = p.Ordinal, NodeUid = p.Node, NodeName = p.NodeName, Address = p.Address, Port = p.Port };
 
     private static bool Same(FleetView view, Assignment assignment)
     {

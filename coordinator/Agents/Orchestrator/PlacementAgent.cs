@@ -16,7 +16,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
     public override string Name => "placement";
 
     public override ImmutableArray<Tool<PlacementGoal, PlacementState>> Tools { get; } =
-        [new AssignTool(writer), new UpdateTool(writer), new ReleaseTool(writer), new ForgetTool(writer), new DropTool(writer)];
+        [new AssignTool(writer), new MoveTool(writer), new UpdateTool(writer), new ReleaseTool(writer), new ForgetTool(writer), new DropTool(writer)];
 
     public override ImmutableArray<Invariant<PlacementGoal, PlacementState>> Invariants { get; } =
     [
@@ -38,7 +38,9 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             var host = NameOf(state, slot.Node);
             // What cannot be told whole is not told in part: members stay as they were told last.
             if (goal is { Unresolved.IsEmpty: false } || goal!.Cramped.ContainsKey(ordinal)) continue;
-            if (state.Members.GetValueOrDefault(key) is not { Absent: false } member) yield return new("missing", key, $"member {ordinal} belongs on {host}");
+            if (state.Members.GetValueOrDefault(key) is not { Absent: false } member)
+                yield return goal.Moves.GetValueOrDefault(ordinal) is { } move && move.To == slot.Node
+                    ? new("elsewhere", key, $"member {ordinal} belongs on {host} and is on {NameOf(state, move.From)}") : new("missing", key, $"member {ordinal} belongs on {host}");
             else if (Stale(goal, state, member) is { } stale) yield return stale;
         }
         foreach (var (why, i) in goal?.Unresolved.Select((why, i) => (why, i)) ?? [])
@@ -49,15 +51,16 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             yield return new("no-room", ordinal.ToString(CultureInfo.InvariantCulture), $"member {ordinal} has no host: {why}") { ClearsAfter = LookAgain };
         foreach (var (ordinal, why) in goal?.Misplaced ?? ImmutableSortedDictionary<int, string>.Empty)
             yield return new("misplaced", ordinal.ToString(CultureInfo.InvariantCulture), $"member {ordinal} stays where it is: {why}") { ClearsAfter = LookAgain };
+        foreach (var moving in PlacementMove.Differences(goal, state)) yield return moving;
         foreach (var (key, member) in state.Members)
         {
-            if (wanted.Contains(key)) continue;
+            if (wanted.Contains(key) || (!member.Absent && PlacementMove.IsLeaving(goal, member))) continue;
             var host = NameOf(state, member.Node);
             if (!member.Absent || (goal is null && !member.Teardown))
             {
                 yield return new("extra", key, $"member {member.Ordinal} on {host} is not wanted");
                 // Until it goes it takes part: the primary that was hands over only when it is told who comes next.
-                if (goal is { Unresolved.IsEmpty: true } && Stale(goal, state, member) is { } stale) yield return stale;
+                if (goal is { Unresolved.IsEmpty: true } && !goal.Moves.ContainsKey(member.Ordinal) && Stale(goal, state, member) is { } stale) yield return stale;
             }
             else if (member.Acknowledged) yield return new("acknowledged", key, $"member {member.Ordinal} is gone from {host}");
             else yield return new("released", key, $"{host} has not yet said that member {member.Ordinal} is gone") { ClearsAfter = LookAgain };
@@ -80,6 +83,8 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             "member" => state.Members.TryGetValue(rest, out var member) ? member.AsFact() : FactValue.Absent,
             // What the host says, and may say at once: a member that is not there is one of which nothing was said, so that placing it changes neither.
             "served" => state.Members.TryGetValue(rest, out var member) ? member.Served.ToString(CultureInfo.InvariantCulture) : "0",
+            "handed" => state.Members.TryGetValue(rest, out var member) && member.HandedOver.Length > 0 ? member.HandedOver : FactValue.Absent,
+            "received" => state.Members.TryGetValue(rest, out var member) && member.Received.Length > 0 ? member.Received : FactValue.Absent,
             "acknowledged" => state.Members.TryGetValue(rest, out var member) && member.Acknowledged ? "true" : "false",
             _ => throw new ArgumentOutOfRangeException(nameof(key), key, "placement has no such fact"),
         };
@@ -91,7 +96,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
         .. state.Hosts.Keys.Select(h => "host/" + h),
         .. state.Hosts.Values.SelectMany(h => h.Ports.Keys.Select(p => PortKey(h.Uid, p))),
         .. state.Hosts.Values.SelectMany(h => h.Holds.Keys.Select(k => HoldPrefix + h.Uid + "/" + k)),
-        .. state.Members.Keys.SelectMany(m => new[] { "member/" + m, "served/" + m, "acknowledged/" + m }),
+        .. state.Members.Keys.SelectMany(m => new[] { "member/" + m, "served/" + m, "acknowledged/" + m, "handed/" + m, "received/" + m }),
     ];
 
     public override string Summary(PlacementGoal? goal, PlacementState state)
@@ -101,7 +106,7 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
         return goal is null ? $"going away, {state.Members.Count} members left" : $"{present.Count} of {goal.Shape.Members} members placed{(present.Count > 0 ? ": " + string.Join(", ", present) : "")}";
     }
 
-    private static Difference? Stale(PlacementGoal goal, PlacementState state, MemberView member)
+    internal static Difference? Stale(PlacementGoal goal, PlacementState state, MemberView member)
     {
         var wanted = Wanted(goal, state, member.Key);
         if (member.AsFact() == wanted.AsFact()) return null;
@@ -133,8 +138,12 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
             Primary = goal.Shape.Primary,
             Protect = goal.Protect,
             Adopt = goal.Shape.Adopt,
-            Peers = Peers(goal, state),
+            Peers = Peers(goal, state, goal.Moves.ContainsKey(ordinal) ? PeerAt(state, ordinal, node, leaving?.Port ?? slot!.Port) : null),
+            MoveFrom = PlacementMove.From(goal, state, node, ordinal),
+            MoveTo = PlacementMove.To(goal, state, node, ordinal),
             Served = state.Members.TryGetValue(key, out var now) ? now.Served : 0,
+            HandedOver = now?.HandedOver ?? "",
+            Received = now?.Received ?? "",
         };
     }
 
@@ -142,16 +151,18 @@ internal sealed class PlacementAgent(IAssignmentWriter writer) : Agent<Placement
     /// All that are wanted and all that are still there: a member on its way out may be the primary whose data the others copy, so they must know it
     /// until it is released.
     /// </summary>
-    private static ImmutableArray<PeerView> Peers(PlacementGoal goal, PlacementState state)
+    private static ImmutableArray<PeerView> Peers(PlacementGoal goal, PlacementState state, PeerView? own)
     {
         var peers = new SortedDictionary<int, PeerView>();
         foreach (var member in state.Members.Values)
             if (!member.Absent) peers[member.Ordinal] = PeerAt(state, member.Ordinal, member.Node, member.Port);
         foreach (var (ordinal, slot) in goal.Target) peers[ordinal] = PeerAt(state, ordinal, slot.Node, slot.Port);
+        // While it moves a member is on two hosts, and each of them is its own to itself.
+        if (own is not null) peers[own.Ordinal] = own;
         return [.. peers.Values];
     }
 
-    private static PeerView PeerAt(PlacementState state, int ordinal, string node, int port) =>
+    internal static PeerView PeerAt(PlacementState state, int ordinal, string node, int port) =>
         new(ordinal, node, NameOf(state, node), state.Hosts.TryGetValue(node, out var host) ? host.Address : "", port);
 
     internal static string NameOf(PlacementState state, string node) => state.Hosts.TryGetValue(node, out var host) ? host.Name : node;

@@ -4,8 +4,8 @@ namespace AgentMetal.Coordinator.Agents.Orchestrator;
 
 /// <summary>
 /// Solves where members belong: keep what is placed, then spread what is missing over hosts that fit. Pure; called once per plan. A member with data of its
-/// own is never moved by this: moving it means deleting its data on the old host, which a person asks for, not an algorithm. One that is a part of another
-/// resource goes where that is.
+/// own is never moved by this unless a person names the host where it belongs: what leaves a host is theirs to decide, not an algorithm's. One that is a
+/// part of another resource goes where that is.
 /// </summary>
 internal static class PlacementAim
 {
@@ -15,13 +15,27 @@ internal static class PlacementAim
         var noRoom = ImmutableSortedDictionary.CreateBuilder<int, string>();
         var misplaced = ImmutableSortedDictionary.CreateBuilder<int, string>();
         var cramped = ImmutableSortedDictionary.CreateBuilder<int, string>();
+        var moves = ImmutableSortedDictionary.CreateBuilder<int, Moving>();
         // Hosts of this resource's members, those that are on their way out included: their port and data are still there.
         var taken = state.Members.Values.Select(m => m.Node).ToHashSet(StringComparer.Ordinal);
         // What this plan reserves is gone for its next member.
         var room = state.Hosts;
         for (var ordinal = 0; ordinal < goal.Shape.Members; ordinal++)
         {
-            if (Kept(goal, state, ordinal) is not { } member) continue;
+            var (move, stays) = PlacementMove.Of(goal, state, ordinal, room);
+            if (stays is not null) misplaced[ordinal] = stays;
+            if (move is not null)
+            {
+                moves[ordinal] = move;
+                taken.Add(move.To);
+                if (move.Stage != MoveStage.CalledOff && state.Members.GetValueOrDefault(Placement.KeyOf(move.To, ordinal)) is null)
+                {
+                    target[ordinal] = new(move.To, goal.Shape.Port);
+                    room = PlacementRoom.With(room, goal, state.ResourceUid, ordinal, move.To);
+                    continue;
+                }
+            }
+            if ((move is null ? Kept(goal, state, ordinal) : state.Members[Placement.KeyOf(move.Belongs, ordinal)]) is not { } member) continue;
             var port = PortAt(state, member.Node, goal.Shape.Port, ordinal) is { } holder ? member.Port : goal.Shape.Port;
             target[ordinal] = new(member.Node, port);
             if (PlacementRoom.WhyNotGrow(goal, room.GetValueOrDefault(member.Node), member) is { } tight) cramped[ordinal] = tight;
@@ -39,7 +53,7 @@ internal static class PlacementAim
             }
             else noRoom[ordinal] = WhyNoRoom(goal, room, taken);
         }
-        return goal with { Target = target.ToImmutable(), NoRoom = noRoom.ToImmutable(), Misplaced = misplaced.ToImmutable(), Cramped = cramped.ToImmutable() };
+        return goal with { Target = target.ToImmutable(), NoRoom = noRoom.ToImmutable(), Misplaced = misplaced.ToImmutable(), Cramped = cramped.ToImmutable(), Moves = moves.ToImmutable() };
     }
 
     /// <summary>The host where this ordinal is, or was when its release has not been acknowledged yet: its data may still be there.</summary>
@@ -70,7 +84,7 @@ internal static class PlacementAim
     private static string? WhyMisplaced(PlacementGoal goal, PlacementState state, MemberView member, int port)
     {
         if (!state.Hosts.TryGetValue(member.Node, out var host)) return null;
-        if (!Matches(goal, host)) return $"{host.Name} has not the labels {LabelText(goal)}";
+        if (!HasLabels(goal, host)) return $"{host.Name} has not the labels {LabelText(goal)}";
         if (goal.Beside.FirstOrDefault(o => o.Bond != Bond.AtFirst && o.Node.Length > 0 && o.Node != member.Node) is { } apart) return $"{apart.Key} is on {PlacementAgent.NameOf(state, apart.Node)}";
         return port != goal.Shape.Port ? $"port {goal.Shape.Port} on {host.Name} is taken by {PortAt(state, member.Node, goal.Shape.Port, member.Ordinal)!.Key}" : null;
     }
@@ -83,7 +97,7 @@ internal static class PlacementAim
     /// <summary>Where none of them has a hypervisor all are left: the member itself says what to install, and goes on when that is done.</summary>
     private static IEnumerable<HostView> Able(PlacementGoal goal, IEnumerable<HostView> hosts) => hosts.Where(h => !Lacks(goal, h, hosts));
 
-    private static bool Lacks(PlacementGoal goal, HostView host, IEnumerable<HostView> hosts) => goal.Shape.Hypervisor && host.NoHypervisor && hosts.Any(h => !h.NoHypervisor && Matches(goal, h));
+    private static bool Lacks(PlacementGoal goal, HostView host, IEnumerable<HostView> hosts) => goal.Shape.Hypervisor && host.NoHypervisor && hosts.Any(h => !h.NoHypervisor && HasLabels(goal, h) && IsNamed(goal, h));
 
     private static bool IsBeside(PlacementGoal goal, HostView host)
     {
@@ -96,10 +110,11 @@ internal static class PlacementAim
     private static bool IsTaken(PlacementGoal goal, HostView host, HashSet<string> taken) => (goal.Shape.SpreadOverHosts || goal.Shape.Port > 0) && taken.Contains(host.Uid);
 
     /// <summary>Null when the host can be given a member, its port apart.</summary>
-    private static string? Fits(PlacementGoal goal, HostView? host)
+    internal static string? Fits(PlacementGoal goal, HostView? host)
     {
         if (host is null) return "is not known";
-        if (!Matches(goal, host)) return "has not the labels";
+        if (!HasLabels(goal, host)) return "has not the labels";
+        if (!IsNamed(goal, host)) return $"is not {goal.Shape.Node}";
         if (host.Standing == Standing.Away) return "is away";
         if (host.Standing == Standing.Quarantined) return "is quarantined";
         if (host.Address.Length == 0) return "has told no address";
@@ -107,7 +122,9 @@ internal static class PlacementAim
         return null;
     }
 
-    private static bool Matches(PlacementGoal goal, HostView host)
+    private static bool IsNamed(PlacementGoal goal, HostView host) => goal.Shape.Node.Length == 0 || host.Name == goal.Shape.Node;
+
+    private static bool HasLabels(PlacementGoal goal, HostView host)
     {
         foreach (var (key, value) in goal.Shape.Labels)
             if (!host.Labels.TryGetValue(key, out var has) || has != value) return false;
@@ -120,7 +137,8 @@ internal static class PlacementAim
         if (goal.Beside.FirstOrDefault(o => o.Node.Length == 0) is { } nowhere) return $"it belongs beside {nowhere.Key}, which {nowhere.Why}";
         if (goal.Beside.Select(o => o.Node).Distinct(StringComparer.Ordinal).Count() > 1)
             return "it belongs beside " + string.Join(" and ", goal.Beside.Take(4).Select(o => $"{o.Key} (on {(hosts.TryGetValue(o.Node, out var at) ? at.Name : o.Node)})")) + ", and those are not on one host";
-        var matching = hosts.Values.Where(h => Matches(goal, h)).ToList();
+        if (goal.Shape.Node.Length > 0 && !hosts.Values.Any(h => IsNamed(goal, h))) return $"no host is named {goal.Shape.Node}";
+        var matching = hosts.Values.Where(h => IsNamed(goal, h) && HasLabels(goal, h)).ToList();
         List<string> parts = [];
         if (goal.Beside is [var beside, ..])
         {

@@ -34,6 +34,9 @@ internal sealed record PlacementGoal
     /// <summary>By ordinal, why the member cannot have what it is to reserve where it is; it stays as it was told last. Set by Aim.</summary>
     public ImmutableSortedDictionary<int, string> Cramped { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
 
+    /// <summary>By ordinal, members on their way from one host to another; set by Aim.</summary>
+    public ImmutableSortedDictionary<int, Moving> Moves { get; init; } = ImmutableSortedDictionary<int, Moving>.Empty;
+
     /// <summary>By ordinal, why the member should not be where it is; it stays there all the same. Set by Aim.</summary>
     public ImmutableSortedDictionary<int, string> Misplaced { get; init; } = ImmutableSortedDictionary<int, string>.Empty;
 }

@@ -36,6 +36,9 @@ internal sealed record HostView
     /// <summary>It says that nothing runs virtual machines there (the fact `hypervisor` is none); one that says nothing may.</summary>
     public bool NoHypervisor { get; init; }
 
+    /// <summary>Where it can be reached by the host that takes a member from it; 0 = its build hands nothing over.</summary>
+    public int TransferPort { get; init; }
+
     /// <summary>Ports taken by members, with the resource that takes it.</summary>
     public required ImmutableSortedDictionary<int, PortHolder> Ports { get; init; }
 
@@ -134,6 +137,18 @@ internal sealed record MemberView
     /// <summary>The newest generation at which the node reported it converged; 0 = none that we know of.</summary>
     public long Served { get; init; }
 
+    /// <summary>Where it is told to take the member from; null = it is its own.</summary>
+    public PeerView? MoveFrom { get; init; }
+
+    /// <summary>Where it is told to hand the member over to; null = it keeps it.</summary>
+    public PeerView? MoveTo { get; init; }
+
+    /// <summary>The node that it said to have let go of the member for; empty = none.</summary>
+    public string HandedOver { get; init; } = "";
+
+    /// <summary>The node that it said to have the member from; empty = none.</summary>
+    public string Received { get; init; } = "";
+
     /// <summary>"node-uid/ordinal".</summary>
     public string Key => Placement.KeyOf(Node, Ordinal);
 
@@ -147,7 +162,9 @@ internal sealed record MemberView
     public Hold? Hold => Hold.Of(MemoryBytes, CpuMillis, Port);
 
     private string Extras => string.Create(CultureInfo.InvariantCulture,
-        $"{(MemoryBytes > 0 || CpuMillis > 0 ? $" reserves={MemoryBytes}/{CpuMillis}" : "")}{(Signed.Length > 0 ? " signed=" + Signed : "")}");
+        $"{(MemoryBytes > 0 || CpuMillis > 0 ? $" reserves={MemoryBytes}/{CpuMillis}" : "")}{(Signed.Length > 0 ? " signed=" + Signed : "")}{Moved(" from=", MoveFrom)}{Moved(" to=", MoveTo)}");
+
+    private static string Moved(string word, PeerView? peer) => peer is null ? "" : word + Placement.Text([peer]);
 }
 
 /// <summary>The hosts, and one resource's members on them.</summary>

@@ -22,7 +22,12 @@ internal interface IAssignmentWriter
     ValueTask DropAsync(DropArgs args, CancellationToken stop);
 }
 
-internal sealed record PeerArgs(int Ordinal, string Node, string NodeName, string Address, int Port);
+internal sealed record PeerArgs(int Ordinal, string Node, string NodeName, string Address, int Port)
+{
+    public static PeerArgs? Of(PeerView? peer) => peer is null ? null : new(peer.Ordinal, peer.Node, peer.NodeName, peer.Address, peer.Port);
+
+    public PeerView View => new(Ordinal, Node, NodeName, Address, Port);
+}
 
 /// <param name="Resource">Its uid.</param>
 /// <param name="Node">The host's uid.</param>
@@ -38,8 +43,12 @@ internal sealed record PeerArgs(int Ordinal, string Node, string NodeName, strin
 /// <param name="Signed">Who signed what of it, as one word.</param>
 /// <param name="MemoryBytes">Kept for it on its host.</param>
 /// <param name="CpuMillis">Kept for it on its host.</param>
+/// <param name="MoveFrom">Where it takes the member from.</param>
+/// <param name="MoveTo">Where it hands the member over to.</param>
 internal sealed record MemberArgs(string Resource, string Node, string NodeName, int Ordinal, int Port, long Generation, string SpecHash, int Primary, bool Protect,
-    string Adopt, ImmutableArray<PeerArgs> Peers, string Signed = "", long MemoryBytes = 0, int CpuMillis = 0);
+    string Adopt, ImmutableArray<PeerArgs> Peers, string Signed = "", long MemoryBytes = 0, int CpuMillis = 0,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] PeerArgs? MoveFrom = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] PeerArgs? MoveTo = null);
 
 /// <param name="Resource">Its uid.</param>
 /// <param name="Node">The host's uid.</param>
@@ -48,7 +57,9 @@ internal sealed record MemberArgs(string Resource, string Node, string NodeName,
 /// <param name="Generation">Of the resource.</param>
 /// <param name="Teardown">The whole resource goes.</param>
 /// <param name="After">Key of the member that must serve as primary before; empty = nothing to wait for.</param>
-internal sealed record ReleaseArgs(string Resource, string Node, string NodeName, int Ordinal, long Generation, bool Teardown, string After);
+/// <param name="Moved">Key of the member on the host that it was handed over to.</param>
+internal sealed record ReleaseArgs(string Resource, string Node, string NodeName, int Ordinal, long Generation, bool Teardown, string After,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Moved = null);
 
 internal sealed record ForgetArgs(string Resource, string Node, string NodeName, int Ordinal);
 
@@ -69,10 +80,12 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
     {
         if (goal is null) yield break;
         var wanted = PlacementAgent.Wanted(goal, state, difference.Subject);
-        yield return Move.Do(new MemberArgs(state.ResourceUid, wanted.Node, PlacementAgent.NameOf(state, wanted.Node), wanted.Ordinal, wanted.Port, wanted.Generation, wanted.SpecHash,
-            wanted.Primary, wanted.Protect, wanted.Adopt, [.. wanted.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))],
-            wanted.Signed, wanted.MemoryBytes, wanted.CpuMillis), 10 + Math.Min(wanted.Ordinal, 100), difference.Text);
+        yield return Move.Do(ArgsOf(state, wanted), 10 + Math.Min(wanted.Ordinal, 100), difference.Text);
     }
+
+    private static MemberArgs ArgsOf(PlacementState state, MemberView wanted) => new(state.ResourceUid, wanted.Node, PlacementAgent.NameOf(state, wanted.Node), wanted.Ordinal, wanted.Port, wanted.Generation, wanted.SpecHash,
+            wanted.Primary, wanted.Protect, wanted.Adopt, [.. wanted.Peers.Select(p => new PeerArgs(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))],
+            wanted.Signed, wanted.MemoryBytes, wanted.CpuMillis, PeerArgs.Of(wanted.MoveFrom), PeerArgs.Of(wanted.MoveTo));
 
     public override Footprint Touches(PlacementState state, MemberArgs args)
     {
@@ -109,7 +122,11 @@ internal abstract class PutTool(string name, IAssignmentWriter writer, string re
         Protect = args.Protect,
         Adopt = args.Adopt,
         Peers = [.. args.Peers.Select(p => new PeerView(p.Ordinal, p.Node, p.NodeName, p.Address, p.Port))],
+        MoveFrom = args.MoveFrom?.View,
+        MoveTo = args.MoveTo?.View,
         Served = state.Members.GetValueOrDefault(Placement.KeyOf(args.Node, args.Ordinal))?.Served ?? 0,
+        HandedOver = state.Members.GetValueOrDefault(Placement.KeyOf(args.Node, args.Ordinal))?.HandedOver ?? "",
+        Received = state.Members.GetValueOrDefault(Placement.KeyOf(args.Node, args.Ordinal))?.Received ?? "",
     });
 
     public override Undo Inverse(PlacementState before, MemberArgs args) => Undo.Keep("the host keeps what it was told; the next plan corrects it");
@@ -134,6 +151,14 @@ internal sealed class UpdateTool(IAssignmentWriter writer) : PutTool("update-ass
     public override string Describe(MemberArgs args) => $"tell {args.NodeName} generation {args.Generation} of member {args.Ordinal}, peers {string.Join(", ", args.Peers.Select(p => p.NodeName))}";
 }
 
+/// <summary>Tells the host where a member belongs that it is to take it from where it is. Its source is told by an update; what leaves it, the source asks a person.</summary>
+internal sealed class MoveTool(IAssignmentWriter writer) : PutTool("move", writer, "elsewhere")
+{
+    public override Assessment Assess(PlacementState state, MemberArgs args) => Assessment.Moderate("moves-member");
+
+    public override string Describe(MemberArgs args) => $"move from {args.MoveFrom?.NodeName} to {args.NodeName}";
+}
+
 internal sealed class ReleaseTool(IAssignmentWriter writer)
     : Tool<PlacementGoal, PlacementState, ReleaseArgs>("release", 1, PlacementJson.Default.ReleaseArgs, "extra")
 {
@@ -142,8 +167,10 @@ internal sealed class ReleaseTool(IAssignmentWriter writer)
     public override IEnumerable<Move<ReleaseArgs>> Propose(PlacementGoal? goal, PlacementState state, Difference difference)
     {
         var member = state.Members[difference.Subject];
-        var after = "";
-        if (goal is not null)
+        var (after, moved) = ("", (string?)null);
+        // One that was handed over is gone from here already, and its data with it: whether it serves where it is now is another question.
+        if (goal is not null && goal.Moves.GetValueOrDefault(member.Ordinal) is { Stage: MoveStage.Finished } move && move.From == member.Node) moved = Placement.KeyOf(move.To, member.Ordinal);
+        else if (goal is not null)
         {
             if (state.Members.Values.Any(m => !m.Absent && m.Ordinal > member.Ordinal && !goal.Target.ContainsKey(m.Ordinal)))
             {
@@ -163,13 +190,13 @@ internal sealed class ReleaseTool(IAssignmentWriter writer)
                 yield break;
             }
         }
-        yield return Move.Do(new ReleaseArgs(state.ResourceUid, member.Node, PlacementAgent.NameOf(state, member.Node), member.Ordinal, state.Generation, goal is null, after), 200, difference.Text);
+        yield return Move.Do(new ReleaseArgs(state.ResourceUid, member.Node, PlacementAgent.NameOf(state, member.Node), member.Ordinal, state.Generation, goal is null, after, moved), 200, difference.Text);
     }
 
     public override Footprint Touches(PlacementState state, ReleaseArgs args)
     {
         var key = Placement.KeyOf(args.Node, args.Ordinal);
-        return new(args.After.Length > 0 ? ["generation", "served/" + args.After] : ["generation"], ["member/" + key]);
+        return new(args.Moved is { } moved ? ["generation", "handed/" + key, "received/" + moved] : args.After.Length > 0 ? ["generation", "served/" + args.After] : ["generation"], ["member/" + key]);
     }
 
     public override PlacementState Predict(PlacementState state, ReleaseArgs args)
@@ -200,8 +227,8 @@ internal sealed class ForgetTool(IAssignmentWriter writer)
     public override Footprint Touches(PlacementState state, ForgetArgs args)
     {
         var key = Placement.KeyOf(args.Node, args.Ordinal);
-        var writes = ImmutableArray.CreateBuilder<string>(6);
-        writes.AddRange("member/" + key, "acknowledged/" + key, "served/" + key);
+        var writes = ImmutableArray.CreateBuilder<string>(8);
+        writes.AddRange("member/" + key, "acknowledged/" + key, "served/" + key, "handed/" + key, "received/" + key);
         var member = state.Members.GetValueOrDefault(key);
         if (member is { Port: > 0 }) writes.Add(PlacementAgent.PortKey(args.Node, member.Port));
         if (member is { Hold: not null }) writes.Add(PlacementAgent.HoldKey(args.Node, args.Resource, args.Ordinal));

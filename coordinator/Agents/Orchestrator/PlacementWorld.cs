@@ -98,6 +98,8 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
         return members.ToImmutable();
     }
 
+    private static PeerView? View(Peer? p) => p is null ? null : new(p.Ordinal, p.NodeUid, p.NodeName, p.Address, p.Port);
+
     private MemberView Read(Assignment a)
     {
         var report = reports.Find(a.Key);
@@ -119,6 +121,10 @@ internal sealed class PlacementWorld(FleetModel model, HostBoard hosts, Reports 
             Teardown = a.Teardown,
             Acknowledged = a.Absent && report is { Report.AbsentAcknowledged: true } && report.Report.Generation >= a.Generation,
             Served = report?.Served ?? 0,
+            MoveFrom = View(a.MoveFrom),
+            MoveTo = View(a.MoveTo),
+            HandedOver = report?.Report.HandedOver ?? "",
+            Received = report?.Report.Received ?? "",
         };
     }
 }

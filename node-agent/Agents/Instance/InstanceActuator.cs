@@ -4,6 +4,8 @@ using AgentMetal.NodeAgent.Agents.Instance.Tools;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Transfer;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
@@ -188,6 +190,47 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         Done(writers.Files.DeleteTree(_layout.Dir, MaxEntries));
         return default;
     }
+
+    /// <summary>Off first, and off it stays: what a target reads must not change, also when this host starts anew meanwhile.</summary>
+    public async ValueTask HandOverAsync(HandOverArgs args, CancellationToken stop)
+    {
+        var domain = await readers.Domains.DomainAsync(scope.Uuid, stop);
+        if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
+        if (domain.Value.Exists)
+        {
+            await ShutDownAsync(new StopArgs(args.Seconds, args.Force), stop);
+            Done(await writers.Domains.SetAutostartAsync(scope.Uuid, false, Brief, stop));
+        }
+        // That it is off is no person's doing, here or where it goes.
+        NoteSettled(FactValue.Absent);
+        writers.HandOvers.Open(new() { Machine = scope.Uuid, Target = args.Node, TargetName = args.Name, Directory = _layout.Dir });
+    }
+
+    /// <summary>Nobody can start it here any more, then it is written down that it is the other's. The other way round a host that starts would start what it gave away.</summary>
+    public async ValueTask ReleaseAsync(CancellationToken stop)
+    {
+        var domain = await readers.Domains.DomainAsync(scope.Uuid, stop);
+        if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
+        if (domain.Value is { Exists: true, Power: not (DomainPower.ShutOff or DomainPower.Crashed) }) throw new WorldException("somebody started it");
+        // One that somebody made meanwhile is in the disks, and would not be known where they go.
+        if (domain.Value.Exists && await readers.Domains.SnapshotsAsync(scope.Uuid, stop) is { IsSeen: true, Value.Count: > 0 }) throw new WorldException("it has a snapshot by now, which is not handed over: delete it, or call the move off");
+        if (domain.Value.Exists) await UndefineAsync(stop);
+        var after = await readers.Domains.DomainAsync(scope.Uuid, stop);
+        // What is undefined while it runs goes on running.
+        if (!after.IsSeen || after.Value.Exists) throw new WorldException(after.WhyUnseen ?? "libvirt still has it");
+        writers.HandOvers.Release(scope.Uuid);
+    }
+
+    public void Withdraw(OfferPhase phase) => writers.HandOvers.Withdraw(scope.Uuid, phase);
+
+    public void Receive(PeerAddress source) =>
+        writers.HandOvers.Receive(new() { Machine = scope.Uuid, Source = source.NodeUid, SourceName = source.NodeName, Address = source.Address, Port = source.Port, Directory = _layout.Dir });
+
+    public void TakeOver() => writers.HandOvers.Own(scope.Uuid);
+
+    public ValueTask DropAsync(ReceiptPhase phase, CancellationToken stop) => writers.HandOvers.DropAsync(scope.Uuid, phase, stop);
+
+    public void CloseReceipt() => writers.HandOvers.Close(scope.Uuid);
 
     /// <summary>The domain, which must be there: a tool that finds none has nothing to act on.</summary>
     private async ValueTask<(string Uuid, DomainState Domain)> DomainAsync(CancellationToken stop)

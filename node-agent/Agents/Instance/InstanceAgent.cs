@@ -18,18 +18,23 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
         new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
         new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
+        new HandOver(scope, actuator), new Release(scope, actuator), new Withdraw(scope, actuator), new RemoveLeftover(scope, actuator),
+        new Receive(scope, actuator), new TakeOver(scope, actuator), new Drop(scope, actuator), new CloseReceipt(scope, actuator),
     ];
 
     public override ImmutableArray<Invariant<InstanceGoal, InstanceState>> Invariants { get; } =
     [
         // A definition that names a disk which is not there would start nothing, and one that runs without its definition could not be started again.
-        new("disks-stay", Strength.Never, InstanceFacts.Data, static (goal, before, after) => goal is not null && before.Data == Stored.Some && after.Data == Stored.None ? "the disks of a wanted machine would go" : null),
+        new("disks-stay", Strength.Never, InstanceFacts.Data, static (goal, before, after) => goal is not null && before.Data == Stored.Some && after.Data == Stored.None && before.WayOut != Way.Settled ? "the disks of a wanted machine would go" : null),
         new("off-before-gone", Strength.Never, InstanceFacts.Domain, static (_, before, after) => before is { Domain: Owner.Ours, IsUp: true } && after.Domain == FactValue.Absent ? "a machine that runs would be forgotten" : null),
+        new("one-host", Strength.Never, InstanceFacts.Power, InstanceMoves.TwoHosts),
+        new("one-host", Strength.Never, InstanceFacts.Domain, InstanceMoves.TwoHosts),
     ];
 
     /// <summary>Which accelerator it runs on is the host's affair. What runs keeps the one it has: a host that was busy when it was probed is no reason to restart anything.</summary>
     public override InstanceGoal? Aim(InstanceGoal? spec, InstanceState state)
     {
+        if (spec is not null && state.WayOut == Way.Offered && spec.MoveTo?.NodeUid == Way.NodeOf(state.Offer)) spec = spec with { IsOffered = true };
         if (spec?.Config is not { } config) return spec;
         var type = state.IsUp && state.Live.TryGetValue(Aspect.Type, out var running) ? running : state.Accelerator;
         var goal = type == FactValue.Absent ? spec : spec with { Config = config with { Type = type } };
@@ -50,6 +55,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         if (goal is null) return state.Domain == Owner.Ours || state.Dir != FactValue.Absent ? "going away" : "gone";
         var download = state.Downloads.Values.FirstOrDefault(d => d.Failed.Length == 0);
         if (download is not null) return download.Total > 0 ? $"fetching its image, {100 * download.Done / download.Total}%" : $"fetching its image, {download.Done >> 20} MiB";
+        if (state.OnItsWay.Length > 0) return state.OnItsWay;
         var byHand = InstanceDrift.Of(goal, state).Any() ? "; changed by hand" : "";
         if (state.Power != Power.Running) return state.Power + byHand;
         return "running" + (state.Addresses.IsEmpty ? "" : " at " + string.Join(" and ", state.Addresses.Take(3))) + (state.Accelerator == "qemu" ? " (emulated)" : "") + byHand;

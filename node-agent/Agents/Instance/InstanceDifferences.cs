@@ -10,12 +10,13 @@ internal static class Kind
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
         Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Settled = "settled", Present = "present";
     public const string Volume = "volume";
+    public const string HandOver = "hand-over", Withdraw = "withdraw", Release = "release", Leftover = "leftover", Elsewhere = "elsewhere", Receive = "receive", Arrive = "arrive", Receipt = "receipt";
 }
 
 /// <summary>The parts of an instance that go one after the other.</summary>
 internal static class Part
 {
-    public const string Power = "power", Definition = "definition", Data = "data", Files = "files";
+    public const string Power = "power", Definition = "definition", Data = "data", Files = "files", Offer = "offer", Receipt = "receipt";
 }
 
 /// <summary>All that is not as wanted.</summary>
@@ -28,11 +29,16 @@ internal static class InstanceDifferences
     public const string Change = "change";
 
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
-        : Settled(goal, s, [.. All(goal, s).Where(d => !InstanceDrift.IsByHand(goal, s, d))]);
+        : InstanceMoves.IsOnItsWay(goal, s) ? OfTheWay(goal, s)
+        : Settled(goal, s, [.. InstanceMoves.Of(goal, s), .. All(goal, s).Where(d => !InstanceDrift.IsByHand(goal, s, d))]);
 
-    /// <summary>What a person changed by hand among it.</summary>
-    public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s)
+    /// <summary>What a person changed by hand among it; nothing of a machine that is on its way, which nobody may change.</summary>
+    public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s) : InstanceMoves.IsOnItsWay(goal, s) ? []
         : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
+
+    /// <summary>Of one that comes, what its host needs for it; of one that goes, that it stays off.</summary>
+    private static IEnumerable<Difference> OfTheWay(InstanceGoal goal, InstanceState s) =>
+        [.. InstanceMoves.IsComing(goal, s) ? OfHost(goal, s) : goal.IsOffered ? OfPower(goal, s) : [], .. InstanceMoves.Of(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
     public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
@@ -145,6 +151,8 @@ internal static class InstanceDifferences
             if (s.Power != Power.Off) yield return new(Kind.Present, Part.Power, "it runs and is to go") { Group = Teardown };
             yield return new(Kind.Present, Part.Definition, "libvirt knows it, and it is to go") { Group = Teardown };
         }
+        if (s.Offer != FactValue.Absent) yield return new(Kind.Present, Part.Offer, "what another host was offered of it is to go") { Group = Teardown };
+        if (s.Receipt != FactValue.Absent) yield return new(Kind.Present, Part.Receipt, "what came of it from another host is to go") { Group = Teardown };
         if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };
         if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
     }

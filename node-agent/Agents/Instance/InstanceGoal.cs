@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Resources.Kinds;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
@@ -54,7 +55,16 @@ internal sealed record InstanceGoal
     public bool TakenBack { get; init; }
 
     /// <summary>Whether snapshots are looked at.</summary>
-    public bool NeedsSnapshots => Adopt.Length == 0 && (Spec.Snapshots.Scheduled || Spec.AutoRevert.Enabled || Spec.Request.Action == InstanceRequest.Revert);
+    public bool NeedsSnapshots => Adopt.Length == 0 && (Spec.Snapshots.Scheduled || Spec.AutoRevert.Enabled || Spec.Request.Action == InstanceRequest.Revert || MoveTo is not null);
+
+    /// <summary>Where it comes from; null = it is this host's from the beginning.</summary>
+    public PeerAddress? MoveFrom { get; init; }
+
+    /// <summary>Where it goes; null = it stays.</summary>
+    public PeerAddress? MoveTo { get; init; }
+
+    /// <summary>Another host reads it: it stays off, also when the host starts. Set by Aim.</summary>
+    public bool IsOffered { get; init; }
 
     /// <summary>Of all that is wanted of the machine, for <see cref="InstanceDrift"/>.</summary>
     public string Digest { get; init; } = "";
@@ -62,7 +72,7 @@ internal sealed record InstanceGoal
     public bool ReportsDrift => Spec.ReportsDrift;
 
     /// <summary>running, off or paused, in the words of the power fact.</summary>
-    public string Power => Spec.Power switch { "running" => Instance.Power.Running, "paused" => Instance.Power.Paused, _ => Instance.Power.Off };
+    public string Power => IsOffered ? Instance.Power.Off : Spec.Power switch { "running" => Instance.Power.Running, "paused" => Instance.Power.Paused, _ => Instance.Power.Off };
 
-    public string Autostart => Spec.Autostart ? Yes.It : Yes.No;
+    public string Autostart => Spec.Autostart && !IsOffered ? Yes.It : Yes.No;
 }

@@ -68,6 +68,10 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 
     public override bool IsGone(InstanceState state) => !InstanceDifferences.Of(null, state).Any();
 
+    public override MemberMove MoveOf(InstanceState s) => new(
+        s.WayOut == Way.Settled && s is { Data: Stored.None, Dir: FactValue.Absent, Domain: FactValue.Absent } ? Way.NodeOf(s.Offer) : "",
+        s.WayIn == Way.Owned ? Way.NodeOf(s.Receipt) : "");
+
     private static SpecError Said(FieldError p) => new(p.Path, p.Note.Length > 0 ? $"{p.Message}: {p.Note}" : p.Message);
 
     /// <summary>What the spec refers to came with the assignment, and is checked here like the spec itself.</summary>
@@ -119,6 +123,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         return new()
         {
             Spec = spec,
+            MoveFrom = input.MoveFrom,
+            MoveTo = input.MoveTo,
             Disks = disks,
             Seed = seed,
             Images = [.. images.OrderBy(i => i.Key, StringComparer.Ordinal).DistinctBy(i => i.Value.Sha256).Select(i => new UsedImage(i.Key, i.Value))],

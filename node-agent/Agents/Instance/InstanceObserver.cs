@@ -18,7 +18,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
 
     public async ValueTask<InstanceState> ObserveAsync(CancellationToken stop)
     {
-        var state = OfFiles();
+        var state = WithMove(OfFiles());
         // What is not installed has no machines; what does not answer may have any.
         if (Missing() is { } missing) return state with { Hypervisor = missing };
         var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
@@ -29,6 +29,19 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             state = state with { Domain = !namesake.IsSeen ? throw new WorldException(namesake.WhyUnseen!) : namesake.Value.Exists ? Owner.Foreign : FactValue.Absent };
         state = state with { Accelerator = scope.Emulator.Length == 0 ? scope.Goal.Config?.Type ?? FactValue.Absent : await readers.Accelerators.FindAsync(stop) };
         return await WithNetworkAsync(state, stop);
+    }
+
+    private InstanceState WithMove(InstanceState state)
+    {
+        var (offer, receipt) = (readers.HandOvers.Offer(scope.Uuid), readers.HandOvers.Receipt(scope.Uuid));
+        if (offer is null && receipt is null) return state;
+        return state with
+        {
+            Offer = Way.Of(offer),
+            Receipt = Way.Of(receipt),
+            Peer = Way.PeerOf(offer, receipt),
+            OnItsWay = offer is not null ? Way.Said(offer) : receipt is not null ? Way.Said(receipt) : "",
+        };
     }
 
     private string? Missing()

@@ -1,6 +1,7 @@
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
@@ -30,7 +31,12 @@ internal sealed record InstanceReaders(ILibvirtReader Domains, IFileReader Files
 {
     /// <summary>Machines that stand still because a snapshot of them is being made.</summary>
     public Standstills Standstills { get; init; } = new();
+
+    public IHandOverReader HandOvers { get; init; } = NoHandOvers.It;
 }
 
 /// <summary>The writers of the host that tools may use.</summary>
-internal sealed record InstanceWriters(ILibvirtWriter Domains, IFileWriter Files, IProcessRunner Processes, ImageStore Images);
+internal sealed record InstanceWriters(ILibvirtWriter Domains, IFileWriter Files, IProcessRunner Processes, ImageStore Images)
+{
+    public IHandOverWriter HandOvers { get; init; } = NoHandOvers.It;
+}

@@ -116,6 +116,24 @@ internal sealed record InstanceState
     /// <summary>Part of the power fact where drift is reported: unasked, or empty.</summary>
     public string Cause { get; init; } = "";
 
+    /// <summary>Its way out of this host: "offered UID" or "released UID"; absent = it is not offered.</summary>
+    public string Offer { get; init; } = FactValue.Absent;
+
+    /// <summary>Its way into this host: "receiving UID", "owned UID" or "dropped UID"; absent = it does not come from anywhere.</summary>
+    public string Receipt { get; init; } = FactValue.Absent;
+
+    /// <summary>
+    /// How far the other host is. Of an offer: holds, it has every file; settled, it knows that it is its own. Of a receipt: held, it may have been told that
+    /// all of it is here; released, it has let go; declined, it never will. What the other host does changes this fact alone, so that no step waits for a fact that has moved on.
+    /// </summary>
+    public string Peer { get; init; } = FactValue.Absent;
+
+    /// <summary>Offered, released or settled; empty = none.</summary>
+    public string WayOut => Way.PhaseOf(Offer) is Way.Released && Peer == Way.Settled ? Way.Settled : Way.PhaseOf(Offer);
+
+    /// <summary>Receiving, held, owned or dropped; empty = none.</summary>
+    public string WayIn => Way.PhaseOf(Receipt) is Way.Receiving && Peer is Way.Held or Way.Released or Way.Declined ? Way.Held : Way.PhaseOf(Receipt);
+
     // Not facts: what an undo would write back, what people read, and how far a long step is.
 
     /// <summary>What was read of each disk.</summary>
@@ -148,6 +166,9 @@ internal sealed record InstanceState
     /// <summary>For people: how many snapshots go with a machine that goes.</summary>
     public int SnapshotCount { get; init; }
 
+    /// <summary>For people: how far it is on its way.</summary>
+    public string OnItsWay { get; init; } = "";
+
     public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
 
     /// <summary>The same with the machine off.</summary>
@@ -163,9 +184,9 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled", Offer = "offer", Receipt = "receipt", Peer = "peer";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled, Offer, Receipt, Peer];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
@@ -194,6 +215,9 @@ internal static class InstanceFacts
         Trial => s.Trial,
         Reverted => s.Reverted,
         Settled => s.Settled,
+        Offer => s.Offer,
+        Receipt => s.Receipt,
+        Peer => s.Peer,
         _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
     };
 

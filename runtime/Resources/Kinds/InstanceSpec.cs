@@ -99,6 +99,9 @@ public sealed record InstanceSpec
     /// <summary>Labels a host must have.</summary>
     public required ImmutableSortedDictionary<string, string> PlacementLabels { get; init; }
 
+    /// <summary>Name of the host that it belongs on; empty = any.</summary>
+    public string PlacementNode { get; init; } = "";
+
     /// <summary>Bytes that placement keeps for it.</summary>
     public required long ReservedMemory { get; init; }
 
@@ -182,6 +185,7 @@ public sealed record InstanceSpec
             ReportsDrift = s.TryGetProperty("drift", out var drift) && drift.GetString() == InstanceKind.Report,
             ConsoleInStatus = !s.TryGetProperty("consoleInStatus", out var shown) || shown.GetBoolean(),
             PlacementLabels = s.GetProperty("placement").GetProperty("labels").EnumerateObject().ToImmutableSortedDictionary(p => p.Name, p => p.Value.GetString()!, StringComparer.Ordinal),
+            PlacementNode = s.GetProperty("placement").TryGetProperty("node", out var node) ? node.GetString()! : "",
             ReservedMemory = reservedMemory > 0 ? reservedMemory : Math.Max(memory, maxMemory),
             ReservedCpuMillis = reservedCpu > 0 ? reservedCpu : 100 * cpus,
             Request = InstanceRequest.Read(s),

@@ -23,8 +23,9 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     public override IReadOnlyCollection<string> Kinds { get; } =
         [.. typeof(Kind).GetFields(BindingFlags.Public | BindingFlags.Static).Where(f => f.IsLiteral).Select(f => (string)f.GetRawConstantValue()!)];
 
-    public override Gen<Case<InstanceGoal, InstanceState>> Any { get; } = Gen.Select(Inputs.SelectMany(i => State(i).Select(s => (Input: i, State: s))), Gen.Int[0, 19], Gen.Int[0, 3]).Select((c, dice, which) => dice switch
+    public override Gen<Case<InstanceGoal, InstanceState>> Any { get; } = Gen.Select(Inputs.SelectMany(i => State(i).Select(s => (Input: i, State: s))), Gen.Int[0, 29], Gen.Int[0, 3]).Select((c, dice, which) => dice switch
     {
+        > 19 => Of("", dice > 24 ? To(c.Input, dice > 27 ? "n2" : "n1") : dice > 21 ? From(c.Input) : c.Input, OnItsWay(c.State, (dice * 4) + which)),
         0 => Of("", c.Input, Unseen(c.State, which)),
         1 => Of("", s_adopted, Converged(s_adopted) with { Power = which == 0 ? Power.Off : Power.Running, Domain = which == 1 ? Owner.Missing : Owner.Adopted }),
         _ => Of("", c.Input, c.State),
@@ -42,6 +43,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     public override InstanceState Settle(InstanceState s)
     {
         if (s.Power is Power.Stopping or Power.Suspended) s = s.Off();
+        s = Moved(s);
         if (!s.Downloads.IsEmpty) s = s with { Downloads = ImmutableSortedDictionary<string, DownloadState>.Empty };
         if (s.Images.GetValueOrDefault(DebianSha) == Present.It && !s.ImageSizes.ContainsKey(DebianSha)) s = s with { ImageSizes = s.ImageSizes.SetItem(DebianSha, 2L << 30) };
         return s;
@@ -52,10 +54,10 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live, Cause = b.Cause }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
         a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Settled = b.Settled },
-        a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted },
+        a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted }, a with { Offer = b.Offer }, a with { Receipt = b.Receipt }, a with { Peer = b.Peer },
     ];
 
-    public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None;
+    public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None && !InstanceMoves.IsCopy(before) && before.Peer != Way.Declined;
 
     private static Case<InstanceGoal, InstanceState> Of(string name, MemberInput input, InstanceState state) =>
         new(name, new InstanceAgent(Scope(input)), input.Absent ? null : Goal(input), state,
@@ -113,9 +115,68 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("restart once what was stopped by hand", restarting, Converged(reporting).Off());
         yield return Of("restart once, with drift", restarting, Converged(reporting) with { Autostart = Yes.No });
         yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
+        foreach (var journey in Moves()) yield return journey;
         yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
         yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));
     }
+
+    private static IEnumerable<Case<InstanceGoal, InstanceState>> Moves()
+    {
+        var (here, there) = (Converged(Input()), Nothing(Input()));
+        var offered = here.Off() with { Autostart = Yes.No, Offer = Way.Of(Way.Offered, "n1") };
+        var undefined = offered with { Domain = FactValue.Absent, Config = Aspect.None, ConfigXml = "", Autostart = FactValue.Absent };
+        yield return Of("hand over", To(Input()), here);
+        yield return Of("hand over what is off", To(Input("{\"power\":\"stopped\"," + FromDisk[1..])), here.Off());
+        yield return Of("hand over what was started by hand", To(Input()), offered with { Power = Power.Running, Live = here.Live });
+        yield return Of("hand over what libvirt has forgotten", To(Input()), undefined);
+        yield return Of("receive", From(Input()), there);
+        yield return Of("receive from a kernel", From(Input(FromKernel)), Nothing(Input(FromKernel)));
+        yield return Of("forget where it came from", Input(), here with { Receipt = Way.Of(Way.Owned, "n1") });
+        yield return Of("call off", Input(), offered);
+        yield return Of("call off late", Input(), undefined);
+        yield return Of("delete what was offered", Input(absent: true), Unnamed(offered));
+        yield return Of("delete what comes", Input(absent: true), Unnamed(there) with { Receipt = Way.Of(Way.Receiving, "n1") });
+        yield return Of("delete what has come", Input(absent: true), Unnamed(there) with { Receipt = Way.Of(Way.Receiving, "n1"), Peer = Way.Held, Dir = Present.It, Data = Stored.Some });
+        yield return Of("delete what was declined", Input(absent: true), Unnamed(there) with { Receipt = Way.Of(Way.Receiving, "n1"), Peer = Way.Declined, Dir = Present.It, Data = Stored.Some });
+        yield return Of("delete what was taken over", Input(absent: true), Unnamed(here) with { Receipt = Way.Of(Way.Owned, "n1") });
+        yield return Of("delete what was handed over", Input(absent: true), Unnamed(undefined) with { Offer = Way.Of(Way.Released, "n1"), Peer = Way.Settled });
+    }
+
+    private static MemberInput To(MemberInput input, string node = "n1") => input.Absent ? input : input with { MoveTo = new(0, node, "edge-2", "10.0.0.2", 7444) };
+
+    private static MemberInput From(MemberInput input) => input.Absent ? input : input with { MoveFrom = new(0, "n1", "edge-2", "10.0.0.2", 7444) };
+
+    private static InstanceState OnItsWay(InstanceState s, int dice)
+    {
+        (string Offer, string Receipt, string Peer)[] ways =
+        [
+            (Way.Offered, "", ""), (Way.Offered, "", Way.Holds), (Way.Released, "", ""), (Way.Released, "", Way.Holds), (Way.Released, "", Way.Settled), ("", Way.Receiving, ""), ("", Way.Receiving, Way.Held),
+            ("", Way.Receiving, Way.Released), ("", Way.Receiving, Way.Declined), ("", Way.Owned, Way.Released), ("", Way.Owned, ""), ("", Way.Dropped, ""), ("", "", ""),
+        ];
+        var (offer, receipt, peer) = ways[dice % ways.Length];
+        return s with { Offer = Fact(offer), Receipt = Fact(receipt), Peer = peer.Length > 0 ? peer : FactValue.Absent };
+
+        static string Fact(string phase) => phase.Length > 0 ? Way.Of(phase, "n1") : FactValue.Absent;
+    }
+
+    private static readonly ImmutableSortedDictionary<string, DiskState> s_disks = Converged(Input()).DiskStates;
+
+    /// <summary>What the other host does: it takes what it is offered, and lets go of what is here.</summary>
+    private static InstanceState Moved(InstanceState s) => (s.WayOut, s.WayIn) switch
+    {
+        (Way.Offered, _) when s.Power == Power.Off => s with { Peer = Way.Holds },
+        (Way.Released, _) => s with { Peer = Way.Settled },
+        (_, Way.Receiving) => s with
+        {
+            Peer = Way.Held,
+            Dir = Present.It,
+            Data = s.Disks.IsEmpty ? s.Data : Stored.Some,
+            DiskStates = s.Disks.Keys.Aggregate(s.DiskStates, (d, k) => s_disks.TryGetValue(k, out var disk) ? d.SetItem(k, disk) : d),
+            Disks = s.Disks.Keys.Aggregate(s.Disks, (d, k) => s_disks.TryGetValue(k, out var disk) ? d.SetItem(k, disk.ToString()) : d),
+        },
+        (_, Way.Held) => s with { Peer = Way.Released },
+        _ => s,
+    };
 
     private static InstanceState Unseen(InstanceState s, int which) => which switch
     {

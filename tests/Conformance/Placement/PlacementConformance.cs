@@ -35,6 +35,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
             Labels = Map(("site", site)),
             Kinds = able ? ["Redis", "Instance"] : [],
             NoHypervisor = !hypervisor,
+            TransferPort = able ? 7444 : 0,
             Ports = Taken(port, "other", 0),
             Allocatable = room == 0 ? null : new((long)room << 30, 1000),
             Holds = held == 0 ? s_noHolds : s_noHolds.Add("vm/0", new Hold(held, 500, Listens: false)),
@@ -47,7 +48,9 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         from unresolved in Gen.OneOf(false, false, true)
         from beside in Gen.OneOf(Bond.None, Bond.None, Bond.AtFirst, Bond.Stays, Bond.Follows)
         from node in Gen.OneOf("n0", "n1", "n2", "n9", "")
-        select Machine(memory, site) with { Signed = signed, Unresolved = unresolved ? [Missing] : [], Beside = beside == Bond.None ? [] : [Near(beside, node)] };
+        from named in Gen.OneOf("", "", "edge-0", "edge-1", "edge-2", "edge-9")
+        from fixated in Gen.OneOf(false, false, false, true)
+        select Moved(Machine(memory, site), named, fixated ? "it was taken over" : "") with { Signed = signed, Unresolved = unresolved ? [Missing] : [], Beside = beside == Bond.None ? [] : [Near(beside, node)] };
 
     private static readonly Gen<PlacementGoal> s_redis =
         from replicas in Gen.Int[0, 3]
@@ -68,17 +71,18 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Gen.Select(Gen.Select(Gen.Int[0, 4], Gen.Int[0, 5], Gen.OneOf(6379, 7000, 0), Gen.Long[1, 3]), Gen.Select(Gen.Int[0, 2], Gen.Int[0, 3], Gen.Bool, Gen.Bool, Gen.Bool), Gen.OneOf(0L, 256L << 20),
             (a, b, memory) => (a.Item1, a.Item2, a.Item3, a.Item4, b.Item1, b.Item2 == 0, b.Item3, b.Item4, b.Item5, memory));
 
-    public override IReadOnlyCollection<string> Kinds => ["missing", "stale", "no-room", "misplaced", "unresolved", "extra", "acknowledged", "released", "resource-remains"];
+    public override IReadOnlyCollection<string> Kinds => ["missing", "elsewhere", "moving", "stale", "no-room", "misplaced", "unresolved", "extra", "acknowledged", "released", "resource-remains"];
 
     public override Gen<Case<PlacementGoal, PlacementState>> Any { get; } =
         from hosts in s_host.Array[0, 6]
         from members in s_member.Array[0, 5]
         from goal in s_goal
         from dice in Gen.Int[0, 4]
-        select Of("", dice == 0 ? null : goal, With(State(hosts.Select((h, i) => h with { Uid = $"n{i}", Name = $"edge-{i}" })),
+        from move in s_move
+        select Of("", dice == 0 ? null : goal, OnItsWay(move, goal, With(State(hosts.Select((h, i) => h with { Uid = $"n{i}", Name = $"edge-{i}" })),
             members.Where(m => m.Host < hosts.Length).DistinctBy(m => m.Ordinal).DistinctBy(m => m.Host).Where(m => !hosts[m.Host].Ports.ContainsKey(m.Port))
                 .Select(m => Member($"n{m.Host}", m.Ordinal, m.Port, m.Generation, m.Primary) with
-                { Absent = m.Absent, Teardown = m.Absent && m.Teardown, Acknowledged = m.Absent && m.Acknowledged, MemoryBytes = m.Memory, Served = m.Served ? m.Generation : m.Generation - 1 })));
+                { Absent = m.Absent, Teardown = m.Absent && m.Teardown, Acknowledged = m.Absent && m.Acknowledged, MemoryBytes = m.Memory, Served = m.Served ? m.Generation : m.Generation - 1 }))));
 
     public override IReadOnlyList<Case<PlacementGoal, PlacementState>> Journeys { get; } =
     [
@@ -96,6 +100,13 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Of("delete a machine", null, Placed(Machine("512Mi"))),
         Of("create beside another", Machine("512Mi") with { Beside = [Near(Bond.Stays, "n2")] }, Three),
         Of("follow what it is a part of", Machine("512Mi") with { Beside = [Near(Bond.Follows, "n2")] }, Placed(Machine("512Mi"))),
+        Of("move a machine", Moved(Machine("512Mi"), "edge-1"), Placed(Machine("512Mi"))),
+        Of("move and grow it", Moved(Machine("2Gi"), "edge-1"), Placed(Machine("512Mi"))),
+        Of("go on with a move", Moved(Machine("512Mi"), "edge-1"), OnItsWay(1, Moved(Machine("512Mi"), "edge-1"), Three)),
+        Of("call a move off", Moved(Machine("512Mi"), "edge-0"), OnItsWay(2, Moved(Machine("512Mi"), "edge-1"), Three)),
+        Of("call it off too late", Moved(Machine("512Mi"), "edge-0"), OnItsWay(3, Moved(Machine("512Mi"), "edge-1"), Three)),
+        Of("move it on", Moved(Machine("512Mi"), "edge-2"), OnItsWay(4, Moved(Machine("512Mi"), "edge-1"), Three)),
+        Of("delete what moves", null, OnItsWay(2, Moved(Machine("512Mi"), "edge-1"), Three)),
     ];
 
     private static Neighbour Near(Bond bond, string node) => new("Volume default/data", bond, node, node.Length == 0 ? "has no host yet" : "");
@@ -106,8 +117,18 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
 
     public override int Count => 400;
 
-    /// <summary>Hosts serve what they were told, and acknowledge what is to go; one that is away answers when it is back.</summary>
-    public override PlacementState Settle(PlacementState state) => state.Members.Values.Where(m => state.Hosts.GetValueOrDefault(m.Node) is { Standing: Standing.Open })
+    /// <summary>Hosts serve what they were told, hand over, and acknowledge what is to go; one that is away answers when it is back.</summary>
+    public override PlacementState Settle(PlacementState state)
+    {
+        foreach (var target in state.Members.Values.Where(t => !t.Absent && t.Received.Length == 0 && t.MoveFrom is not null && Open(t.Node)))
+            if (state.Members.GetValueOrDefault($"{target.MoveFrom!.Node}/{target.Ordinal}") is { Absent: false } source && source.MoveTo?.Node == target.Node && Open(source.Node))
+                state = state with { Members = state.Members.SetItem(source.Key, source with { HandedOver = target.Node }).SetItem(target.Key, target with { Received = source.Node }) };
+        return Serve(state);
+
+        bool Open(string node) => state.Hosts.GetValueOrDefault(node) is { Standing: Standing.Open };
+    }
+
+    private static PlacementState Serve(PlacementState state) => state.Members.Values.Where(m => state.Hosts.GetValueOrDefault(m.Node) is { Standing: Standing.Open })
         .Aggregate(state, (s, m) => s with { Members = s.Members.SetItem(m.Key, m with { Served = m.Absent ? m.Served : m.Generation, Acknowledged = m.Absent }) });
 
     public override IEnumerable<PlacementState> Between(PlacementState a, PlacementState b)
@@ -118,6 +139,8 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         {
             yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { Served = a.Members[key].Served + 1 }) };
             if (a.Members[key].Absent) yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { Acknowledged = !a.Members[key].Acknowledged }) };
+            yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { HandedOver = a.Members[key].HandedOver.Length > 0 ? "" : "n1" }) };
+            yield return a with { Members = a.Members.SetItem(key, a.Members[key] with { Received = a.Members[key].Received.Length > 0 ? "" : "n0" }) };
             if (!a.Members[key].Absent) yield return a.Put(a.Members[key] with { Generation = a.Members[key].Generation + 1 });
         }
         yield return a with { Exists = !a.Exists };
@@ -132,6 +155,21 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         var samples = new Planner<PlacementGoal, PlacementState>(new PlacementAgent(new NoWriter()));
         var state = samples.Plan(new(new("coordinator", Uid, 2), "before"), goal with { Generation = 2 }, Three with { Generation = 2 }, Attempts.None(default), [], []).Final;
         return state.Members.Values.Aggregate(state, (s, m) => s with { Members = s.Members.SetItem(m.Key, m with { Served = 2 }) });
+    }
+
+    private static PlacementGoal Moved(PlacementGoal goal, string node, string stays = "") => goal with { Shape = goal.Shape with { Node = node, CanMove = true, WhyItStays = stays } };
+
+    private static readonly Gen<int> s_move = Gen.Int[0, 8];
+
+    /// <summary>A machine on its way from the first host to the second: its target told; its source told; its source has let go; both have said so.</summary>
+    private static PlacementState OnItsWay(int step, PlacementGoal goal, PlacementState state)
+    {
+        if (goal.Kind != "Instance" || step is < 1 or > 4 || !state.Hosts.TryGetValue("n0", out var first) || !state.Hosts.TryGetValue("n1", out var second)) return state;
+        state = state.Members.Keys.Aggregate(state, (s, key) => s.Remove(key));
+        var (origin, to) = (new PeerView(0, "n0", "edge-0", first.Address, first.TransferPort), new PeerView(0, "n1", "edge-1", second.Address, second.TransferPort));
+        var source = Member("n0", 0, 0, 2, 0) with { MemoryBytes = goal.Shape.MemoryBytes, CpuMillis = goal.Shape.CpuMillis, Served = 1, Peers = [origin with { Port = 0 }], MoveTo = step > 1 ? to : null, HandedOver = step > 2 ? "n1" : "" };
+        var target = Member("n1", 0, 0, 2, 0) with { MemoryBytes = goal.Shape.MemoryBytes, CpuMillis = goal.Shape.CpuMillis, Peers = [to with { Port = 0 }], MoveFrom = origin, Received = step > 3 ? "n0" : "" };
+        return With(state, [source, target]);
     }
 
     private static PlacementGoal Machine(string memory, string site = "")
@@ -172,6 +210,7 @@ internal sealed class PlacementSamples : Samples<PlacementGoal, PlacementState>
         Standing = Standing.Open,
         Labels = Map(),
         Kinds = ["Redis", "Instance"],
+        TransferPort = 7444,
         Ports = ImmutableSortedDictionary<int, PortHolder>.Empty,
     };
 

@@ -35,6 +35,27 @@ public sealed class WireTests : IDisposable
     }
 
     [Theory]
+    [InlineData("", "10.0.0.2", 7444, true)]
+    [InlineData("", "10.0.0.2", 0, false)]
+    [InlineData("", "10.0.0.2", 65536, false)]
+    [InlineData("", "edge-2", 7444, false)]
+    [InlineData("self", "10.0.0.2", 7444, false)]
+    [InlineData("../x", "10.0.0.2", 7444, false)]
+    public void Read_WhereItMoves_IsAnotherHostThatCanBeReached(string uid, string address, int port, bool good)
+    {
+        var peer = new Peer { NodeUid = uid == "self" ? s_node : uid.Length > 0 ? uid : new string('b', 32), NodeName = "edge-2", Address = address, Port = port };
+        foreach (var from in new[] { true, false })
+        {
+            var assignment = Assignment();
+            if (from) assignment.MoveFrom = peer;
+            else assignment.MoveTo = peer;
+            var (input, _) = Wire.Read(assignment, s_node);
+            Assert.Equal(good, input is not null);
+            if (good) Assert.Equal(peer.NodeUid, (from ? input!.MoveFrom : input!.MoveTo)!.NodeUid);
+        }
+    }
+
+    [Theory]
     [InlineData(0, "10.0.0.1")]
     [InlineData(6379, "10.0.0.1:6379")]
     public void ToReport_MemberWithoutAPort_HasItsHostsAddress(int port, string address)

@@ -155,14 +155,18 @@ internal sealed class RemoveData(InstanceScope scope, InstanceActuator? actuator
     {
         if (goal is not null || difference.Subject != Part.Data) yield break;
         if (state.Domain == Owner.Ours) yield return Move.Wait<PathArgs>("libvirt forgets it first");
+        else if (state.WayOut is Way.Offered or Way.Released) yield return Move.Wait<PathArgs>("what another host was offered ends first");
+        else if (state.WayIn is Way.Receiving or Way.Held) yield return Move.Wait<PathArgs>("what comes from another host ends first");
         else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 30, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power], [InstanceFacts.Data]);
+    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power, InstanceFacts.Offer, InstanceFacts.Receipt, InstanceFacts.Peer], [InstanceFacts.Data]);
     public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Data = Stored.None };
     public override InstanceState During(InstanceState state, PathArgs args) => Predict(state, args);
-    public override Assessment Assess(InstanceState state, PathArgs args) => new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
-    public override Undo Inverse(InstanceState before, PathArgs args) => Undo.Impossible("the disks are gone");
+
+    /// <summary>Of a machine that is another host's there is nothing here but a copy.</summary>
+    public override Assessment Assess(InstanceState state, PathArgs args) => InstanceMoves.IsCopy(state) ? Moderate("remove") : new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
+    public override Undo Inverse(InstanceState before, PathArgs args) => InstanceMoves.IsCopy(before) ? Undo.Keep("they are another host's") : Undo.Impossible("the disks are gone");
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(5));
     public override string Describe(PathArgs args) => "delete the disks in " + args.Path;
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveDisks();

@@ -57,6 +57,19 @@ internal sealed record RestartArgs(string Id, int Seconds, bool Force);
 /// <param name="Value">As the marker is to be; "-" = gone.</param>
 internal sealed record SettledArgs(string Value);
 
+/// <param name="Node">Uid of the host that it goes to: what is signed is signed for that host.</param>
+/// <param name="Name">Of that host, for people.</param>
+/// <param name="Seconds">The guest has to shut down in order.</param>
+/// <param name="Force">Switch it off when they are over.</param>
+internal sealed record HandOverArgs(string Node, string Name, int Seconds, bool Force);
+
+/// <param name="Node">Uid of the other host.</param>
+/// <param name="Name">Of that host, for people.</param>
+internal sealed record PeerArgs(string Node, string Name);
+
+/// <param name="Record">What the record says: "offered UID".</param>
+internal sealed record WayArgs(string Record);
+
 /// <param name="Domain">Its uuid.</param>
 internal sealed record DomainArgs(string Domain);
 
@@ -96,7 +109,7 @@ internal sealed record TryArgs(string Digest, string Snapshot, int StopSeconds, 
 [JsonSerializable(typeof(SnapshotArgs)), JsonSerializable(typeof(DropArgs)), JsonSerializable(typeof(RevertArgs)), JsonSerializable(typeof(TryArgs)), JsonSerializable(typeof(TrialFile)), JsonSerializable(typeof(RevertedFile))]
 [JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
  JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs)),
- JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs)), JsonSerializable(typeof(SettledArgs))]
+ JsonSerializable(typeof(HandOverArgs)), JsonSerializable(typeof(PeerArgs)), JsonSerializable(typeof(WayArgs)), JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs)), JsonSerializable(typeof(SettledArgs))]
 internal sealed partial class InstanceJson : JsonSerializerContext;
 
 /// <summary>A tool of an instance. The actuator is null where nothing is applied: in tests of planning.</summary>
@@ -120,6 +133,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (s.Hypervisor != Hypervisor.Ok) return s.Hypervisor;
         if (s.Accelerator == FactValue.Absent) return "no accelerator runs a guest here";
         if (s.Domain is Owner.Foreign or Owner.Missing) return "the domain is not this instance's";
+        if (InstanceMoves.WhyNotHere(goal, s) is { } elsewhere) return elsewhere;
         if (goal.Unsigned is [var first, ..]) return first.Text;
         if (goal.Config is not null && s.Dir != Present.It) return "the directory comes first";
         if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";

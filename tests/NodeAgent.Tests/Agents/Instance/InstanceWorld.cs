@@ -5,6 +5,7 @@ using AgentMetal.NodeAgent.Agents.Instance;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Host.Processes;
+using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Resources.Kinds;
@@ -25,7 +26,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
         Directory.CreateDirectory("/var/lib/agentmetal"); // As systemd makes it for the daemon.
         _probe = new(_processes, new(), TimeProvider.System);
         (Reader, Writer) = (new LibvirtReader(_link), new LibvirtWriter(_link));
-        Driver = new(() => Member, input => new(new(new string('a', 32), Uid, 1), "goal") { Teardown = input.Teardown }) { Deadline = TimeSpan.FromSeconds(60) };
+        Driver = new(() => Member, input => new(new(new string('a', 32), Uid, 1), "goal") { Teardown = input.Teardown }) { Deadline = TimeSpan.FromSeconds(60), IsOthers = static k => k == InstanceFacts.Peer, IsCompared = static step => step.Tool != "receive" };
     }
 
     /// <summary>Directory with vmlinuz, initrd and their digests.</summary>
@@ -35,10 +36,14 @@ internal sealed class InstanceWorld : IAsyncDisposable
     public LibvirtWriter Writer { get; }
     public string Uid { get; } = Guid.NewGuid().ToString();
     public string Spec { get; set; } = "{}";
+    /// <summary>How it is handed over; nothing is, unless a test says so.</summary>
+    public HandOvers? Moves { get; set; }
+    public PeerAddress? MoveFrom { get; set; }
+    public PeerAddress? MoveTo { get; set; }
     public List<string> Ran => Driver.Ran;
     public List<string> Mismatches => Driver.Mismatches;
-    public InstanceReaders Readers => new(Reader, new FileReader(), new Accelerators(_probe));
-    public InstanceWriters Writers => new(Writer, new FileWriter(), _processes, _images);
+    public InstanceReaders Readers => new(Reader, new FileReader(), new Accelerators(_probe)) { HandOvers = Moves is null ? NoHandOvers.It : Moves };
+    public InstanceWriters Writers => new(Writer, new FileWriter(), _processes, _images) { HandOvers = Moves is null ? NoHandOvers.It : Moves };
     public InstanceMember Member => new(Readers, Writers, TimeProvider.System, new());
 
     /// <summary>What the spec refers to beside kernel and initrd.</summary>
@@ -62,6 +67,8 @@ internal sealed class InstanceWorld : IAsyncDisposable
         Spec = InstanceSamples.Valid(InstanceKind.Schema, Spec),
         Absent = absent,
         Teardown = absent,
+        MoveFrom = absent ? null : MoveFrom,
+        MoveTo = absent ? null : MoveTo,
         NodeUid = "n0",
         References = new Dictionary<string, ReadOnlyMemory<byte>>(More) { ["Image/kernel"] = Image("vmlinuz", "kernel"), ["Image/initrd"] = Image("initrd", "initrd") },
         DigestVerifier = new AllOrNothing(true),
@@ -75,6 +82,8 @@ internal sealed class InstanceWorld : IAsyncDisposable
 
     /// <summary>Plans and runs until nothing differs; Dangerous steps run too, as if they had been signed.</summary>
     public Task ConvergeAsync(bool absent = false) => Driver.ConvergeAsync(Input(absent));
+
+    public Task RunAsync(Plan<InstanceGoal, InstanceState> plan) => Driver.RunAsync(Input(), plan);
 
     /// <summary>What the guest has said so far.</summary>
     public string Console => File.Exists(Layout.ConsoleLog) ? Encoding.UTF8.GetString(File.ReadAllBytes(Layout.ConsoleLog)) : "";
