@@ -63,6 +63,7 @@ internal static class SpecChange
         };
         change.Metadata.Labels.Add(read.Metadata.Labels);
         change.Metadata.Annotations.Add(read.Metadata.Annotations);
+        change.Digests.Add(read.Digests);
         ApplyReply reply;
         try
         {

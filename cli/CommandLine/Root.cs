@@ -35,6 +35,7 @@ internal static class Root
         };
         foreach (var command in Change.InstanceCommands.Build(shell)) root.Add(command);
         foreach (var command in Change.SnapshotCommands.Build(shell)) root.Add(command);
+        root.Add(Change.CloneCommand.Build(shell));
         shell.AddTo(root);
         return root;
     }

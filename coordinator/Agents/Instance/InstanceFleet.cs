@@ -32,5 +32,7 @@ internal sealed class InstanceFleet : IFleetKind
         var instance = InstanceSpec.Parse(spec);
         foreach (var (path, image) in instance.Images) yield return new(path, ImageKind.Name, image);
         foreach (var (path, volume) in instance.Volumes) yield return new(path, VolumeKind.Name, volume, Bond.Stays, Alone: true);
+        // Only where the copy is made: what it was made of may go, and it may be moved.
+        if (instance.Source.Length > 0) yield return new("spec.source.instance", InstanceKind.Name, instance.Source, Bond.AtFirst, Weak: true);
     }
 }

@@ -63,6 +63,23 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         Done(await writers.Files.PlaceAsync(partial, args.Path));
     }
 
+    public async ValueTask CopyDiskAsync(CopyArgs args, CancellationToken stop)
+    {
+        var partial = args.Path + ".partial";
+        Done(writers.Files.Delete(partial));
+        try
+        {
+            await QemuImgAsync(["convert", "-q", "-f", args.SourceFormat, "-O", args.Format, args.Source, partial], stop);
+            await QemuImgAsync(["resize", "-q", "-f", args.Format, partial, args.Size.ToString(CultureInfo.InvariantCulture)], stop);
+        }
+        catch (WorldException)
+        {
+            writers.Files.Delete(partial); // Half a copy would keep a full disk full.
+            throw;
+        }
+        Done(await writers.Files.PlaceAsync(partial, args.Path));
+    }
+
     public async ValueTask GrowDiskAsync(GrowArgs args, CancellationToken stop)
     {
         if (args.Live) Done(await writers.Domains.BlockResizeAsync(scope.Uuid, args.Target, args.Size, Brief, stop));

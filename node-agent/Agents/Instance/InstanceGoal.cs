@@ -15,6 +15,9 @@ internal sealed record DiskGoal(string Name, string Target, string Path, string 
 {
     /// <summary>Name of the Volume that it is: it is made, grown and deleted by that. Empty = the instance's own.</summary>
     public string Volume { get; init; } = "";
+
+    /// <summary>The disk of another instance that it begins as a copy of, without the ending that says its format; empty = it does not.</summary>
+    public string Source { get; init; } = "";
 }
 
 /// <summary>The seed of cloud-init.</summary>
@@ -23,6 +26,11 @@ internal sealed record DiskGoal(string Name, string Target, string Path, string 
 /// <param name="UserData">user-data.</param>
 /// <param name="MetaData">meta-data.</param>
 internal sealed record SeedGoal(string Digest, string Path, string UserData, string MetaData);
+
+/// <param name="Name">Of the other instance.</param>
+/// <param name="Domain">What it is called in libvirt.</param>
+/// <param name="Dir">Where its disks are.</param>
+internal sealed record SourceGoal(string Name, string Domain, string Dir);
 
 /// <summary>What is wanted of one virtual machine.</summary>
 internal sealed record InstanceGoal
@@ -38,6 +46,9 @@ internal sealed record InstanceGoal
     public ImmutableArray<UsedImage> Images { get; init; } = [];
 
     public SeedGoal? Seed { get; init; }
+
+    /// <summary>Whose disks its own begin as copies of; null = nobody's.</summary>
+    public SourceGoal? Source { get; init; }
 
     public ImmutableArray<string> Networks { get; init; } = [];
     public ImmutableArray<string> Bridges { get; init; } = [];

@@ -36,6 +36,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         errors.AddRange(problems.Select(Said));
         if (errors.Count > 0) return GoalResult<InstanceGoal>.Unsupported([.. errors]);
         var spec = InstanceSpec.Parse(input.Spec);
+        if (spec.Source == input.Name) errors.Add(new("spec.source.instance", "is the instance itself"));
         var (images, volumes) = (Images(input, spec, errors), Volumes(input, spec, errors));
         return errors.Count > 0 ? GoalResult<InstanceGoal>.Unsupported([.. errors]) : GoalResult<InstanceGoal>.Of(Goal(input, spec, images, volumes));
     }
@@ -118,6 +119,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         var layout = LayoutOf(input);
         if (spec.AdoptDomain.Length > 0) return new() { Spec = spec, Config = null, Adopt = spec.AdoptDomain };
         var disks = spec.Disks.Select((d, i) => Disk(d, "vd" + (char)('a' + i))).ToImmutableArray();
+        var source = spec.Source.Length > 0 && InstanceLayout.Of(input.Project, spec.Source, "", 0, roots) is var of ? new SourceGoal(spec.Source, of.Id, of.Dir) : null;
         var seed = spec.CloudInit.Enabled ? CloudInitSeed.Of(input.Name, layout, spec) : null;
         var nics = spec.Nics.Select((n, i) => Nic(input, n, i)).ToImmutableArray();
         return new()
@@ -127,6 +129,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
             MoveTo = input.MoveTo,
             Disks = disks,
             Seed = seed,
+            Source = source,
             Images = [.. images.OrderBy(i => i.Key, StringComparer.Ordinal).DistinctBy(i => i.Value.Sha256).Select(i => new UsedImage(i.Key, i.Value))],
             Networks = [.. nics.Where(n => n.Kind == "network").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
             Bridges = [.. nics.Where(n => n.Kind == "bridge").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
@@ -154,7 +157,10 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 
         DiskGoal Disk(InstanceDisk d, string target) => d.Volume.Length > 0
             ? new(d.Name, target, VolumeLayout.Of(input.Project, d.Volume, roots).File(volumes[d.Volume].Format), volumes[d.Volume].Format, 0, null) { Volume = d.Volume }
-            : new(d.Name, target, layout.Disk(d.Name, d.Format), d.Format, d.Size, d.Image.Length > 0 ? new(d.Image, images[d.Image]) : null);
+            : new(d.Name, target, layout.Disk(d.Name, d.Format), d.Format, d.Size, d.Image.Length > 0 ? new(d.Image, images[d.Image]) : null)
+            {
+                Source = spec.Source.Length > 0 ? InstanceLayout.Of(input.Project, spec.Source, "", 0, roots).Dir + "/" + d.Name : "",
+            };
 
         string PathOf(string image) => image.Length == 0 ? "" : layout.Image(images[image].Sha256, images[image].Format);
     }

@@ -28,7 +28,19 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         if (!domain.Value.Exists && scope.Adopt.Length == 0 && await readers.Domains.DomainByNameAsync(_layout.Id, stop) is var namesake)
             state = state with { Domain = !namesake.IsSeen ? throw new WorldException(namesake.WhyUnseen!) : namesake.Value.Exists ? Owner.Foreign : FactValue.Absent };
         state = state with { Accelerator = scope.Emulator.Length == 0 ? scope.Goal.Config?.Type ?? FactValue.Absent : await readers.Accelerators.FindAsync(stop) };
-        return await WithNetworkAsync(state, stop);
+        return await WithNetworkAsync(await WithSourceAsync(state, stop), stop);
+    }
+
+    /// <summary>The instance whose disks are copied, for as long as one is to be copied.</summary>
+    private async Task<InstanceState> WithSourceAsync(InstanceState state, CancellationToken stop)
+    {
+        if (scope.Goal?.Source is not { } source) return state;
+        var disks = state.SourceDisks.ToBuilder();
+        foreach (var disk in scope.Goal.Disks.Where(d => d.Source.Length > 0))
+            foreach (var format in (string[])["qcow2", "raw"])
+                if (Disk($"{disk.Source}.{format}", format).State is { } there) disks[disk.Name] = ($"{disk.Source}.{format}", there);
+        var domain = await readers.Domains.DomainByNameAsync(source.Domain, stop);
+        return state with { SourceDisks = disks.ToImmutable(), Source = !domain.IsSeen ? FactValue.Unseen("libvirt") : domain.Value.Exists ? PowerOf(domain.Value.Power) : There(source.Dir) == Present.It ? Power.Off : FactValue.Absent };
     }
 
     private InstanceState WithMove(InstanceState state)
@@ -101,16 +113,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         {
             Domain = scope.Adopt.Length > 0 ? Owner.Adopted : Owner.Ours,
             Autostart = domain.Autostart ? Yes.It : Yes.No,
-            Power = domain.Power switch
-            {
-                DomainPower.Paused when readers.Standstills.Of(domain.Uuid) is { } before => before,
-                DomainPower.Running => Power.Running,
-                DomainPower.Paused => Power.Paused,
-                DomainPower.ShuttingDown => Power.Stopping,
-                DomainPower.ShutOff or DomainPower.Crashed => Power.Off,
-                DomainPower.Suspended => Power.Suspended,
-                _ => FactValue.Unseen("libvirt does not know"),
-            },
+            Power = domain.Power == DomainPower.Paused && readers.Standstills.Of(domain.Uuid) is { } before ? before : PowerOf(domain.Power),
             Cause = scope.Goal is { ReportsDrift: true } && domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused && !IsByHand(domain) ? InstanceDrift.Unasked : "",
             Config = config.Aspects(),
             ConfigXml = domain.InactiveXml,
@@ -118,6 +121,16 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             Detail = domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused ? domain.Reason : "",
         };
     }
+
+    private static string PowerOf(DomainPower power) => power switch
+    {
+        DomainPower.Running => Power.Running,
+        DomainPower.Paused => Power.Paused,
+        DomainPower.ShuttingDown => Power.Stopping,
+        DomainPower.ShutOff or DomainPower.Crashed => Power.Off,
+        DomainPower.Suspended => Power.Suspended,
+        _ => FactValue.Unseen("libvirt does not know"),
+    };
 
     private async Task<InstanceState> WithNetworkAsync(InstanceState state, CancellationToken stop)
     {

@@ -92,6 +92,9 @@ internal sealed record InstanceState
     /// <summary>Whether there is a disk with data: some or none.</summary>
     public string Data { get; init; } = Stored.None;
 
+    /// <summary>Power of the instance whose disks its own begin as copies of; "-" when it is not on this host, or there is none.</summary>
+    public string Source { get; init; } = FactValue.Absent;
+
     /// <summary>Whether the instance's directory is there.</summary>
     public string Dir { get; init; } = FactValue.Absent;
 
@@ -139,6 +142,9 @@ internal sealed record InstanceState
     /// <summary>What was read of each disk.</summary>
     public ImmutableSortedDictionary<string, DiskState> DiskStates { get; init; } = ImmutableSortedDictionary<string, DiskState>.Empty;
 
+    /// <summary>By name: path and state of the disk that each begins as a copy of; only of those that are there.</summary>
+    public ImmutableSortedDictionary<string, (string Path, DiskState Disk)> SourceDisks { get; init; } = ImmutableSortedDictionary<string, (string, DiskState)>.Empty;
+
     /// <summary>By digest: bytes that a guest would see of the image; only of disk images that are there.</summary>
     public ImmutableSortedDictionary<string, long> ImageSizes { get; init; } = ImmutableSortedDictionary<string, long>.Empty;
 
@@ -184,9 +190,9 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled", Offer = "offer", Receipt = "receipt", Peer = "peer";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled", Offer = "offer", Receipt = "receipt", Peer = "peer", Source = "source";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled, Offer, Receipt, Peer];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled, Offer, Receipt, Peer, Source];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
@@ -210,6 +216,7 @@ internal static class InstanceFacts
         Seed => s.Seed,
         Data => s.Data,
         Dir => s.Dir,
+        Source => s.Source,
         Request => s.Request,
         Slot => s.Slot,
         Trial => s.Trial,

@@ -118,6 +118,7 @@ public static class InstanceKind
                     new("cpuMillis", FieldType.Integer, "Thousandths of a core; 0 = 100 for each virtual CPU.") { Default = 0L, Min = 0, Max = 64_000 },
                 ],
             },
+            InstanceSource.Field,
             new("adopt", FieldType.Group, "Take over a domain that exists, without touching it.")
             {
                 Fields = [new("domain", FieldType.Text, "Its libvirt name (virsh list --all); empty = none.") { Default = "", MaxLength = 128, Check = DomainName, Immutable = true }],
@@ -136,12 +137,12 @@ public static class InstanceKind
     {
         var s = InstanceSpec.Parse(canonical);
         foreach (var error in InstanceRequest.Rules(s)) yield return error;
-        foreach (var error in InstanceSnapshots.Rules(s).Concat(InstanceAutoRevert.Rules(s))) yield return error;
+        foreach (var error in InstanceSource.Rules(s).Concat(InstanceSnapshots.Rules(s)).Concat(InstanceAutoRevert.Rules(s))) yield return error;
         if (s is { AdoptDomain.Length: > 0, ReportsDrift: true }) yield return new("spec.drift", "cannot be report for a domain that was taken over: only its power is managed, and where it was as declared is remembered beside disks that are its own", "leave it out");
         if (s is { AutoRevert.Enabled: true, ReportsDrift: true }) yield return new("spec.drift", "cannot be report together with spec.autoRevert: a change that is taken back leaves a machine that is not as declared, which nobody did by hand", "leave one of the two out");
         if (s.AdoptDomain.Length > 0) yield break; // What is taken over brings its own disks and boot.
         if (s.Kernel.Length == 0 && s.Disks.IsEmpty) yield return new("spec.disks", "is empty, and there is no spec.boot.kernel: there is nothing to boot", "name a disk with an image, or a kernel");
-        else if (s.Kernel.Length == 0 && s.Disks[0] is { Image.Length: 0, Volume.Length: 0 }) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image, or a Volume");
+        else if (s.Kernel.Length == 0 && s.Disks[0] is { Image.Length: 0, Volume.Length: 0 } && s.Source.Length == 0) yield return new("spec.disks[0].image", "is empty, and there is no spec.boot.kernel: an empty disk cannot boot", "name an Image, or a Volume");
         if (s.Kernel.Length == 0 && s.Initrd.Length > 0) yield return new("spec.boot.initrd", "needs spec.boot.kernel", "name the kernel, or leave both out");
         if (s.Kernel.Length == 0 && s.Cmdline.Length > 0) yield return new("spec.boot.cmdline", "needs spec.boot.kernel: a disk brings its own command line", "name the kernel, or leave it out");
         for (var i = 0; i < s.Disks.Length; i++)
@@ -153,7 +154,7 @@ public static class InstanceKind
                 foreach (var error in VolumeRules(s, i, volume)) yield return error;
                 continue;
             }
-            if (image.Length == 0 && size < MinDisk) yield return new($"spec.disks[{i}].size", size == 0 ? "is required for a disk without an image" : $"{Quantity.Format(size)} is less than 1Mi");
+            if (image.Length == 0 && size < MinDisk && (size > 0 || s.Source.Length == 0)) yield return new($"spec.disks[{i}].size", size == 0 ? "is required for a disk without an image" : $"{Quantity.Format(size)} is less than 1Mi");
             if (size % 512 != 0) yield return new($"spec.disks[{i}].size", "is not a multiple of 512 bytes");
         }
         for (var i = 0; i < s.Nics.Length; i++)

@@ -139,6 +139,9 @@ public sealed record InstanceSpec
         }
     }
 
+    /// <summary>Another instance whose disks these begin as copies of; empty = none.</summary>
+    public required string Source { get; init; }
+
     /// <summary>Names of the Volumes it uses, with the field that names each.</summary>
     public IEnumerable<(string Path, string Volume)> Volumes => Disks.Select((d, i) => ($"spec.disks[{i}].volume", d.Volume)).Where(v => v.Volume.Length > 0);
 
@@ -191,6 +194,7 @@ public sealed record InstanceSpec
             Request = InstanceRequest.Read(s),
             Snapshots = InstanceSnapshots.Read(s),
             AutoRevert = InstanceAutoRevert.Read(s),
+            Source = InstanceSource.Read(s),
             AdoptDomain = Text(s.GetProperty("adopt"), "domain"),
             CloudInitDigest = cloudInit.Enabled ? Digest(s.GetProperty("cloudInit")) : "",
             BootDigest = Text(boot, "kernel").Length > 0 ? Digest(boot) : "",

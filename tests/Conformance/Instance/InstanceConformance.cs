@@ -53,7 +53,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     [
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live, Cause = b.Cause }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
-        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Settled = b.Settled },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Source = b.Source }, a with { Settled = b.Settled },
         a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted }, a with { Offer = b.Offer }, a with { Receipt = b.Receipt }, a with { Peer = b.Peer },
     ];
 
@@ -81,6 +81,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
         var volume = Converged(Input(WithVolume)).DiskStates["data"];
         yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
+        yield return Of("create as a copy", Input(Copied), Nothing(Input(Copied)));
         yield return Of("detach a volume", Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal)), Converged(Input(WithVolume)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
         foreach (var action in (string[])["restart", "reset"])

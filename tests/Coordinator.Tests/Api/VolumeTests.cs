@@ -78,6 +78,25 @@ public sealed class VolumeTests
         await kit.UntilAsync("data", r => r is null);
     }
 
+    /// <summary>A copy is made where its source is; the source is not kept by it, and the copy stays where it is without it.</summary>
+    [Fact]
+    public async Task Apply_InstanceFromAnother_IsPlacedFirstWhereThatIs()
+    {
+        await using var kit = await CoordinatorKit.StartAsync();
+        await using var first = await AttachAsync(kit, "edge-1");
+        await kit.ApplyAsync(Volume(), Instance("web"));
+        await kit.UntilAsync("web", r => CoordinatorKit.Is(r, "Ready", "True"));
+        await using var second = await AttachAsync(kit, "edge-2", 65536);
+        await kit.ApplyAsync(Resource("Instance", "copy", """{"disks":[{"name":"root"}],"source":{"instance":"web"}}"""));
+        await kit.UntilAsync("copy", r => CoordinatorKit.Is(r, "Ready", "True"));
+        Assert.Empty(second.Assignments);
+        await kit.Operator.DeleteAsync(new() { Kind = "Instance", Name = "web" }, cancellationToken: CoordinatorKit.Stop);
+        await kit.UntilAsync("web", r => r is null);
+        Assert.True(CoordinatorKit.Is(await kit.UntilAsync("copy", r => r is not null), "Ready", "True"));
+        var changed = await Assert.ThrowsAsync<RpcException>(async () => await kit.ApplyAsync(Resource("Instance", "copy", """{"disks":[{"name":"root"}],"source":{"instance":"other"}}""")));
+        Assert.StartsWith("spec.source.instance: cannot be changed", changed.Status.Detail, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("""{"disks":[{"name":"root","volume":"data","image":"debian"}]}""", "spec.disks[0].image: cannot be set together with volume")]
     [InlineData("""{"disks":[{"name":"root","volume":"data","size":"1Gi"}]}""", "spec.disks[0].size: cannot be set together with volume")]

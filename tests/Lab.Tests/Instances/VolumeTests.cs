@@ -49,12 +49,12 @@ public sealed class VolumeTests(SharedFleet shared)
         Assert.Equal(before, await Machines.FindAsync(host, "first", stop));
 
         // An instance without disks of its own goes without a signature, and the next one counts on.
-        (await fleet.CliAsync(stop, "delete", "instance", "first", "--yes")).OrThrow();
+        (await fleet.CliAsync(stop, "delete", "instance", "first", "--yes", "--wait")).OrThrow();
         Assert.Equal("", await host.ShellAsync("ls -d /var/lib/agentmetal/instances/default-first 2>/dev/null || true", stop));
         (await fleet.ApplyAsync(OnVolume("second"), stop)).OrThrow();
         Assert.NotNull(await Machines.FindAsync(host, "second", stop));
         Assert.Equal("2", await Machines.SaysAsync(host, "second", "boots ", 1, Boot, stop));
-        (await fleet.CliAsync(stop, "delete", "instance", "second", "--yes")).OrThrow();
+        (await fleet.CliAsync(stop, "delete", "instance", "second", "--yes", "--wait")).OrThrow();
 
         // A domain that somebody made by hand has it too: then nobody's signature is even asked for.
         await host.ShellAsync($"""

@@ -83,7 +83,7 @@ internal sealed class CreateDisk(InstanceScope scope, InstanceActuator? actuator
 {
     public override IEnumerable<Move<DiskArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal?.Disks.FirstOrDefault(d => d.Name == difference.Subject) is not { } disk) yield break;
+        if (goal?.Disks.FirstOrDefault(d => d.Name == difference.Subject) is not { Source: "" } disk) yield break;
         if (state.Dir != Present.It)
         {
             yield return Move.Wait<DiskArgs>("the directory comes first");

@@ -137,7 +137,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (goal.Unsigned is [var first, ..]) return first.Text;
         if (goal.Config is not null && s.Dir != Present.It) return "the directory comes first";
         if (goal.Images.FirstOrDefault(i => s.Images.GetValueOrDefault(i.Spec.Sha256) != Present.It) is { } image) return $"image {image.Name} comes first";
-        if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return disk.Volume.Length > 0 ? $"volume {disk.Volume} data is not there yet" : $"disk {disk.Name} comes first";
+        if (goal.Disks.FirstOrDefault(d => !s.DiskStates.ContainsKey(d.Name)) is { } disk) return disk.Volume.Length > 0 ? $"volume {disk.Volume} data is not there yet" : disk.Source.Length > 0 && CopyDisk.WhyNot(goal.Source!, s) is { } waits ? waits : $"disk {disk.Name} comes first";
         if (goal.Seed is not null && s.Seed != Present.It) return "the seed of cloud-init comes first";
         if (!toStart) return null;
         if (goal.Config is { } config && (s.Domain != Owner.Ours || (!InstanceDrift.KeepsDefinition(goal, s) && Aspect.Between(s.Config, config.Aspects()).Any()))) return "the definition comes first";

@@ -32,6 +32,8 @@ internal static class InstanceSamples
     public const string Tried = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"memory":"512Mi","restart":"allowed","autoRevert":{"enabled":true,"seconds":30,"probe":{"consoleText":"up"}}}""";
     public const string Slot = "auto-20261128t120000z";
 
+    public const string Copied = """{"disks":[{"name":"root"},{"name":"data","size":"8Gi","format":"raw"}],"nics":[{}],"memory":"512Mi","source":{"instance":"web"}}""";
+
     private static readonly Dictionary<string, ReadOnlyMemory<byte>> s_references = new(StringComparer.Ordinal)
     {
         ["Image/debian"] = Valid(ImageKind.Schema, $$"""{"url":"https://images.example/debian.qcow2","sha256":"{{DebianSha}}","format":"qcow2"}"""),
@@ -95,6 +97,8 @@ internal static class InstanceSamples
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Inactive, StringComparer.Ordinal),
             Bridges = goal.Bridges.ToImmutableSortedDictionary(b => b, _ => Present.It, StringComparer.Ordinal),
             Slot = goal.Spec.Snapshots.Scheduled ? Slot : FactValue.Absent,
+            Source = goal.Source is null ? FactValue.Absent : Power.Off,
+            SourceDisks = goal.Source is null ? ImmutableSortedDictionary<string, (string, DiskState)>.Empty : goal.Disks.ToImmutableSortedDictionary(d => d.Name, d => (d.Source + ".qcow2", new DiskState("qcow2", 2L << 30, "")), StringComparer.Ordinal),
         };
     }
 
@@ -141,7 +145,7 @@ internal static class InstanceSamples
 
     public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried, Copied), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
         (spec, power, going, trust, asked) => Input("{" + (spec == Tried ? asked.Replace(ReportingDrift, "", StringComparison.Ordinal) : asked) + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
@@ -165,6 +169,7 @@ internal static class InstanceSamples
                 "loading" or "failed" => s with { Images = nothing.Images, ImageSizes = nothing.ImageSizes, Downloads = nothing.Images.Keys.Take(1).ToImmutableSortedDictionary(k => k, _ => new DownloadState(5, 10, f.Images == "failed" ? "404" : ""), StringComparer.Ordinal) },
                 _ => s,
             };
+            if (wanted.Source is not null) s = s with { Source = f.Images switch { "none" => FactValue.Absent, "loading" => Power.Running, "failed" => FactValue.Unseen("no answer"), _ => s.Source } };
             s = s with
             {
                 Networks = s.Networks.ToImmutableSortedDictionary(n => n.Key, _ => f.Network, StringComparer.Ordinal),
@@ -195,6 +200,8 @@ internal static class InstanceSamples
         Request = FactValue.Absent,
         Settled = FactValue.Absent,
         Cause = "",
+        Source = FactValue.Absent,
+        SourceDisks = ImmutableSortedDictionary<string, (string, DiskState)>.Empty,
         Accelerator = FactValue.Absent,
         Snapshots = Nothing(Input(FromKernel)).Snapshots,
         Slot = FactValue.Absent,

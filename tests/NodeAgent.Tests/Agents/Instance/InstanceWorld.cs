@@ -49,6 +49,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
     /// <summary>What the spec refers to beside kernel and initrd.</summary>
     public Dictionary<string, ReadOnlyMemory<byte>> More { get; } = [];
 
+    public string Name => _name;
     public InstanceLayout Layout => InstanceLayout.Of("default", _name, Uid, 0, new());
 
     /// <summary>A spec that boots the small machine from its kernel.</summary>
