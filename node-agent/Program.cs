@@ -37,7 +37,7 @@ internal static class Program
           --bus          the D-Bus address of systemd; default: the system bus
           --libvirt      the libvirt that runs virtual machines; default: qemu:///system
           --images       a directory from which an Image may take a file:/// URL; may be given again; links in it are not
-                         followed; default: /srv/images and /var/lib/agentmetal/images-in
+                         followed; default: /srv/images, and images-in and exports in /var/lib/agentmetal
         Exit codes: 0 ok, 1 failed, 2 bad input.
         """;
 

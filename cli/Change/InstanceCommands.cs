@@ -33,7 +33,7 @@ internal static class InstanceCommands
         if (action == InstanceRequest.Reset) session.Screen.Note($"Its host holds it until you approve it: agentmetal approve {Resources.Short(resource)}");
     });
 
-    private static Command Of(Shell shell, string verb, string description, Action<Session, Resource, SortedDictionary<string, object?>, string> change)
+    internal static Command Of(Shell shell, string verb, string description, Action<Session, Resource, SortedDictionary<string, object?>, string> change)
     {
         var kind = new Argument<string>("KIND") { Description = "instance" };
         kind.CompletionSources.Add("instance");

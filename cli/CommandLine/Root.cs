@@ -36,6 +36,7 @@ internal static class Root
         foreach (var command in Change.InstanceCommands.Build(shell)) root.Add(command);
         foreach (var command in Change.SnapshotCommands.Build(shell)) root.Add(command);
         root.Add(Change.CloneCommand.Build(shell));
+        foreach (var command in Change.ExportCommands.Build(shell)) root.Add(command);
         shell.AddTo(root);
         return root;
     }

@@ -19,7 +19,7 @@ internal sealed class ImageDirectories
     }
 
     /// <summary>What holds unless `agentmetald run --images` says otherwise.</summary>
-    public static ImageDirectories Usual { get; } = new("/srv/images", "/var/lib/agentmetal/images-in");
+    public static ImageDirectories Usual { get; } = new("/srv/images", "/var/lib/agentmetal/images-in", "/var/lib/agentmetal/exports");
 
     /// <summary>The file, to be read; or null, and why not, without a word about what is there.</summary>
     public FileStream? Open(string path, out string refusal)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using AgentMetal.NodeAgent.Agents.Instance.Exports;
 using AgentMetal.NodeAgent.Agents.Instance.Tools;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
@@ -191,6 +192,12 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         if (file.Value.Exists) NoteSettled(InstanceDrift.AsBusy(digest));
         await RestartAsync(args, stop);
         if (file.Value.Exists) NoteSettled(digest);
+    }
+
+    public void Export(string request)
+    {
+        var (directory, export) = (_layout.Export(request), new InstanceExport(scope, readers, writers));
+        writers.Exports.Begin(directory, progress => export.RunAsync(directory, () => NoteRequest(request), progress));
     }
 
     public ValueTask RemoveDisks()

@@ -17,7 +17,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     [
         new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new CopyDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
         new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
-        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
+        new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new ExportOnce(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
         new HandOver(scope, actuator), new Release(scope, actuator), new Withdraw(scope, actuator), new RemoveLeftover(scope, actuator),
         new Receive(scope, actuator), new TakeOver(scope, actuator), new Drop(scope, actuator), new CloseReceipt(scope, actuator),
     ];

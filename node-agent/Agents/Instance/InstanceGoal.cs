@@ -47,6 +47,11 @@ internal sealed record InstanceGoal
 
     public SeedGoal? Seed { get; init; }
 
+    /// <summary>The instance's project and name, and its spec as it was declared: what an export says again.</summary>
+    public string Project { get; init; } = "";
+    public string Name { get; init; } = "";
+    public ReadOnlyMemory<byte> Declared { get; init; }
+
     /// <summary>Whose disks its own begin as copies of; null = nobody's.</summary>
     public SourceGoal? Source { get; init; }
 

@@ -45,6 +45,9 @@ internal sealed record InstanceLayout
     /// <summary>Digest of the goal that the machine was last as wanted by.</summary>
     public string Settled => Dir + "/settled";
 
+    /// <summary>Where the export that a request asks for is.</summary>
+    public string Export(string request) => Path.GetDirectoryName(DirParent) + "/exports/" + Id + "-" + request;
+
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>

@@ -47,7 +47,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         return new InstanceAgent(scope, new InstanceActuator(scope, readers, writers, clock));
     }
 
-    public override IStateObserver<InstanceState> ObserverFor(MemberInput input) => new InstanceObserver(Scope(input), readers, writers.Images, clock);
+    public override IStateObserver<InstanceState> ObserverFor(MemberInput input) => new InstanceObserver(Scope(input), readers, writers.Images, clock, writers.Exports);
 
     public override ImmutableSortedDictionary<string, string> DetailsOf(InstanceGoal? goal, InstanceState state)
     {
@@ -130,6 +130,9 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
             Disks = disks,
             Seed = seed,
             Source = source,
+            Project = input.Project,
+            Name = input.Name,
+            Declared = input.Spec,
             Images = [.. images.OrderBy(i => i.Key, StringComparer.Ordinal).DistinctBy(i => i.Value.Sha256).Select(i => new UsedImage(i.Key, i.Value))],
             Networks = [.. nics.Where(n => n.Kind == "network").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
             Bridges = [.. nics.Where(n => n.Kind == "bridge").Select(n => n.Source).Distinct(StringComparer.Ordinal)],

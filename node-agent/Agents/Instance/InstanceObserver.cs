@@ -10,7 +10,7 @@ using AgentMetal.Runtime.Resources;
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
 /// <summary>Reads one instance: its domain, its files, and what of the host it needs.</summary>
-internal sealed partial class InstanceObserver(InstanceScope scope, InstanceReaders readers, ImageStore images, TimeProvider clock) : IStateObserver<InstanceState>
+internal sealed partial class InstanceObserver(InstanceScope scope, InstanceReaders readers, ImageStore images, TimeProvider clock, Exports.ExportJobs? exports = null) : IStateObserver<InstanceState>
 {
     private const int MaxFiles = 1000;
 
@@ -97,6 +97,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             Dir = There(_layout.Dir),
             Data = There(_layout.Dir) == FactValue.Absent ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
                 : directory.Value.Any(f => InstanceActuator.IsDisk(f)) ? Stored.Some : Stored.None,
+            Export = scope.Goal?.Spec.Request is { IsGiven: true } asked ? exports?.Running(_layout.Export(asked.Id)) : null,
             Request = scope.Goal is null ? FactValue.Absent : Request(),
             Settled = scope.Goal is null ? FactValue.Absent : Settled(),
             Bridges = (scope.Goal?.Bridges ?? []).ToImmutableSortedDictionary(b => b, b => There($"/sys/class/net/{b}/bridge"), StringComparer.Ordinal),

@@ -39,4 +39,7 @@ internal sealed record InstanceReaders(ILibvirtReader Domains, IFileReader Files
 internal sealed record InstanceWriters(ILibvirtWriter Domains, IFileWriter Files, IProcessRunner Processes, ImageStore Images)
 {
     public IHandOverWriter HandOvers { get; init; } = NoHandOvers.It;
+
+    /// <summary>Exports that run.</summary>
+    public Exports.ExportJobs Exports { get; init; } = new(TimeProvider.System);
 }

@@ -142,6 +142,9 @@ internal sealed record InstanceState
     /// <summary>What was read of each disk.</summary>
     public ImmutableSortedDictionary<string, DiskState> DiskStates { get; init; } = ImmutableSortedDictionary<string, DiskState>.Empty;
 
+    /// <summary>The export that is asked for, while it runs or when it failed.</summary>
+    public Exports.ExportState? Export { get; init; }
+
     /// <summary>By name: path and state of the disk that each begins as a copy of; only of those that are there.</summary>
     public ImmutableSortedDictionary<string, (string Path, DiskState Disk)> SourceDisks { get; init; } = ImmutableSortedDictionary<string, (string, DiskState)>.Empty;
 

@@ -43,7 +43,7 @@ public static class ImageKind
         Executes = static spec => [(Purpose, ImageSpec.Parse(spec).Sha256)],
         Spec =
         [
-            new("url", FieldType.Text, "Where hosts fetch it: https://…, http://…, or file:///… for a file on the host, which must lie below a directory that the host allows: /srv/images, /var/lib/agentmetal/images-in, or those of agentmetald run --images. Links in them are not followed.") { Required = true, MaxLength = 1024, Check = UrlError },
+            new("url", FieldType.Text, "Where hosts fetch it: https://…, http://…, or file:///… for a file on the host, which must lie below a directory that the host allows: /srv/images, /var/lib/agentmetal/images-in, /var/lib/agentmetal/exports, or those of agentmetald run --images. Links in them are not followed.") { Required = true, MaxLength = 1024, Check = UrlError },
             new("sha256", FieldType.Text, "SHA-256 of what is fetched, 64 hexadecimal digits (sha256sum FILE).") { Required = true, MaxLength = 64, Check = DigestError },
             new("format", FieldType.Choice, "What it is. It is declared, never guessed: a raw disk may look like any format.") { Required = true, Choices = ["qcow2", "raw", "kernel", "initrd"], Immutable = true },
         ],

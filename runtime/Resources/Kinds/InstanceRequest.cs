@@ -4,12 +4,12 @@ using System.Text.Json;
 namespace AgentMetal.Runtime.Resources.Kinds;
 
 /// <summary>What a person asks of a virtual machine once, said declaratively: the host carries it out once for each id, and remembers the last one.</summary>
-/// <param name="Action">none, restart or reset.</param>
+/// <param name="Action">none, restart, reset or export.</param>
 /// <param name="Id">RFC 1123 label; empty only where nothing is asked.</param>
 public sealed record InstanceRequest(string Action, string Id)
 {
     /// <summary>The actions.</summary>
-    public const string Nothing = "none", Restart = "restart", Reset = "reset", Revert = "revert";
+    public const string Nothing = "none", Restart = "restart", Reset = "reset", Revert = "revert", Export = "export";
 
     /// <summary>Where a revert goes back to; empty with other actions.</summary>
     public string Snapshot { get; init; } = "";
@@ -26,7 +26,7 @@ public sealed record InstanceRequest(string Action, string Id)
     {
         Fields =
         [
-            new("action", FieldType.Choice, "restart: shut the guest down in order and start it as it is defined now (spec.shutdown says how long it has, and whether it may be switched off). reset: the reset button; what the guest has not written is lost, so it needs an approval. revert: put the machine back to spec.request.snapshot, its disks, memory and definition; what was written since is lost, so it needs an approval.") { Default = Nothing, Choices = [Nothing, Restart, Reset, Revert], Effect = "once for each id" },
+            new("action", FieldType.Choice, "restart: shut the guest down in order and start it as it is defined now (spec.shutdown says how long it has, and whether it may be switched off). reset: the reset button; what the guest has not written is lost, so it needs an approval. revert: put the machine back to spec.request.snapshot, its disks, memory and definition; what was written since is lost, so it needs an approval export: write the disks and a manifest to /var/lib/agentmetal/exports on its host, while it is off.") { Default = Nothing, Choices = [Nothing, Restart, Reset, Revert, Export], Effect = "once for each id" },
             new("id", FieldType.Text, "Which request it is; a new one for each.") { Default = "", MaxLength = 63, Check = static t => t.Length == 0 ? null : Names.LabelError(t), Effect = "once for each id" },
             new("snapshot", FieldType.Text, "The snapshot that revert goes back to: one of the kind Snapshot, or one of the schedule.") { Default = "", MaxLength = 63, Check = static t => t.Length == 0 ? null : Names.LabelError(t), Effect = "with revert" },
         ],
@@ -38,7 +38,7 @@ public sealed record InstanceRequest(string Action, string Id)
         if (!s.Request.IsGiven) yield break;
         if (s.Request is { Action: Revert, Snapshot: "" }) yield return new("spec.request.snapshot", "is required with action revert", "agentmetal revert instance/NAME --to SNAPSHOT writes it");
         if (s.Request.Id.Length == 0) yield return new("spec.request.id", $"is required with action {s.Request.Action}: it is done once for each id", $"agentmetal {s.Request.Action} instance/NAME writes both");
-        if (s.AdoptDomain.Length > 0) yield return new("spec.request.action", $"cannot be {s.Request.Action} for a domain that was taken over: only its power is managed", $"virsh {(s.Request.Action switch { Reset => "reset", Revert => "snapshot-revert", _ => "reboot" })} {s.AdoptDomain}");
+        if (s.AdoptDomain.Length > 0) yield return new("spec.request.action", $"cannot be {s.Request.Action} for a domain that was taken over: only its power is managed", $"virsh {(s.Request.Action switch { Reset => "reset", Revert => "snapshot-revert", Export => "dumpxml", _ => "reboot" })} {s.AdoptDomain}");
     }
 
     /// <summary>A spec that an earlier version stored has no such field.</summary>

@@ -81,6 +81,8 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
         var volume = Converged(Input(WithVolume)).DiskStates["data"];
         yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
+        var export = Input("{" + Asked("export") + "\"power\":\"stopped\"," + FromDisk[1..]);
+        yield return Of("export", export, Converged(export) with { Request = FactValue.Absent });
         yield return Of("create as a copy", Input(Copied), Nothing(Input(Copied)));
         yield return Of("detach a volume", Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal)), Converged(Input(WithVolume)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });

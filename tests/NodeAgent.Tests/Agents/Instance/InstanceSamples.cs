@@ -145,7 +145,7 @@ internal static class InstanceSamples
 
     public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried, Copied), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried, Copied), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), Asked("export"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
         (spec, power, going, trust, asked) => Input("{" + (spec == Tried ? asked.Replace(ReportingDrift, "", StringComparison.Ordinal) : asked) + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>

@@ -17,6 +17,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
 {
     private readonly LibvirtLink _link = new(new(), TimeProvider.System);
     private readonly HypervisorProbe _probe;
+    private readonly NodeAgent.Agents.Instance.Exports.ExportJobs _exports = new(TimeProvider.System);
     private readonly ImageStore _images = new(TimeProvider.System);
     private readonly ProcessRunner _processes = new(TimeProvider.System);
     private readonly string _name = "t" + Guid.NewGuid().ToString("N")[..8];
@@ -43,7 +44,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
     public List<string> Ran => Driver.Ran;
     public List<string> Mismatches => Driver.Mismatches;
     public InstanceReaders Readers => new(Reader, new FileReader(), new Accelerators(_probe)) { HandOvers = Moves is null ? NoHandOvers.It : Moves };
-    public InstanceWriters Writers => new(Writer, new FileWriter(), _processes, _images) { HandOvers = Moves is null ? NoHandOvers.It : Moves };
+    public InstanceWriters Writers => new(Writer, new FileWriter(), _processes, _images) { Exports = _exports, HandOvers = Moves is null ? NoHandOvers.It : Moves };
     public InstanceMember Member => new(Readers, Writers, TimeProvider.System, new());
 
     /// <summary>What the spec refers to beside kernel and initrd.</summary>
