@@ -11,38 +11,16 @@ namespace AgentMetal.LabTests.Fleets;
 public sealed class CrashTests(SharedFleet shared)
 {
     private const int Port = 6431;
-    private const string Once = "/run/agentmetal-crash-once";
-    private const string DropIn = "/run/systemd/system/agentmetald.service.d";
 
-    /// <summary>No operation has more boundaries than this; the last life of a soak proves it.</summary>
-    private const int Limit = 72;
+    private static readonly CrashLives All = new(limit: 72, ("create", 20), ("live", 8), ("restart", 8), ("switchover", 8), ("delete", 14));
 
-    // The boundaries that every run of an operation reaches on at least one host (two a commit: before and after it is on the disk), so that a
-    // sample from them always kills. A soak goes on until one is not reached.
-    private static readonly (string Operation, int Sure)[] Operations = [("create", 20), ("live", 8), ("restart", 8), ("switchover", 8), ("delete", 14)];
-
-    // What a soak has found: the first boundary of an operation that was not reached.
-    private static readonly Dictionary<string, int> Beyond = [];
-
-    private static bool Soak => Environment.GetEnvironmentVariable("AGENTMETAL_SOAK") == "1";
-
-    public static TheoryData<int, string> Lives()
-    {
-        var lives = new TheoryData<int, string>();
-        var random = new Random(int.TryParse(Environment.GetEnvironmentVariable("AGENTMETAL_SEED"), out var seed) ? seed : 1);
-        for (var life = 1; life <= (Soak ? Limit : 2); life++)
-            lives.Add(life, string.Join(' ', Operations.Select(o => $"{o.Operation}@{(Soak ? life : random.Next(1, o.Sure + 1))}")));
-        return lives;
-    }
+    public static TheoryData<int, string> Lives() => All.Data(sample: 2);
 
     [Theory]
     [MemberData(nameof(Lives))]
     public async Task Daemon_KilledAtAJournalBoundaryOfEachOperation_ConvergesAndDoesNothingTwice(int life, string boundaries)
     {
-        var at = boundaries.Split(' ').Select(b => b.Split('@')).ToDictionary(p => p[0], p => int.Parse(p[1], CultureInfo.InvariantCulture));
-        foreach (var operation in at.Keys.Where(o => Beyond.TryGetValue(o, out var end) && end <= at[o])) at[operation] = 0;
-        Assert.True(life < Limit || at.Values.All(b => b == 0), $"an operation has more than {Limit} boundaries: raise the limit");
-        if (at.Values.All(b => b == 0)) return;
+        if (All.At(life, boundaries) is not { } at) return;
         var stop = TestContext.Current.CancellationToken;
         var run = new Life(await shared.GetAsync(), $"crash{life}", at, stop);
         try { await run.LiveAsync(); }
@@ -51,36 +29,36 @@ public sealed class CrashTests(SharedFleet shared)
 
     private sealed class Life(Fleet fleet, string name, Dictionary<string, int> at, CancellationToken stop)
     {
+        private readonly JournalKills kills = new(fleet, All, at, stop);
         private readonly List<BusMonitor> monitors = [];
         private (LabHost Host, string Unit)[] members = [];
-        private string doing = "";
 
         public async Task LiveAsync()
         {
             foreach (var host in fleet.Lab.Hosts) monitors.Add(await BusMonitor.StartAsync(host, stop));
 
-            await KilledAsync("create", () => DeclareAsync("databases: 16, memory: { max: 32Mi }"));
+            await kills.DuringAsync("create", () => DeclareAsync("databases: 16, memory: { max: 32Mi }"));
             members = await fleet.MembersAsync(name, stop);
             Assert.Equal(2, members.Length);
             await ExpectAsync(starts: 1, restarts: 0, stops: 0, ready: 1, failovers: 0);
             await Fleet.RedisAsync(await PrimaryAsync(), Port, "SET kept yes", stop); // With data, deletion waits for a signature.
 
             var sets = await SumAsync("cmdstat_config|set");
-            await KilledAsync("live", () => DeclareAsync("databases: 16, memory: { max: 48Mi }"));
+            await kills.DuringAsync("live", () => DeclareAsync("databases: 16, memory: { max: 48Mi }"));
             Assert.Equal(members.Length, await SumAsync("cmdstat_config|set") - sets); // One CONFIG SET a member.
             await ExpectAsync(starts: 1, restarts: 0, stops: 0, ready: 1, failovers: 0);
 
             // The primary's restart leaves the members without one for a moment: it waits for a signature.
-            await KilledAsync("restart", () => DeclareAsync("databases: 17, memory: { max: 48Mi }", signed: true));
+            await kills.DuringAsync("restart", () => DeclareAsync("databases: 17, memory: { max: 48Mi }", signed: true));
             await ExpectAsync(starts: 1, restarts: 1, stops: 0, ready: 2, failovers: 0);
 
             var before = await PrimaryAsync();
-            await KilledAsync("switchover", () => DeclareAsync("databases: 17, memory: { max: 48Mi }, primary: 1"));
+            await kills.DuringAsync("switchover", () => DeclareAsync("databases: 17, memory: { max: 48Mi }, primary: 1"));
             Assert.NotEqual(before.Name, (await PrimaryAsync()).Name);
             await ExpectAsync(starts: 1, restarts: 1, stops: 0, ready: 2, failovers: 1);
             Assert.Equal("yes", await Fleet.RedisAsync(await PrimaryAsync(), Port, "GET kept", stop));
 
-            await KilledAsync("delete", () => fleet.RemoveAsync(name, stop));
+            await kills.DuringAsync("delete", () => fleet.RemoveAsync(name, stop));
             await ExpectAsync(starts: 1, restarts: 1, stops: 1, ready: 2, failovers: 1);
             foreach (var (host, unit) in members)
             {
@@ -95,8 +73,7 @@ public sealed class CrashTests(SharedFleet shared)
         public async Task EndAsync()
         {
             foreach (var monitor in monitors) await monitor.DisposeAsync();
-            await OnEveryHostAsync($"rm -rf {DropIn} {Once}; systemctl daemon-reload; systemctl restart agentmetald");
-            await fleet.WaitAttachedAsync(fleet.Lab.Hosts.Count, stop);
+            await kills.EndAsync();
             await fleet.RemoveAsync(name, stop);
         }
 
@@ -121,32 +98,7 @@ public sealed class CrashTests(SharedFleet shared)
         private async Task DoneAsync(Func<Task<CommandResult>> command)
         {
             var result = await command();
-            if (!result.Succeeded) Assert.Fail($"{doing}: {result.Stdout}{result.Stderr}\n{await DaemonsAsync()}");
-        }
-
-        /// <summary>The operation with every daemon set to die at its n-th boundary from now on, once.</summary>
-        private async Task KilledAsync(string operation, Func<Task> work)
-        {
-            doing = $"{operation}@{at[operation]}";
-            if (at[operation] > 0)
-            {
-                await OnEveryHostAsync($"""
-                    touch {Once}; mkdir -p {DropIn}
-                    printf '[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestartSec=100ms\nEnvironment=AGENTMETAL_CRASH_AT={at[operation]} AGENTMETAL_CRASH_ONCE={Once}\n' >{DropIn}/crash.conf
-                    systemctl daemon-reload; systemctl restart agentmetald
-                    """);
-                await fleet.WaitAttachedAsync(fleet.Lab.Hosts.Count, stop);
-            }
-            await work();
-            if (at[operation] == 0) return;
-            var alive = 0;
-            foreach (var host in fleet.Lab.Hosts)
-                if ((await host.RunAsync(["test", "-e", Once], cancellationToken: stop)).Succeeded) alive++;
-            var killed = fleet.Lab.Hosts.Count - alive;
-            TestContext.Current.TestOutputHelper?.WriteLine($"{doing}: {killed} daemons killed");
-            // In a sample a boundary that nobody reaches proves nothing; in a soak it is the end of the operation.
-            if (killed == 0 && Soak && at[operation] > Operations.First(o => o.Operation == operation).Sure) Beyond.TryAdd(operation, at[operation]);
-            else Assert.True(killed > 0, $"{doing}: no daemon came to this boundary");
+            if (!result.Succeeded) Assert.Fail($"{kills.Doing}: {result.Stdout}{result.Stderr}\n{await DaemonsAsync()}");
         }
 
         private async Task ExpectAsync(int starts, int restarts, int stops, int ready, int failovers)
@@ -166,7 +118,7 @@ public sealed class CrashTests(SharedFleet shared)
 
         private void Seen(string what, int wanted, int seen, string more)
         {
-            if (wanted != seen) Assert.Fail($"{doing}: {what}: {seen}, not {wanted}\n{more}");
+            if (wanted != seen) Assert.Fail($"{kills.Doing}: {what}: {seen}, not {wanted}\n{more}");
         }
 
         private async Task<int> LinesAsync(LabHost host, string unit, string text) =>
@@ -191,8 +143,6 @@ public sealed class CrashTests(SharedFleet shared)
                 if ((await Fleet.RedisAsync(host, Port, "INFO replication", stop)).Contains("role:master", StringComparison.Ordinal)) primaries.Add(host);
             return Assert.Single(primaries);
         }
-
-        private Task OnEveryHostAsync(string script) => Task.WhenAll(fleet.Lab.Hosts.Select(h => h.ShellAsync(script, stop)));
 
         private async Task<string> DaemonsAsync() => string.Join('\n', await Task.WhenAll(fleet.Lab.Hosts.Select(DaemonAsync)));
 
