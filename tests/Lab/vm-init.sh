@@ -7,16 +7,25 @@
 #   agentmetal-vm boots NUMBER           how often the data partition of its own disk (/data) was booted from
 #   agentmetal-vm power-button           the button was pressed: powers off in order, or goes on with am.ignore-shutdown
 # With root=DEVICE on the kernel's command line it only mounts that and becomes its init: the way into the cloud image.
-# On the kernel's command line: ip=ADDRESS::GATEWAY:MASK::NIC (no DHCP), am.ignore-shutdown, am.hostname=NAME.
+#   agentmetal-vm spoofing ADDRESS       from now on it claims this address too, by ARP and in what it sends, every second
+# On the kernel's command line: ip=ADDRESS::GATEWAY:MASK::NIC (no DHCP), am.ignore-shutdown, am.hostname=NAME, am.spoof=ADDRESS (an address
+# that is not its own, of a network of 256 whose router is .1; claimed once it has a lease), am.spoof-first=ADDRESS (claimed before it asks for one).
 export PATH=/bin
 # On a line of its own, whatever the shell has written before.
 say() { printf '\nagentmetal-vm %s\n' "$*" >/dev/ttyS0; }
 option() { sed -n "s/.*\(^\| \)$1=\([^ ]*\).*/\2/p" /proc/cmdline; }
 ready() { mkdir /run/ready 2>/dev/null && say "ready $1"; }
 
+spoof() { # NAME ADDRESS
+  [ -n "$2" ] && mkdir "/run/spoofing-$2" 2>/dev/null || return 0
+  # Again and again, because asking for a lease clears the card.
+  (while :; do ip addr add "$2/24" dev "$1"; arping -q -U -c 1 -I "$1" -s "$2" "$2"; ping -q -c 1 -W 1 -I "$2" "${2%.*}.1"; sleep 1; done) >/dev/null 2>&1 </dev/null &
+  say "spoofing $2"
+}
 nic() { # NAME: an address, by the command line or by DHCP
   local fixed client server gateway mask host device
   ip link set "$1" up
+  spoof "$1" "$(option am.spoof-first)"
   fixed=$(option ip)
   if [ -n "$fixed" ]; then
     IFS=: read -r client server gateway mask host device fixed <<FIELDS
@@ -67,7 +76,8 @@ lease() { # bound, renew, deconfig, ...: by udhcpc, with the lease in the enviro
   bound|renew)
     ifconfig "$interface" "$ip" netmask "${subnet:-255.255.255.0}"
     [ -z "$router" ] || route add default gw "${router%% *}" dev "$interface" 2>/dev/null
-    [ "$1" = renew ] || { say "nic $interface $ip"; ready "$ip"; };;
+    [ "$1" = renew ] || { say "nic $interface $ip"; ready "$ip"; }
+    spoof "$interface" "$(option am.spoof)";;
   esac
 }
 button() {

@@ -12,7 +12,7 @@ internal sealed record DomainDisk(string Target, string Path, string Format, boo
 /// <param name="Mac">Lower case.</param>
 /// <param name="Kind">network or bridge.</param>
 /// <param name="Source">Its name.</param>
-/// <param name="Filter">Of libvirt, for what the guest sends and gets; empty = none.</param>
+/// <param name="Filter">Of libvirt, for what the guest sends and gets; behind an @ how its address is learned; empty = none.</param>
 internal sealed record DomainNic(string Mac, string Kind, string Source, string Filter);
 
 /// <summary>What is managed of a libvirt domain: all of it that a person declares, and that nothing is there that nobody declared.</summary>

@@ -15,6 +15,9 @@ internal static class DomainXml
     private const string AgentChannel = "org.qemu.guest_agent.0";
 
     /// <summary>Devices that libvirt adds by itself or that we give every domain; any other one was put there by somebody.</summary>
+    /// <summary>How libvirt finds out which address a guest may use: any or dhcp (libvirt.org/formatnwfilter.html).</summary>
+    private const string Learning = "CTRL_IP_LEARNING";
+
     private static readonly HashSet<string> s_known = new(StringComparer.Ordinal)
     {
         "emulator", "disk", "interface", "controller", "serial", "console", "channel", "rng", "memballoon", "input", "audio", "video",
@@ -129,10 +132,16 @@ internal static class DomainXml
             Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null);
     }
 
+    private static string ReadFilter(XElement? filter)
+    {
+        var learning = filter?.Elements("parameter").FirstOrDefault(p => Attribute(p, "name") == Learning);
+        return Attribute(filter, "filter") + (learning is null ? "" : "@" + Attribute(learning, "value"));
+    }
+
     private static DomainNic ReadNic(XElement nic)
     {
         var kind = Attribute(nic, "type");
-        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind), Attribute(nic.Element("filterref"), "filter"));
+        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind), ReadFilter(nic.Element("filterref")));
     }
 
     private static void Os(XmlWriter xml, DomainConfig c)
@@ -175,7 +184,13 @@ internal static class DomainXml
         Element(xml, "mac", ("address", nic.Mac));
         Element(xml, "source", (nic.Kind, nic.Source));
         Element(xml, "model", ("type", "virtio"));
-        if (nic.Filter.Length > 0) Element(xml, "filterref", ("filter", nic.Filter));
+        if (nic.Filter.Split('@') is [{ Length: > 0 } filter, .. var learning])
+        {
+            xml.WriteStartElement("filterref");
+            xml.WriteAttributeString("filter", filter);
+            foreach (var how in learning) Element(xml, "parameter", ("name", Learning), ("value", how));
+            xml.WriteEndElement();
+        }
         xml.WriteEndElement();
     }
 

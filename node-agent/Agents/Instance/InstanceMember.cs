@@ -21,6 +21,12 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     /// <summary>Ships with libvirt: the guest's own MAC and the IP address that it was seen to get, ARP for it, no IPv6 router advertisements.</summary>
     private const string NoSpoofing = "clean-traffic";
 
+    /// <summary>
+    /// On a libvirt network nothing but the question for a lease is let through until there is one. By itself libvirt lets a guest speak until it has learned
+    /// the address, and takes the first that is heard: one that is not the guest's own, if it is quick.
+    /// </summary>
+    private const string NoSpoofingBeforeALease = NoSpoofing + "@dhcp";
+
     public override string Kind => InstanceKind.Name;
 
     public override GoalResult<InstanceGoal> ReadGoal(MemberInput input)
@@ -172,7 +178,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     {
         var mac = nic.Mac.Length > 0 ? nic.Mac : InstanceLayout.MacOf(input.ResourceUid, index);
         var filter = nic.MaySpoof ? "" : NoSpoofing;
-        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge, filter) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork, filter);
+        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge, filter) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork, nic.MaySpoof ? "" : NoSpoofingBeforeALease);
     }
 
     /// <summary>What a guest executes must be signed by operators, whoever says that it is wanted.</summary>

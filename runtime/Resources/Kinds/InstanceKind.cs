@@ -68,7 +68,7 @@ public static class InstanceKind
                     new("network", FieldType.Text, "A libvirt network of the host (virsh net-list); with neither this nor bridge: default.") { Default = "", MaxLength = 50, Check = NetworkName, Effect = "live" },
                     new("bridge", FieldType.Text, "A bridge of the host (ip link).") { Default = "", MaxLength = 15, Check = BridgeName, Effect = "live" },
                     new("mac", FieldType.Text, "Its address; empty = one that follows from the instance and stays the same.") { Default = "", MaxLength = 17, Check = MacError, Effect = "live" },
-                    new("spoofing", FieldType.Choice, "denied: the guest sends only with its own addresses, and no router advertisements (libvirt's filter clean-traffic). allowed: a guest that routes or has several addresses.") { Default = "denied", Choices = ["denied", Allowed], Effect = "live" },
+                    new("spoofing", FieldType.Choice, "denied: the guest sends only with its own addresses, and no router advertisements (libvirt's filter clean-traffic). On a libvirt network that is the address of its lease; on a bridge, where nobody may lend any, the first that it is heard with. allowed: a guest that routes, has several addresses, or takes one by hand on a libvirt network.") { Default = "denied", Choices = ["denied", Allowed], Effect = "live" },
                 ],
             },
             new("cloudInit", FieldType.Group, "What cloud-init in the guest is told, on a NoCloud disk. It takes effect at the first boot.")

@@ -18,7 +18,7 @@ public sealed class DomainXmlTests
         Initrd = "/var/lib/agentmetal/images/i.initrd",
         Cmdline = "console=ttyS0",
         Disks = [new("vda", "/var/lib/agentmetal/instances/a/root.qcow2", "qcow2"), new("vdz", "/x/seed.iso", "raw", ReadOnly: true)],
-        Nics = [new("52:54:00:00:00:01", "network", "default", "clean-traffic"), new("52:54:00:00:00:02", "bridge", "br0", "")],
+        Nics = [new("52:54:00:00:00:01", "network", "default", "clean-traffic@dhcp"), new("52:54:00:00:00:02", "bridge", "br0", "")],
         GuestAgent = true,
         ConsoleLog = "/var/lib/agentmetal/instances/a/console.log",
     };

@@ -158,7 +158,7 @@ public sealed class InstanceMemberTests
     [Fact]
     public void Card_NothingSaid_MayNotSpoof()
     {
-        Assert.Equal("clean-traffic", Assert.Single(Goal(Input()).Config!.Nics).Filter);
+        Assert.Equal("clean-traffic@dhcp", Assert.Single(Goal(Input()).Config!.Nics).Filter);
         Assert.Equal("", Assert.Single(Goal(Input(FromDisk.Replace("[{}]", "[{\"spoofing\":\"allowed\"}]", StringComparison.Ordinal))).Config!.Nics).Filter);
     }
 
