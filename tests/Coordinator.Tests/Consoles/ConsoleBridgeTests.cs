@@ -37,15 +37,15 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
     {
         await using var call = new Caller(_kit.Operator);
         await using var host = await HostAsync(call);
-        await host.SendAsync(new() { Offer = new() { Nonce = "n", ResourceKey = "Redis default/hello" } });
+        await host.SendAsync(new() { Offer = new() { Nonce = "n", ResourceKey = "Redis default/hello" } }, TestContext.Current.CancellationToken);
         Assert.Equal("n", (await call.NextAsync()).Offer.Nonce);
-        await call.SendAsync(new() { Opening = new() { KeyId = new string('a', 64), Force = true } });
+        await call.SendAsync(new() { Opening = new() { KeyId = new string('a', 64), Force = true } }, TestContext.Current.CancellationToken);
         Assert.True((await host.NextAsync()).Opening.Force);
-        await host.SendAsync(new() { Answer = new() { ResourceKey = "Redis default/hello" } });
+        await host.SendAsync(new() { Answer = new() { ResourceKey = "Redis default/hello" } }, TestContext.Current.CancellationToken);
         Assert.Equal("Redis default/hello", (await call.NextAsync()).Answer.ResourceKey);
-        await call.SendAsync(Sealed("typed"));
+        await call.SendAsync(Sealed("typed"), TestContext.Current.CancellationToken);
         Assert.Equal("typed", (await host.NextAsync()).Sealed.ToStringUtf8());
-        await host.SendAsync(Sealed("said"));
+        await host.SendAsync(Sealed("said"), TestContext.Current.CancellationToken);
         Assert.Equal("said", (await call.NextAsync()).Sealed.ToStringUtf8());
         // The operator leaves: the host's call ends in order.
         await call.CompleteAsync();
@@ -60,7 +60,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
     {
         await using var call = new Caller(_kit.Operator);
         await using var host = await HostAsync(call);
-        await host.SendAsync(new() { Refusal = new() { Message = "no" } });
+        await host.SendAsync(new() { Refusal = new() { Message = "no" } }, TestContext.Current.CancellationToken);
         Assert.Equal("no", (await call.NextAsync()).Refusal.Message);
         await host.CompleteAsync();
         Assert.Null(await call.EndAsync());
@@ -81,7 +81,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
     {
         await using var call = new Caller(_kit.Operator);
         var host = await HostAsync(call);
-        await host.SendAsync(new() { Offer = new() });
+        await host.SendAsync(new() { Offer = new() }, TestContext.Current.CancellationToken);
         await call.NextAsync();
         await host.DisposeAsync();
         Assert.Null(await call.EndAsync());
@@ -114,7 +114,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
         await using var thief = new Caller(other, asked.Session);
         Assert.Null(await thief.EndAsync());
         await using var host = new Caller(_node, asked.Session);
-        await host.SendAsync(new() { Offer = new() { Nonce = "mine" } });
+        await host.SendAsync(new() { Offer = new() { Nonce = "mine" } }, TestContext.Current.CancellationToken);
         Assert.Equal("mine", (await call.NextAsync()).Offer.Nonce);
         // And it is called once.
         await using var second = new Caller(_node, asked.Session);
@@ -129,7 +129,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
     {
         await using var call = new Caller(_kit.Operator);
         await using var host = await HostAsync(call);
-        await call.SendAsync(what switch { "answer" => new() { Answer = new() }, "offer" => new() { Offer = new() }, _ => Sealed(new string('x', ConsoleFrame.MaxFrame)) });
+        await call.SendAsync(what switch { "answer" => new() { Answer = new() }, "offer" => new() { Offer = new() }, _ => Sealed(new string('x', ConsoleFrame.MaxFrame)) }, TestContext.Current.CancellationToken);
         Assert.Equal(StatusCode.FailedPrecondition, (await call.EndAsync())?.StatusCode);
         Assert.Null(await host.EndAsync());
     }
@@ -151,7 +151,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
         }
         await using (var host = new Caller(_node, (await AskedAsync(1)).Session))
         {
-            await host.SendAsync(new() { Refusal = new() });
+            await host.SendAsync(new() { Refusal = new() }, TestContext.Current.CancellationToken);
             await open[0].NextAsync();
             await host.CompleteAsync();
             Assert.Null(await open[0].EndAsync());

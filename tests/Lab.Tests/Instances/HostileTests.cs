@@ -165,7 +165,7 @@ public sealed class HostileTests(SharedFleet shared)
                         // An orderly end, so that all of what was sent arrives.
                         await stream.WriteAsync(content.AsMemory(from, asked == 0 ? First : content.Length - from));
                         client.Client.Shutdown(SocketShutdown.Send);
-                        await stream.ReadAsync(new byte[1]);
+                        while (await stream.ReadAsync(new byte[256]) > 0) { }
                     }
                     catch (IOException) { /* Who asked has gone. */ }
                 }
