@@ -27,7 +27,8 @@ publish() { # FOLDER OUTPUT BINARY KIND
   local out=artifacts/$2 kind=$4 key size start=$SECONDS options=()
   if [ "$quick" ] && [ "$kind" = native ]; then
     kind="on .NET, not for shipping"
-    options=(-p:PublishAot=false --self-contained)
+    # What a native build restores is another set of packages, and the lock files are of that.
+    options=(-p:PublishAot=false -p:RestorePackagesWithLockFile=false --self-contained)
   fi
   key=$(key "$1")${quick:+-quick}
   if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
