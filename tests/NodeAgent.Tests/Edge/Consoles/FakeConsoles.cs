@@ -138,7 +138,18 @@ internal sealed class FakePeer : IConsolePeer
         return Encoding.UTF8.GetString(frame.Payload.Span);
     }
 
-    public async ValueTask<ConsoleFrame?> ReceiveAsync(CancellationToken stop) => await _coming.Reader.ReadAsync(stop);
+    /// <summary>The session did not wait for it to go.</summary>
+    public bool BrokenOff { get; private set; }
+
+    public async ValueTask<ConsoleFrame?> ReceiveAsync(CancellationToken stop)
+    {
+        try { return await _coming.Reader.ReadAsync(stop); }
+        catch (OperationCanceledException)
+        {
+            BrokenOff = true;
+            throw;
+        }
+    }
 
     public async ValueTask SendAsync(ConsoleFrame frame, CancellationToken stop)
     {
