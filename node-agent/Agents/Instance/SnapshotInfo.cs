@@ -99,7 +99,7 @@ internal static class SnapshotSchedule
 {
     private const string Prefix = "auto-";
 
-    /// <summary>The slot of a moment, and how long it lasts from then on. Slots begin at multiples of the interval since 1970, so every host has the same ones.</summary>
+    /// <summary>The slot of a moment, and how long it lasts from then on. Slots begin at multiples of the interval since the year 1, so every host has the same ones.</summary>
     public static (string Name, TimeSpan Left) Slot(TimeSpan every, DateTimeOffset now)
     {
         var begun = new DateTimeOffset(now.UtcTicks / every.Ticks * every.Ticks, TimeSpan.Zero);

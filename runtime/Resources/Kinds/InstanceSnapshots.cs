@@ -96,7 +96,7 @@ public sealed record InstanceAutoRevert
 
     /// <summary>Its documentation and the rules of each field.</summary>
     internal static Field Field { get; } = new("autoRevert", FieldType.Group,
-        "A change that needs a restart of the running machine is tried: the host makes a snapshot (disks and memory), restarts, and asks the probe. If it does not pass in time the host itself puts the machine back to the snapshot, also without the coordinator, and what was written since is lost; the change is then not tried again until the spec is another.")
+        "A change that needs a restart of the running machine is tried: the host makes a snapshot (disks and memory), restarts, and asks the probe. If it does not pass in time the host itself puts the machine back to the snapshot, also without the coordinator, and what was written since is lost: therefore such a change waits for an approval, also with restart: allowed. One that was taken back is not tried again until the spec is another.")
     {
         Fields =
         [

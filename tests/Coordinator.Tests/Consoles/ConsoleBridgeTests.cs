@@ -172,7 +172,7 @@ public sealed class ConsoleBridgeTests : IAsyncLifetime
         Task last;
         while (true)
         {
-            last = host.SendAsync(frame, CoordinatorKit.Stop, TestContext.Current.CancellationToken);
+            last = host.SendAsync(frame, CoordinatorKit.Stop);
             sent++;
             if (await Task.WhenAny(last, Task.Delay(TimeSpan.FromSeconds(2), CoordinatorKit.Stop)) != last) break;
             Assert.InRange(sent, 1, (8 << 20) / 16_000);

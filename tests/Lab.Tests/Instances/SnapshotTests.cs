@@ -91,6 +91,7 @@ public sealed class SnapshotTests(SharedFleet shared)
         try
         {
             (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Counting("tried-vm", tries, "root=/dev/none"), stop, "--no-wait")).OrThrow();
+            await SignAsync();
             await Fleet.EventuallyAsync(host, "the changed machine is on trial", TimeSpan.FromSeconds(90), async () => (await TrialAsync()).Contains("probing", StringComparison.Ordinal), stop);
             var changed = await Machines.FindAsync(host, "tried-vm", stop);
             Assert.NotNull(changed);
@@ -112,11 +113,19 @@ public sealed class SnapshotTests(SharedFleet shared)
         await fleet.WaitAttachedAsync(3, stop);
 
         // A person changes the spec: a good change is tried, proves itself and stays.
-        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Counting("tried-vm", tries, "am.hostname=better"), stop)).OrThrow();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Counting("tried-vm", tries, "am.hostname=better"), stop, "--no-wait")).OrThrow();
+        await SignAsync();
         Assert.Equal("2", await Machines.SaysAsync(host, "tried-vm", "boots ", 2, Boot, stop));
         Assert.Contains("am.hostname=better", await Machines.VirshAsync(host, stop, "dumpxml", "default-tried-vm"), StringComparison.Ordinal);
-        Assert.Equal("", await TrialAsync());
+        await Fleet.EventuallyAsync(host, "the trial is over", TimeSpan.FromSeconds(60), async () => await TrialAsync() == "", stop);
         await Machines.RemoveAsync(fleet, stop, "tried-vm");
+
+        // What the guest writes meanwhile may be lost, so somebody signs also where restarts are allowed.
+        async Task SignAsync()
+        {
+            await Fleet.EventuallyAsync(host, "the change waits for an approval", TimeSpan.FromSeconds(60), async () => (await fleet.CliAsync(stop, "approve", "--list", "-o", "json")).Stdout.Contains("\"Instance default/tried-vm\"", StringComparison.Ordinal), stop);
+            (await fleet.CliAsync(stop, "approve", "instance/tried-vm", "--yes", "--reason", "test")).OrThrow();
+        }
 
         Task<string> TrialAsync() => host.ShellAsync("cat /var/lib/agentmetal/instances/default-tried-vm/trial.json 2>/dev/null || true", stop);
     }

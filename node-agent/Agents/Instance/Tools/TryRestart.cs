@@ -28,7 +28,13 @@ internal sealed class TryRestart(InstanceScope scope, InstanceActuator? actuator
 
     public override InstanceState Predict(InstanceState state, TryArgs args) => state with { Power = Power.Running, Live = state.Config, Trial = FactValue.Absent, TrialOver = "" };
     public override InstanceState During(InstanceState state, TryArgs args) => state.Off() with { Trial = args.Digest, TrialOver = "" };
-    public override Assessment Assess(InstanceState state, TryArgs args) => Scope.Goal?.Spec.RestartAllowed == true ? Moderate("restart", "auto-revert") : Assessment.Dangerous("restart", "auto-revert");
+
+    /// <summary>
+    /// Also where a restart is allowed: if the probe does not pass, what the guest wrote since the snapshot is lost, and a coordinator in strange hands could
+    /// name a probe that never passes. Whoever signs the change signs that it may be taken back.
+    /// </summary>
+    public override Assessment Assess(InstanceState state, TryArgs args) => Assessment.Dangerous("restart", "auto-revert");
+
     public override Undo Inverse(InstanceState before, TryArgs args) => Undo.By(new("revert-snapshot", JsonSerializer.Serialize(new RevertArgs(args.Snapshot, args.Digest, ""), InstanceJson.Default.RevertArgs)));
 
     public override Timing Timing(TryArgs args)
