@@ -28,7 +28,7 @@ publish() { # FOLDER OUTPUT BINARY KIND
   if [ "$quick" ] && [ "$kind" = native ]; then
     kind="on .NET, not for shipping"
     # What a native build restores is another set of packages, and the lock files are of that.
-    options=(-p:PublishAot=false -p:RestorePackagesWithLockFile=false --self-contained)
+    options=(-p:PublishAot=false -p:NuGetLockFilePath=obj/quick.lock.json --self-contained)
   fi
   key=$(key "$1")${quick:+-quick}
   if [ "$(cat "$out/.key" 2>/dev/null)" != "$key" ]; then
