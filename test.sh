@@ -154,6 +154,6 @@ systemd_host_down
 run Coordinator.Tests 900
 run Conformance 600
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
-[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 1800)
+[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 3000)
 [ -n "$soak" ] || skips
 finish
