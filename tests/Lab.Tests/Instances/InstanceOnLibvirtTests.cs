@@ -25,7 +25,7 @@ public sealed class InstanceOnLibvirtTests
         var run = await lab["vm-1"].RunAsync(
             ["env", "AGENTMETAL_LAB_LEADER=1", "DOTNET_ROOT=/opt/dotnet", "/opt/dotnet/dotnet", "/opt/nodetests/" + Assembly, "-noColor", "-parallelMode", "none", "-explicit", "only", "-xml", "/tmp/result.xml",
                 .. s_namespaces.SelectMany(n => new[] { "-namespace", n })],
-            timeout: TimeSpan.FromMinutes(12), cancellationToken: ct);
+            timeout: TimeSpan.FromMinutes(20), cancellationToken: ct);
         Assert.True(run.Succeeded, run.Stdout + run.Stderr);
         var results = XDocument.Parse(await lab["vm-1"].ReadFileAsync("/tmp/result.xml", ct)).Descendants("test").ToLookup(t => $"{t.Attribute("type")?.Value}.{t.Attribute("method")?.Value}", t => t.Attribute("result")?.Value);
         TestContext.Current.TestOutputHelper?.WriteLine($"{wanted.Length} stories\n{run.Stdout}");
