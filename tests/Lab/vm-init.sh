@@ -43,6 +43,8 @@ FIELDS
 }
 boot() {
   hostname=$(option am.hostname)
+  # Before it says that it is ready: who reads that may change something at once.
+  uevent /init hotplug </dev/null >/dev/null 2>&1 &
   # What its own disk keeps; a machine that was given a kernel has none, and other disks are left alone.
   if [ -b /dev/vda2 ] && mount -t ext4 /dev/vda2 /data; then
     echo $(( $(cat /data/boots 2>/dev/null || echo 0) + 1 )) >/data/boots.new && mv /data/boots.new /data/boots && sync
@@ -53,7 +55,6 @@ boot() {
   hostname "${hostname:-agentmetal-vm}"
   ip link set lo up
   acpid -l /dev/null
-  uevent /init hotplug </dev/null >/dev/null 2>&1 &
   mkdir -p /dev/pts
   mount -t devpts devpts /dev/pts
   for path in /sys/class/virtio-ports/*; do

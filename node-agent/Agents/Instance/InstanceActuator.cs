@@ -151,7 +151,9 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
                 await writers.Domains.ShutdownAsync(uuid, byAgent: false, Brief, stop); // Refused by one that has just ended.
             }
             await Task.Delay(Poll, clock, stop);
-            (_, domain) = await DomainAsync(stop);
+            // libvirt may not answer for a while about a machine that is going down: that says nothing, and the guest's time goes on.
+            if (await readers.Domains.DomainAsync(uuid, stop) is { IsSeen: true } look)
+                domain = look.Value.Exists ? look.Value : throw new WorldException("libvirt has it no more");
         }
         if (domain.Power is DomainPower.ShutOff or DomainPower.Crashed) return;
         if (!args.Force) throw new WorldException($"the guest did not shut down within {args.Seconds} s");

@@ -106,7 +106,9 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
 
     private InstanceState OfDomain(InstanceState state, DomainState domain)
     {
-        if (!domain.Exists) return state with { Domain = scope.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent };
+        // One that does not exist yet is off because nobody ever started it, which is what its definition will say too.
+        if (!domain.Exists)
+            return state with { Domain = scope.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent, Cause = scope.Goal is { ReportsDrift: true, Adopt: "" } && state.Offer == FactValue.Absent ? InstanceDrift.Unasked : "" };
         var (config, why) = DomainXml.Parse(domain.InactiveXml);
         var live = domain.ActiveXml.Length > 0 ? DomainXml.Parse(domain.ActiveXml) : (null, "");
         if (config is null || (domain.ActiveXml.Length > 0 && live.Config is null)) throw new WorldException(config is null ? why : live.Why);

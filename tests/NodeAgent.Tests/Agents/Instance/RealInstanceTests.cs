@@ -15,6 +15,8 @@ public sealed class RealInstanceTests
     public async Task Life_OfAMachine_PredictionEqualsObservation()
     {
         await using var world = new InstanceWorld();
+        // An earlier story may have started it.
+        using (var stopping = System.Diagnostics.Process.Start("virsh", ["-q", "-c", "qemu:///system", "net-destroy", "default"])) await stopping.WaitForExitAsync(TestContext.Current.CancellationToken);
         world.Spec = InstanceWorld.Small(""","maxMemory":"192Mi","maxCpus":2,"guestAgent":true,"nics":[{}],"disks":[{"name":"data","size":"64Mi"}]""");
         await world.ConvergeAsync();
         await world.SaysAsync("agentmetal-vm ready 192.168.122.");
