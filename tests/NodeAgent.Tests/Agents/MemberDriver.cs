@@ -76,7 +76,14 @@ internal sealed class MemberDriver<TGoal, TState>(Func<MemberAgent<TGoal, TState
         var since = Stopwatch.StartNew();
         while (true)
         {
-            var after = await observer.ObserveAsync(ct);
+            TState after;
+            try { after = await observer.ObserveAsync(ct); }
+            catch (WorldException) when (since.Elapsed < Deadline)
+            {
+                // Away for the moment: the executor looks again, too.
+                await Task.Delay(Poll, ct);
+                continue;
+            }
             var wrong = call.Touches(before).Writes.Where(k => agent.Fact(after, k) != agent.Fact(predicted, k)).ToList();
             var told = call.Observe(after);
             Assert.True(told?.Phase != Phase.Failed, $"{step.Key}: {told?.Detail}");
