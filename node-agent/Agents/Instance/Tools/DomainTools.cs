@@ -99,7 +99,7 @@ internal sealed class ChangeLive(InstanceScope scope, InstanceActuator? actuator
         _ => By(args with { Value = before.Live[args.Aspect], Xml = args.Xml.Length == 0 ? "" : Device(args.Aspect, before.Live[args.Aspect]) }),
     };
 
-    public override Timing Timing(LiveArgs args) => Within(TimeSpan.FromMinutes(1));
+    public override Timing Timing(LiveArgs args) => Within(TimeSpan.FromMinutes(2));
 
     public override string Describe(LiveArgs args) => args.Change switch
     {
