@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every test on a machine with only the .NET SDK; installs what it needs itself.
-#   ./test.sh          everything, long tests as a seeded sample (40 minutes at most on 2 cores)
+#   ./test.sh          everything, long tests as a seeded sample (about an hour on 2 cores)
 #   ./test.sh --soak   the full counts of the long tests, resumable; commit, seed and counts go to artifacts/soak/results.json
 #   ./test.sh --fast   no lab and no native build: what a developer runs between two edits
 #   ./test.sh NAME...  only these test projects (Runtime.Tests, Lab.Tests, ...)
@@ -154,6 +154,6 @@ systemd_host_down
 run Coordinator.Tests 900
 run Conformance 600
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
-[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 3000)
+[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 4200)
 [ -n "$soak" ] || skips
 finish
