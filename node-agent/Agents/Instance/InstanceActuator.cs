@@ -8,6 +8,7 @@ using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
@@ -286,19 +287,4 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
     }
 
     private static FileOwnership Root(uint mode) => new() { Uid = 0, Gid = 0, Mode = mode };
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
-    }
-
-    private static void Done(DomainOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"libvirt: {outcome.Result}: {outcome.Detail}");
-    }
-
-    private static void DoneOrGone(DomainOutcome outcome)
-    {
-        if (outcome.Result != DomainResult.NotFound) Done(outcome);
-    }
 }

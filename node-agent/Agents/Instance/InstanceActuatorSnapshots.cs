@@ -4,6 +4,7 @@ using System.Text.Json.Serialization.Metadata;
 using AgentMetal.NodeAgent.Agents.Instance.Tools;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
 

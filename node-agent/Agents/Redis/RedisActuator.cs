@@ -3,6 +3,7 @@ using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
@@ -125,14 +126,4 @@ internal sealed partial class RedisActuator(RedisScope scope, RedisReaders reade
     }
 
     private static string Parent(string path) => Path.GetDirectoryName(path)!;
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
-    }
-
-    private static void Done(UnitOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
-    }
 }

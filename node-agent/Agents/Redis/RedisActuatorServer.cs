@@ -5,6 +5,7 @@ using AgentMetal.NodeAgent.Agents.Redis.Tools;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 

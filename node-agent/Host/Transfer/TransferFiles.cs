@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Host.Transfer;
 
@@ -87,10 +88,5 @@ internal sealed class TransferFiles(string root, IFileReader reader, IFileWriter
         if (!file.Value.State.Exists) return null;
         try { return JsonSerializer.Deserialize(file.Value.Bytes.Span, json); }
         catch (JsonException e) { throw new WorldException($"{path} is not what agentmetald wrote: {e.Message}", e); }
-    }
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
     }
 }

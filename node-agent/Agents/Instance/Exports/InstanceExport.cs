@@ -2,6 +2,7 @@ using System.Text;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Instance.Exports;
 
@@ -79,9 +80,4 @@ internal sealed class InstanceExport(InstanceScope scope, InstanceReaders reader
     }
 
     private static FileOwnership Root(uint mode) => new() { Uid = 0, Gid = 0, Mode = mode };
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
-    }
 }

@@ -2,6 +2,7 @@ using System.Text.Json;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Instance.Snapshots;
 
@@ -20,7 +21,7 @@ internal sealed class SnapshotActuator(SnapshotScope scope, InstanceReaders read
         {
             using var still = readers.Standstills.Begin(domain.Uuid, domain.Power switch { DomainPower.Running => Power.Running, DomainPower.Paused => Power.Paused, _ => Power.Off });
             var outcome = await writers.Domains.CreateSnapshotAsync(domain.Uuid, SnapshotXml.Render(args.Name, args.Owner, Sizes(config)), SnapshotFlags.None, Deadline, stop);
-            if (!outcome.IsDone && !await IsThereAsync(domain.Uuid, args, stop)) throw new WorldException($"libvirt: {outcome.Result}: {outcome.Detail}");
+            if (!outcome.IsDone && !await IsThereAsync(domain.Uuid, args, stop)) Done(outcome);
             bytes = Math.Max(0, Bytes(config) - before);
         }
         Done(writers.Files.Write(scope.Marker, JsonSerializer.SerializeToUtf8Bytes(new MomentFile(bytes), MomentJson.Default.MomentFile), new() { Uid = 0, Gid = 0, Mode = 0x180 })); // 0600
@@ -32,7 +33,7 @@ internal sealed class SnapshotActuator(SnapshotScope scope, InstanceReaders read
         if (await IsThereAsync(domain.Uuid, args, stop))
         {
             var outcome = await writers.Domains.DeleteSnapshotAsync(domain.Uuid, args.Name, Deadline, stop);
-            if (!outcome.IsDone && outcome.Result != DomainResult.NotFound) throw new WorldException($"libvirt: {outcome.Result}: {outcome.Detail}");
+            DoneOrGone(outcome);
         }
         Done(writers.Files.Delete(scope.Marker));
     }
@@ -64,10 +65,5 @@ internal sealed class SnapshotActuator(SnapshotScope scope, InstanceReaders read
             if (readers.Files.Head(disk.Path, DiskHeader.OwnLength) is { IsSeen: true, Value.State.Exists: true } head && DiskHeader.Read(head.Value.Bytes.Span) is { } header)
                 sizes = sizes.SetItem(Path.GetFileNameWithoutExtension(disk.Path), header.Size);
         return SnapshotInfo.Text(sizes);
-    }
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
     }
 }

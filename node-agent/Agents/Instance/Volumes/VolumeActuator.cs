@@ -5,6 +5,7 @@ using AgentMetal.NodeAgent.Agents.Instance.Volumes.Tools;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.Runtime.Planning;
+using static AgentMetal.NodeAgent.Host.Must;
 
 namespace AgentMetal.NodeAgent.Agents.Instance.Volumes;
 
@@ -53,7 +54,7 @@ internal sealed class VolumeActuator(VolumeScope scope, InstanceWriters writers)
             return;
         }
         var outcome = await writers.Domains.BlockResizeAsync(args.Domain, args.Target, args.Size, Brief, stop);
-        if (!outcome.IsDone) throw new WorldException($"libvirt: {outcome.Result}: {outcome.Detail}");
+        Done(outcome);
     }
 
     /// <summary>The mark goes last: until then the volume is one that was there.</summary>
@@ -74,9 +75,4 @@ internal sealed class VolumeActuator(VolumeScope scope, InstanceWriters writers)
     }
 
     private static FileOwnership Root(uint mode) => new() { Uid = 0, Gid = 0, Mode = mode };
-
-    private static void Done(FileOutcome outcome)
-    {
-        if (!outcome.IsDone) throw new WorldException($"{outcome.Result}: {outcome.Detail}");
-    }
 }
