@@ -48,7 +48,7 @@ internal static class CloneCommand
         if (Text(spec, "adopt", "domain") is { Length: > 0 } domain)
             throw new CommandFailedException(new(ExitCode.Failed, $"{Resources.Key(read)} is the domain {domain}, which was taken over with disks of its own: it cannot be cloned", $"virt-clone --original {domain}"));
         spec.Remove("request");
-        foreach (var nic in Items(spec, "nics")) nic["mac"] = "";
+        foreach (var nic in Items(spec, "nics")) (nic["mac"], nic["ip"]) = ("", "");
         if (spec.GetValueOrDefault("cloudInit") is SortedDictionary<string, object?> cloudInit) cloudInit["hostname"] = "";
         var disks = Items(spec, "disks").ToList();
         if (disks.FirstOrDefault(d => d.GetValueOrDefault("volume") is string { Length: > 0 }) is { } used)

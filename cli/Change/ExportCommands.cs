@@ -68,7 +68,7 @@ internal static class ExportCommands
         if (name is null) return;
         if (Names.LabelError(name) is { } wrong) throw new CommandFailedException(new(ExitCode.BadInput, $"--name: \"{name}\" {wrong}", "agentmetal import -f manifest.yaml --name web-2"));
         instance.Metadata.Name = name;
-        foreach (var nic in Items(spec, "nics")) nic["mac"] = "";
+        foreach (var nic in Items(spec, "nics")) (nic["mac"], nic["ip"]) = ("", "");
         instance.Spec = ByteString.CopyFrom(CanonicalJson.Write(spec));
     }
 

@@ -12,8 +12,12 @@ internal sealed record DomainDisk(string Target, string Path, string Format, boo
 /// <param name="Mac">Lower case.</param>
 /// <param name="Kind">network or bridge.</param>
 /// <param name="Source">Its name.</param>
-/// <param name="Filter">Of libvirt, for what the guest sends and gets; behind an @ how its address is learned; empty = none.</param>
-internal sealed record DomainNic(string Mac, string Kind, string Source, string Filter);
+/// <param name="Filter">Of libvirt, for what the guest sends and gets; behind an @ its address, or how that is learned; empty = none.</param>
+internal sealed record DomainNic(string Mac, string Kind, string Source, string Filter)
+{
+    /// <summary>The one address that it may be used with; empty = one that is learned, or any.</summary>
+    public string FixedAddress => Filter.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at + 1 < Filter.Length && char.IsAsciiDigit(Filter[at + 1]) ? Filter[(at + 1)..] : "";
+}
 
 /// <summary>What is managed of a libvirt domain: all of it that a person declares, and that nothing is there that nobody declared.</summary>
 internal sealed record DomainConfig

@@ -18,6 +18,9 @@ internal static class DomainXml
     /// <summary>How libvirt finds out which address a guest may use: any or dhcp (libvirt.org/formatnwfilter.html).</summary>
     private const string Learning = "CTRL_IP_LEARNING";
 
+    /// <summary>The address that a guest may use, where it is known from the beginning.</summary>
+    private const string Address = "IP";
+
     private static readonly HashSet<string> s_known = new(StringComparer.Ordinal)
     {
         "emulator", "disk", "interface", "controller", "serial", "console", "channel", "rng", "memballoon", "input", "audio", "video",
@@ -132,10 +135,11 @@ internal static class DomainXml
             Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null);
     }
 
+    /// <summary>Every address that it lets through: one more than declared is somebody's change.</summary>
     private static string ReadFilter(XElement? filter)
     {
-        var learning = filter?.Elements("parameter").FirstOrDefault(p => Attribute(p, "name") == Learning);
-        return Attribute(filter, "filter") + (learning is null ? "" : "@" + Attribute(learning, "value"));
+        var parameters = filter?.Elements("parameter").Where(p => Attribute(p, "name") is Learning or Address).Select(p => "@" + Attribute(p, "value")) ?? [];
+        return Attribute(filter, "filter") + string.Concat(parameters);
     }
 
     private static DomainNic ReadNic(XElement nic)
@@ -188,7 +192,7 @@ internal static class DomainXml
         {
             xml.WriteStartElement("filterref");
             xml.WriteAttributeString("filter", filter);
-            foreach (var how in learning) Element(xml, "parameter", ("name", Learning), ("value", how));
+            foreach (var how in learning) Element(xml, "parameter", ("name", how.Length > 0 && char.IsAsciiDigit(how[0]) ? Address : Learning), ("value", how));
             xml.WriteEndElement();
         }
         xml.WriteEndElement();

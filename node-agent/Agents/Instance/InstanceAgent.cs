@@ -15,7 +15,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
 
     public override ImmutableArray<Tool<InstanceGoal, InstanceState>> Tools { get; } =
     [
-        new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new CopyDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
+        new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new ReserveAddress(scope, actuator), new ReleaseAddress(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new CopyDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
         new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
         new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new ExportOnce(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
         new HandOver(scope, actuator), new Release(scope, actuator), new Withdraw(scope, actuator), new RemoveLeftover(scope, actuator),
@@ -39,7 +39,14 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
         var type = state.IsUp && state.Live.TryGetValue(Aspect.Type, out var running) ? running : state.Accelerator;
         var goal = type == FactValue.Absent ? spec : spec with { Config = config with { Type = type } };
         // What was tried and taken back is not wanted any more until the spec is another: the definition that is there is.
-        return Trials.IsTakenBack(goal, state) && DomainXml.Parse(state.ConfigXml).Config is { } defined ? goal with { TakenBack = true, Config = defined } : goal;
+        return Trials.IsTakenBack(goal, state) && DomainXml.Parse(state.ConfigXml).Config is { } defined ? goal with { TakenBack = true, Config = defined, Addresses = AddressesOf(defined, goal) } : goal;
+    }
+
+    /// <summary>A guest that may send with one address only is lent that one.</summary>
+    private static ImmutableSortedDictionary<string, string> AddressesOf(DomainConfig defined, InstanceGoal goal)
+    {
+        var cards = defined.Nics.Where(n => n.Kind == "network").ToDictionary(n => Card.Of(n.Source, n.Mac), n => n.FixedAddress, StringComparer.Ordinal);
+        return goal.Addresses.Where(a => !cards.TryGetValue(a.Key, out var may) || may.Length == 0).Concat(cards.Where(c => c.Value.Length > 0)).ToImmutableSortedDictionary(StringComparer.Ordinal);
     }
 
     public override IEnumerable<Difference> Differences(InstanceGoal? goal, InstanceState state) => InstanceDifferences.Of(goal, state);

@@ -9,7 +9,7 @@ internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
         Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Settled = "settled", Present = "present";
-    public const string Volume = "volume";
+    public const string Volume = "volume", Address = "address";
     public const string HandOver = "hand-over", Withdraw = "withdraw", Release = "release", Leftover = "leftover", Elsewhere = "elsewhere", Receive = "receive", Arrive = "arrive", Receipt = "receipt";
 }
 
@@ -23,6 +23,9 @@ internal static class Part
 internal static class InstanceDifferences
 {
     public static readonly TimeSpan Soon = TimeSpan.FromSeconds(5);
+
+    /// <summary>Of what nobody signals: who gets or gives up an address of a network.</summary>
+    private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(30);
     private const string Teardown = "teardown";
 
     /// <summary>The group of a change that is tried: all of it is approved together, and taken back together.</summary>
@@ -34,11 +37,11 @@ internal static class InstanceDifferences
 
     /// <summary>What a person changed by hand among it; nothing of a machine that is on its way, which nobody may change.</summary>
     public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s) : InstanceMoves.IsOnItsWay(goal, s) ? []
-        : [.. OfHost(goal, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
+        : [.. OfHost(goal, s), .. OfAddresses(goal.Addresses, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
 
     /// <summary>Of one that comes, what its host needs for it; of one that goes, that it stays off.</summary>
     private static IEnumerable<Difference> OfTheWay(InstanceGoal goal, InstanceState s) =>
-        [.. InstanceMoves.IsComing(goal, s) ? OfHost(goal, s) : goal.IsOffered ? OfPower(goal, s) : [], .. InstanceMoves.Of(goal, s)];
+        [.. InstanceMoves.IsComing(goal, s) ? OfHost(goal, s) : goal.IsOffered ? OfPower(goal, s) : [], .. s.WayOut is Way.Released or Way.Settled ? OfAddresses(Aspect.None, s) : [], .. InstanceMoves.Of(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
     public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
@@ -50,8 +53,11 @@ internal static class InstanceDifferences
             // Linux may refuse to give a processor back, and then nobody knows what the guest has.
             Aspect.Cpus => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max && Aspect.Pair(now!).Now < Aspect.Pair(wanted!).Now,
             _ when aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => now is null || wanted is null,
-            _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal),
+            // The guest would go on with the address that it was lent, and be heard no more until it asks again.
+            _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal) && (now is null || wanted is null || Fixed(now) == Fixed(wanted)),
         };
+
+        static string Fixed(string nic) => nic.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && char.IsAsciiDigit(nic[at + 1]) ? nic[at..] : "";
     }
 
     private static IEnumerable<Difference> OfHost(InstanceGoal goal, InstanceState s)
@@ -66,6 +72,16 @@ internal static class InstanceDifferences
                 yield return new(Kind.Network, network, s.Networks.GetValueOrDefault(network) == Present.Inactive ? $"network {network} is not active" : $"there is no libvirt network {network} on this host");
         foreach (var bridge in goal.Bridges)
             if (s.Bridges.GetValueOrDefault(bridge) != Present.It) yield return new(Kind.Bridge, bridge, $"there is no bridge {bridge} on this host");
+    }
+
+    /// <summary>Addresses that are kept for its cards on libvirt's networks.</summary>
+    private static IEnumerable<Difference> OfAddresses(ImmutableSortedDictionary<string, string> wanted, InstanceState s)
+    {
+        foreach (var (card, address) in wanted)
+            if (s.Addressed.GetValueOrDefault(card) is var now && now != address)
+                yield return new(Kind.Address, card, s.AddressProblems.TryGetValue(card, out var problem) ? problem : $"address {address} is not kept for it on network {Card.NetworkOf(card)}") { ClearsAfter = problem is null ? null : LookAgain };
+        foreach (var (card, address) in s.Addressed)
+            if (!wanted.ContainsKey(card) && address != FactValue.Absent) yield return new(Kind.Address, card, $"address {address} of network {Card.NetworkOf(card)} is kept for a card that does not need it");
     }
 
     private static IEnumerable<Difference> OfDisks(InstanceGoal goal, InstanceState s)
@@ -154,6 +170,7 @@ internal static class InstanceDifferences
         if (s.Offer != FactValue.Absent) yield return new(Kind.Present, Part.Offer, "what another host was offered of it is to go") { Group = Teardown };
         if (s.Receipt != FactValue.Absent) yield return new(Kind.Present, Part.Receipt, "what came of it from another host is to go") { Group = Teardown };
         if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };
+        foreach (var address in OfAddresses(Aspect.None, s)) yield return address with { Group = Teardown };
         if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
     }
 

@@ -56,6 +56,10 @@ internal sealed record InstanceGoal
     public SourceGoal? Source { get; init; }
 
     public ImmutableArray<string> Networks { get; init; } = [];
+
+    /// <summary>By card (<see cref="Card"/>): the address that its network keeps for it.</summary>
+    public ImmutableSortedDictionary<string, string> Addresses { get; init; } = Aspect.None;
+
     public ImmutableArray<string> Bridges { get; init; } = [];
 
     /// <summary>What it would execute and no operator has signed, by purpose and digest, in words.</summary>

@@ -48,6 +48,9 @@ internal sealed record InstanceLayout
     /// <summary>Where the export that a request asks for is.</summary>
     public string Export(string request) => Path.GetDirectoryName(DirParent) + "/exports/" + Id + "-" + request;
 
+    /// <summary>Cards for which an address is kept, or may be: one a line.</summary>
+    public string Reserved => Dir + "/reserved";
+
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>

@@ -141,6 +141,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
             Declared = input.Spec,
             Images = [.. images.OrderBy(i => i.Key, StringComparer.Ordinal).DistinctBy(i => i.Value.Sha256).Select(i => new UsedImage(i.Key, i.Value))],
             Networks = [.. nics.Where(n => n.Kind == "network").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
+            Addresses = nics.Zip(spec.Nics).Where(n => n.First.Kind == "network" && n.Second.Ip.Length > 0).ToImmutableSortedDictionary(n => Card.Of(n.First.Source, n.First.Mac), n => n.Second.Ip, StringComparer.Ordinal),
             Bridges = [.. nics.Where(n => n.Kind == "bridge").Select(n => n.Source).Distinct(StringComparer.Ordinal)],
             Unsigned = [.. Unsigned(input, spec, images)],
             Digest = spec.ReportsDrift ? InstanceDrift.Digest(input.Spec, input.References) : "",
@@ -177,8 +178,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     private static DomainNic Nic(MemberInput input, InstanceNic nic, int index)
     {
         var mac = nic.Mac.Length > 0 ? nic.Mac : InstanceLayout.MacOf(input.ResourceUid, index);
-        var filter = nic.MaySpoof ? "" : NoSpoofing;
-        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge, filter) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork, nic.MaySpoof ? "" : NoSpoofingBeforeALease);
+        var filter = nic.MaySpoof ? "" : nic.Ip.Length > 0 ? NoSpoofing + "@" + nic.Ip : nic.Bridge.Length > 0 ? NoSpoofing : NoSpoofingBeforeALease;
+        return nic.Bridge.Length > 0 ? new(mac, "bridge", nic.Bridge, filter) : new(mac, "network", nic.Network.Length > 0 ? nic.Network : DefaultNetwork, filter);
     }
 
     /// <summary>What a guest executes must be signed by operators, whoever says that it is wanted.</summary>

@@ -23,7 +23,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         if (Missing() is { } missing) return state with { Hypervisor = missing };
         var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
         if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
-        state = await WithSnapshotsAsync(OfDomain(state, domain.Value), stop);
+        state = await WithAddressedAsync(await WithSnapshotsAsync(OfDomain(state, domain.Value), stop), stop);
         if (scope.Goal is null) return state;
         if (!domain.Value.Exists && scope.Adopt.Length == 0 && await readers.Domains.DomainByNameAsync(_layout.Id, stop) is var namesake)
             state = state with { Domain = !namesake.IsSeen ? throw new WorldException(namesake.WhyUnseen!) : namesake.Value.Exists ? Owner.Foreign : FactValue.Absent };

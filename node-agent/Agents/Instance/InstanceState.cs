@@ -86,6 +86,9 @@ internal sealed record InstanceState
     /// <summary>By name: active, inactive or absent.</summary>
     public ImmutableSortedDictionary<string, string> Networks { get; init; } = Aspect.None;
 
+    /// <summary>By card (<see cref="Card"/>): the address that its network keeps for it, or absent; of cards that are wanted to have one, and of those for which this instance had one kept.</summary>
+    public ImmutableSortedDictionary<string, string> Addressed { get; init; } = Aspect.None;
+
     /// <summary>By name: present or absent.</summary>
     public ImmutableSortedDictionary<string, string> Bridges { get; init; } = Aspect.None;
 
@@ -157,6 +160,9 @@ internal sealed record InstanceState
     /// <summary>The persistent configuration as libvirt gave it.</summary>
     public string ConfigXml { get; init; } = "";
 
+    /// <summary>By card: why the wanted address cannot be kept for it now.</summary>
+    public ImmutableSortedDictionary<string, string> AddressProblems { get; init; } = Aspect.None;
+
     /// <summary>Addresses of the guest, for people.</summary>
     public ImmutableArray<string> Addresses { get; init; } = [];
 
@@ -177,6 +183,8 @@ internal sealed record InstanceState
 
     /// <summary>For people: how far it is on its way.</summary>
     public string OnItsWay { get; init; } = "";
+
+    public bool HoldsAddress => Addressed.Values.Any(a => a != FactValue.Absent);
 
     public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
 
@@ -201,10 +209,11 @@ internal static class InstanceFacts
     public static string Image(string sha256) => "image/" + sha256;
     public static string Network(string name) => "network/" + name;
     public static string Bridge(string name) => "bridge/" + name;
+    public static string Address(string card) => "address/" + card;
     public static string Snapshot(string name) => "snapshot/" + name;
 
     public static IEnumerable<string> Keyed(InstanceState s) =>
-        [.. Fixed, .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge), .. s.Snapshots.Keys.Select(Snapshot)];
+        [.. Fixed, .. s.Disks.Keys.Select(Disk), .. s.Images.Keys.Select(Image), .. s.Networks.Keys.Select(Network), .. s.Bridges.Keys.Select(Bridge), .. s.Addressed.Keys.Select(Address), .. s.Snapshots.Keys.Select(Snapshot)];
 
     public static string Value(InstanceState s, string key) => key switch
     {
@@ -237,6 +246,7 @@ internal static class InstanceFacts
         "image" => s.Images.GetValueOrDefault(name, FactValue.Absent),
         "network" => s.Networks.GetValueOrDefault(name, FactValue.Absent),
         "bridge" => s.Bridges.GetValueOrDefault(name, FactValue.Absent),
+        "address" => s.Addressed.GetValueOrDefault(name, FactValue.Absent),
         "snapshot" => s.Snapshots.TryGetValue(name, out var snapshot) ? snapshot.Fact : FactValue.Absent,
         _ => throw NoFact(group + "/" + name),
     };

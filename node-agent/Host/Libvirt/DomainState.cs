@@ -124,6 +124,15 @@ internal sealed record NicStats(string Device, long RxBytes, long TxBytes, long 
 /// <param name="Bridge">The bridge on the host, or empty where the network has none.</param>
 internal sealed record NetworkState(bool Exists, string Name, bool Active, bool Autostart, string Bridge);
 
+/// <summary>What a virtual network lends, IPv4 only.</summary>
+/// <param name="Subnets">Own address of the host in each, length of the network part, and whether addresses are lent in it.</param>
+/// <param name="Reserved">By MAC, lower case: which address is kept for it.</param>
+/// <param name="Lent">By MAC, lower case: which address it has now.</param>
+internal sealed record NetworkLeases(bool Exists, IReadOnlyList<(string Address, int Prefix, bool Lends)> Subnets, IReadOnlyList<(string Mac, string Address)> Reserved, IReadOnlyList<(string Mac, string Address)> Lent)
+{
+    public static NetworkLeases None { get; } = new(false, [], [], []);
+}
+
 /// <summary>One address of a domain.</summary>
 /// <param name="Mac">Lower-case, with colons; empty where the source does not know it.</param>
 /// <param name="Address">IPv4 or IPv6, as text.</param>

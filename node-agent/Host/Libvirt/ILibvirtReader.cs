@@ -30,6 +30,9 @@ internal interface ILibvirtReader
     /// <summary>One virtual network; Exists is false where there is none.</summary>
     ValueTask<Observed<NetworkState>> NetworkAsync(string name, CancellationToken stop);
 
+    /// <summary>What one virtual network lends and keeps for whom; Exists is false where there is none.</summary>
+    ValueTask<Observed<NetworkLeases>> LeasesAsync(string network, CancellationToken stop);
+
     /// <summary>The snapshots of a domain, parents before children. A domain that does not exist is unseen.</summary>
     ValueTask<Observed<IReadOnlyList<SnapshotState>>> SnapshotsAsync(string uuid, CancellationToken stop);
 

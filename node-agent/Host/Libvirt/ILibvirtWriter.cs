@@ -68,6 +68,16 @@ internal interface ILibvirtWriter
 
     /// <summary>Whether libvirt starts the network as the host boots.</summary>
     ValueTask<DomainOutcome> SetNetworkAutostartAsync(string name, bool autostart, TimeSpan deadline, CancellationToken stop);
+
+    /// <summary>Keeps an address of an active network for one MAC, now and when the network starts anew.</summary>
+    /// <param name="network">Its name.</param>
+    /// <param name="mac">Lower case, with colons.</param>
+    /// <param name="address">IPv4, of the network.</param>
+    /// <param name="replace">Whether another one is kept for it, which ends.</param>
+    ValueTask<DomainOutcome> ReserveAsync(string network, string mac, string address, bool replace, TimeSpan deadline, CancellationToken stop);
+
+    /// <summary>Keeps it no more.</summary>
+    ValueTask<DomainOutcome> UnreserveAsync(string network, string mac, string address, TimeSpan deadline, CancellationToken stop);
 }
 
 /// <summary>How a snapshot is made: virDomainSnapshotCreateFlags of libvirt-domain-snapshot.h.</summary>

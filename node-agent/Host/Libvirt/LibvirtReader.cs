@@ -28,6 +28,9 @@ internal sealed class LibvirtReader(LibvirtLink link) : ILibvirtReader
     public ValueTask<Observed<NetworkState>> NetworkAsync(string name, CancellationToken stop) =>
         ReadAsync("reading a network", session => Network(session, name), stop, new NetworkState(false, name, false, false, ""));
 
+    public ValueTask<Observed<NetworkLeases>> LeasesAsync(string network, CancellationToken stop) =>
+        ReadAsync("reading what a network lends", session => Leases(session, network), stop, NetworkLeases.None);
+
     public ValueTask<Observed<IReadOnlyList<SnapshotState>>> SnapshotsAsync(string uuid, CancellationToken stop) =>
         ReadAsync("listing snapshots", session => Snapshots(session, uuid), stop);
 
@@ -190,6 +193,29 @@ internal sealed class LibvirtReader(LibvirtLink link) : ILibvirtReader
         Check(Virt.NetworkGetAutostart(network, out var autostart), "virNetworkGetAutostart");
         var bridge = Virt.TakeText(Virt.NetworkGetBridgeName(network));
         return new NetworkState(true, name, active == 1, autostart == 1, bridge);
+    }
+
+    private static NetworkLeases Leases(LibvirtSession session, string name)
+    {
+        using var network = Valid(Virt.NetworkLookupByName(session.Connection, name), "virNetworkLookupByName");
+        // What the definition says: of a network that is not active, and of one that is, as its changes go to both.
+        var state = NetworkXml.Read(Virt.TakeText(Require(Virt.NetworkGetXml(network, 0), "virNetworkGetXMLDesc")));
+        return Virt.NetworkIsActive(network) == 1 ? state with { Lent = Lent(network) } : state;
+    }
+
+    private static unsafe List<(string Mac, string Address)> Lent(VirNetwork network)
+    {
+        var count = Virt.NetworkGetLeases(network, 0, out var leases, 0);
+        Check(count, "virNetworkGetDHCPLeases");
+        var lent = new List<(string, string)>();
+        for (var i = 0; i < count; i++)
+        {
+            lent.Add((Virt.Text(leases[i]->Mac).ToLowerInvariant(), Virt.Text(leases[i]->Address)));
+            Virt.NetworkLeaseFree(leases[i]);
+        }
+
+        NativeMemory.Free(leases);
+        return lent;
     }
 
     private static unsafe IReadOnlyList<SnapshotState> Snapshots(LibvirtSession session, string uuid)

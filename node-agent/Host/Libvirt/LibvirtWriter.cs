@@ -106,6 +106,19 @@ internal sealed class LibvirtWriter(LibvirtLink link) : ILibvirtWriter
     public ValueTask<DomainOutcome> SetNetworkAutostartAsync(string name, bool autostart, TimeSpan deadline, CancellationToken stop) =>
         NetworkAsync("setting a network's autostart", name, network => Virt.NetworkSetAutostart(network, autostart ? 1 : 0), deadline, stop);
 
+    public ValueTask<DomainOutcome> ReserveAsync(string network, string mac, string address, bool replace, TimeSpan deadline, CancellationToken stop) =>
+        DhcpHostAsync("reserving an address", network, replace ? Virt.UpdateModify : Virt.UpdateAddLast, mac, address, deadline, stop);
+
+    public ValueTask<DomainOutcome> UnreserveAsync(string network, string mac, string address, TimeSpan deadline, CancellationToken stop) =>
+        DhcpHostAsync("giving up a reserved address", network, Virt.UpdateDelete, mac, address, deadline, stop);
+
+    /// <summary>What runs and what is kept are changed together; of a network that is not active there is only the latter.</summary>
+    private ValueTask<DomainOutcome> DhcpHostAsync(string what, string network, uint command, string mac, string address, TimeSpan deadline, CancellationToken stop)
+    {
+        var host = new System.Xml.Linq.XElement("host", new System.Xml.Linq.XAttribute("mac", mac), new System.Xml.Linq.XAttribute("ip", address)).ToString();
+        return NetworkAsync(what, network, n => Virt.NetworkUpdate(n, command, Virt.SectionDhcpHost, -1, host, Virt.NetworkIsActive(n) == 1 ? Virt.NetworkAffectLive | Virt.NetworkAffectConfig : Virt.NetworkAffectConfig), deadline, stop);
+    }
+
     // A reason belongs to its thread and lasts until the next call, also one that releases a handle: it is read inside every using.
     private ValueTask<DomainOutcome> DomainAsync(string what, string uuid, Func<VirDomain, int> change, TimeSpan deadline, CancellationToken stop) => ChangeAsync(
         what,

@@ -101,6 +101,37 @@ internal static unsafe partial class Virt
     [LibraryImport(Library, EntryPoint = "virNetworkGetBridgeName")]
     internal static partial nint NetworkGetBridgeName(VirNetwork network);
 
+    internal const uint UpdateModify = 1, UpdateDelete = 2, UpdateAddLast = 3, SectionDhcpHost = 4, NetworkAffectLive = 1, NetworkAffectConfig = 2;
+
+    /// <summary>The string is the caller's to free.</summary>
+    [LibraryImport(Library, EntryPoint = "virNetworkGetXMLDesc")]
+    internal static partial nint NetworkGetXml(VirNetwork network, uint flags);
+
+    [LibraryImport(Library, EntryPoint = "virNetworkUpdate", StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int NetworkUpdate(VirNetwork network, uint command, uint section, int parentIndex, string xml, uint flags);
+
+    /// <summary>The list and each lease are the caller's to free.</summary>
+    [LibraryImport(Library, EntryPoint = "virNetworkGetDHCPLeases")]
+    internal static partial int NetworkGetLeases(VirNetwork network, nint mac, out LeaseView** leases, uint flags);
+
+    [LibraryImport(Library, EntryPoint = "virNetworkDHCPLeaseFree")]
+    internal static partial void NetworkLeaseFree(LeaseView* lease);
+
+    /// <summary>struct _virNetworkDHCPLease.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct LeaseView
+    {
+        internal nint Interface;
+        internal long Expiry;
+        internal int Type;
+        internal nint Mac;
+        internal nint Iaid;
+        internal nint Address;
+        internal uint Prefix;
+        internal nint Hostname;
+        internal nint ClientId;
+    }
+
     // libvirt-stream.h
     internal const int WouldBlock = -2;
 

@@ -10,7 +10,7 @@ internal sealed class Outgoing(Offer offer, TransferFiles files)
     private const int BufferBytes = 256 * 1024;
 
     /// <summary>What the guest wrote to its console is not part of it, and neither is what is being made.</summary>
-    private static readonly string[] s_notOfIt = ["console.log", "console.log.0", "console.log.1", "console.log.2", "console.log.3"];
+    private static readonly string[] s_notOfIt = ["console.log", "console.log.0", "console.log.1", "console.log.2", "console.log.3", "reserved"];
 
     private readonly Lock _lock = new();
     private Manifest? _manifest = offer.Phase == OfferPhase.Offered ? files.Manifest(offer.Machine) : null;

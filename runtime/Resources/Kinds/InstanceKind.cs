@@ -68,6 +68,7 @@ public static class InstanceKind
                     new("network", FieldType.Text, "A libvirt network of the host (virsh net-list); with neither this nor bridge: default.") { Default = "", MaxLength = 50, Check = NetworkName, Effect = "live" },
                     new("bridge", FieldType.Text, "A bridge of the host (ip link).") { Default = "", MaxLength = 15, Check = BridgeName, Effect = "live" },
                     new("mac", FieldType.Text, "Its address; empty = one that follows from the instance and stays the same.") { Default = "", MaxLength = 17, Check = MacError, Effect = "live" },
+                    new("ip", FieldType.Text, "An IPv4 address that stays the same; empty = whichever it is lent. On a libvirt network it is kept for this card (a DHCP reservation). On a bridge the guest sets it itself, or the site's DHCP server knows the card's mac. Where spoofing is denied the guest can send with no other.") { Default = "", MaxLength = 15, Check = IpError, Effect = "restart" },
                     new("spoofing", FieldType.Choice, "denied: the guest sends only with its own addresses, and no router advertisements (libvirt's filter clean-traffic). On a libvirt network that is the address of its lease; on a bridge, where nobody may lend any, the first that it is heard with. allowed: a guest that routes, has several addresses, or takes one by hand on a libvirt network.") { Default = "denied", Choices = ["denied", Allowed], Effect = "live" },
                 ],
             },
@@ -160,6 +161,8 @@ public static class InstanceKind
         for (var i = 0; i < s.Nics.Length; i++)
         {
             if (s.Nics[i] is { Network.Length: > 0, Bridge.Length: > 0 }) yield return new($"spec.nics[{i}].bridge", "cannot be set together with network", "leave one of the two out");
+            if (s.Nics[i] is { Ip.Length: > 0, Bridge.Length: > 0, MaySpoof: true }) yield return new($"spec.nics[{i}].ip", "would do nothing: on a bridge it is what the guest may send with, and spoofing is allowed", "deny spoofing, or leave ip out");
+            if (s.Nics[i].Ip.Length > 0 && s.Nics.Take(i).Any(n => n.Ip == s.Nics[i].Ip && n.Network == s.Nics[i].Network && n.Bridge == s.Nics[i].Bridge)) yield return new($"spec.nics[{i}].ip", $"{s.Nics[i].Ip} is there twice");
             if (s.Nics[i].Mac.Length > 0 && s.Nics.Take(i).Any(n => n.Mac == s.Nics[i].Mac)) yield return new($"spec.nics[{i}].mac", $"{s.Nics[i].Mac} is there twice");
         }
         foreach (var error in CloudInitRules(s.CloudInit)) yield return error;
@@ -206,6 +209,14 @@ public static class InstanceKind
 
     private static string? UserDataError(string text) =>
         text.Length == 0 || text.StartsWith("#cloud-config\n", StringComparison.Ordinal) || text.StartsWith("#!", StringComparison.Ordinal) ? null : "begins with neither #cloud-config nor #!: cloud-init would ignore it";
+
+    private static string? IpError(string ip)
+    {
+        if (ip.Length == 0) return null;
+        // Exactly as it is written everywhere else: the parser would take 10.1 and 010.0.0.1 too, each for something else.
+        if (!System.Net.IPAddress.TryParse(ip, out var address) || address.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork || address.ToString() != ip) return "is not an IPv4 address such as 192.168.122.50";
+        return address.GetAddressBytes()[0] is 0 or 127 or >= 224 ? "is no address that a machine can have" : null;
+    }
 
     private static string? MacError(string mac)
     {

@@ -21,7 +21,11 @@ public sealed record InstanceDisk(string Name, string Image, long Size, string F
 /// <param name="Bridge">Bridge of the host; empty when Network is set.</param>
 /// <param name="Mac">xx:xx:xx:xx:xx:xx, lower case; empty = one that follows from the instance's uid.</param>
 /// <param name="MaySpoof">The guest may send with addresses that are not its own.</param>
-public sealed record InstanceNic(string Network, string Bridge, string Mac, bool MaySpoof);
+public sealed record InstanceNic(string Network, string Bridge, string Mac, bool MaySpoof)
+{
+    /// <summary>The IPv4 address that it has, dotted decimal; empty = whichever it is lent.</summary>
+    public string Ip { get; init; } = "";
+}
 
 /// <summary>What cloud-init is told through a NoCloud seed.</summary>
 public sealed record InstanceCloudInit
@@ -178,7 +182,7 @@ public sealed record InstanceSpec
             Initrd = Text(boot, "initrd"),
             Cmdline = Text(boot, "cmdline"),
             Disks = [.. s.GetProperty("disks").EnumerateArray().Select(d => new InstanceDisk(Text(d, "name"), Text(d, "image"), Bytes(d, "size"), Text(d, "format")) { Volume = d.TryGetProperty("volume", out var volume) ? volume.GetString()! : "" })],
-            Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac"), Text(n, "spoofing") == InstanceKind.Allowed))],
+            Nics = [.. s.GetProperty("nics").EnumerateArray().Select(n => new InstanceNic(Text(n, "network"), Text(n, "bridge"), Text(n, "mac"), Text(n, "spoofing") == InstanceKind.Allowed) { Ip = n.TryGetProperty("ip", out var ip) ? ip.GetString()! : "" })],
             CloudInit = cloudInit,
             GuestAgent = s.GetProperty("guestAgent").GetBoolean(),
             Autostart = s.GetProperty("autostart").GetBoolean(),

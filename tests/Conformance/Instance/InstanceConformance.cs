@@ -53,7 +53,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     [
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live, Cause = b.Cause }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
-        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Source = b.Source }, a with { Settled = b.Settled },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Addressed = b.Addressed, AddressProblems = b.AddressProblems }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Source = b.Source }, a with { Settled = b.Settled },
         a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted }, a with { Offer = b.Offer }, a with { Receipt = b.Receipt }, a with { Peer = b.Peer },
     ];
 
@@ -79,6 +79,10 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("another disk and card", Input(FromDisk.Replace("\"nics\":[{}]", "\"nics\":[{},{\"bridge\":\"br0\"}]", StringComparison.Ordinal).Replace("\"format\":\"raw\"}", "\"format\":\"raw\"},{\"name\":\"more\",\"size\":\"1Gi\"}", StringComparison.Ordinal)),
             Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
+        yield return Of("create with addresses", Input(FixedAddress), Nothing(Input(FixedAddress)));
+        yield return Of("another address", Input(FixedAddress.Replace("122.50", "122.51", StringComparison.Ordinal)), Converged(Input(FixedAddress)));
+        yield return Of("no address any more", Input(FixedAddress.Replace("\"ip\":\"192.168.122.50\"", "", StringComparison.Ordinal)), Converged(Input(FixedAddress)));
+        yield return Of("delete with addresses", Input(FixedAddress, absent: true), Unnamed(Converged(Input(FixedAddress))));
         var volume = Converged(Input(WithVolume)).DiskStates["data"];
         yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
         var export = Input("{" + Asked("export") + "\"power\":\"stopped\"," + FromDisk[1..]);

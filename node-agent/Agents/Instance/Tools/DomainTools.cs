@@ -180,6 +180,7 @@ internal sealed class RemoveFiles(InstanceScope scope, InstanceActuator? actuato
     {
         if (goal is not null || difference.Subject != Part.Files) yield break;
         if (state.Data != Stored.None) yield return Move.Wait<PathArgs>("its disks go first");
+        else if (state.HoldsAddress) yield return Move.Wait<PathArgs>("the addresses that are kept for it go first");
         else if (state.Domain == Owner.Ours) yield return Move.Wait<PathArgs>("libvirt forgets it first");
         else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 40, difference.Text);
     }

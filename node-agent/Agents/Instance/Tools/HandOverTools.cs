@@ -124,6 +124,8 @@ internal sealed class RemoveLeftover(InstanceScope scope, InstanceActuator? actu
     {
         if (goal is null) yield break;
         if (state.Domain == Owner.Ours) yield return Move.Wait<PathArgs>("libvirt has it again: undefine it (virsh undefine), it is another host's");
+        // Which ones they are is in the directory.
+        else if (state.HoldsAddress) yield return Move.Wait<PathArgs>("the addresses that are kept for it go first");
         else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 30, difference.Text);
     }
 

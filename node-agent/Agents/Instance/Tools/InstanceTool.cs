@@ -15,6 +15,10 @@ internal sealed record FetchArgs(string Name, string Url, string Sha256, string 
 /// <param name="Name">A name.</param>
 internal sealed record NameArgs(string Name);
 
+/// <param name="Card">As <see cref="Instance.Card"/> says.</param>
+/// <param name="Address">IPv4.</param>
+internal sealed record AddressArgs(string Card, string Address);
+
 /// <param name="Name">Of the disk.</param>
 /// <param name="Path">Its file.</param>
 /// <param name="Format">qcow2 or raw.</param>
@@ -107,7 +111,7 @@ internal sealed record RevertArgs(string Name, string TakesBack, string Request)
 internal sealed record TryArgs(string Digest, string Snapshot, int StopSeconds, bool Force, int Seconds, string ConsoleText, int TcpPort, bool GuestAgent);
 
 [JsonSerializable(typeof(SnapshotArgs)), JsonSerializable(typeof(DropArgs)), JsonSerializable(typeof(RevertArgs)), JsonSerializable(typeof(TryArgs)), JsonSerializable(typeof(TrialFile)), JsonSerializable(typeof(RevertedFile))]
-[JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
+[JsonSerializable(typeof(AddressArgs)), JsonSerializable(typeof(FetchArgs)), JsonSerializable(typeof(NameArgs)), JsonSerializable(typeof(DiskArgs)), JsonSerializable(typeof(GrowArgs)), JsonSerializable(typeof(SeedArgs)),
  JsonSerializable(typeof(XmlArgs)), JsonSerializable(typeof(OnArgs)), JsonSerializable(typeof(StopArgs)), JsonSerializable(typeof(DomainArgs)), JsonSerializable(typeof(LiveArgs)), JsonSerializable(typeof(PathArgs)),
  JsonSerializable(typeof(HandOverArgs)), JsonSerializable(typeof(PeerArgs)), JsonSerializable(typeof(WayArgs)), JsonSerializable(typeof(RequestArgs)), JsonSerializable(typeof(RestartArgs)), JsonSerializable(typeof(SettledArgs))]
 internal sealed partial class InstanceJson : JsonSerializerContext;
@@ -142,6 +146,7 @@ internal abstract class InstanceTool<TArgs>(string name, JsonTypeInfo<TArgs> jso
         if (!toStart) return null;
         if (goal.Config is { } config && (s.Domain != Owner.Ours || (!InstanceDrift.KeepsDefinition(goal, s) && Aspect.Between(s.Config, config.Aspects()).Any()))) return "the definition comes first";
         if (goal.Networks.FirstOrDefault(n => s.Networks.GetValueOrDefault(n) != Present.Active) is { } network) return $"network {network} is not active";
+        if (goal.Addresses.FirstOrDefault(a => s.Addressed.GetValueOrDefault(a.Key) != a.Value) is { Key: { } card } wanted) return s.AddressProblems.GetValueOrDefault(card, $"address {wanted.Value} is kept for it first");
         if (goal.Bridges.FirstOrDefault(b => s.Bridges.GetValueOrDefault(b) != Present.It) is { } bridge) return $"bridge {bridge} is not there";
         return null;
     }

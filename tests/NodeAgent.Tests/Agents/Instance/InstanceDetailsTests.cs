@@ -119,6 +119,7 @@ public sealed class InstanceDetailsTests : IDisposable
         public ValueTask<Observed<IReadOnlyList<DomainBrief>>> DomainsAsync(CancellationToken stop) => throw new NotSupportedException();
         public ValueTask<Observed<IReadOnlyList<DomainAddress>>> AddressesAsync(string uuid, AddressSource source, CancellationToken stop) => throw new NotSupportedException();
         public ValueTask<Observed<NetworkState>> NetworkAsync(string name, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask<Observed<NetworkLeases>> LeasesAsync(string network, CancellationToken stop) => throw new NotSupportedException();
         public ValueTask<Observed<IReadOnlyList<SnapshotState>>> SnapshotsAsync(string uuid, CancellationToken stop) => throw new NotSupportedException();
         public ValueTask<Observed<string>> CapabilitiesAsync(CancellationToken stop) => throw new NotSupportedException();
         public async IAsyncEnumerable<DomainSignal> WatchAsync([EnumeratorCancellation] CancellationToken stop)

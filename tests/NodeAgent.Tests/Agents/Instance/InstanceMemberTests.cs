@@ -1,4 +1,5 @@
 using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.NodeAgent.Agents.Instance.Tools;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
@@ -160,6 +161,63 @@ public sealed class InstanceMemberTests
     {
         Assert.Equal("clean-traffic@dhcp", Assert.Single(Goal(Input()).Config!.Nics).Filter);
         Assert.Equal("", Assert.Single(Goal(Input(FromDisk.Replace("[{}]", "[{\"spoofing\":\"allowed\"}]", StringComparison.Ordinal))).Config!.Nics).Filter);
+    }
+
+    [Fact]
+    public void Address_Fixed_IsKeptBeforeTheStartAndTheOnlyOneThatTheCardMayUse()
+    {
+        var input = Input(FixedAddress);
+        var goal = Goal(input);
+        Assert.Equal(["clean-traffic@192.168.122.50", ""], goal.Config!.Nics.Select(n => n.Filter));
+        Assert.Contains("<parameter name=\"IP\" value=\"192.168.122.50\" />", DomainXml.Render(goal.Config, ""), StringComparison.Ordinal);
+        Assert.Equal(goal.Config.Aspects(), DomainXml.Parse(DomainXml.Render(goal.Config, "")).Config!.Aspects());
+        var tools = Plan(input, Nothing(input) with { Networks = Converged(input).Networks, Images = Converged(input).Images, ImageSizes = Converged(input).ImageSizes }).Steps.Select(s => s.Tool).ToList();
+        Assert.Equal(2, tools.Count(t => t == "reserve-address"));
+        Assert.True(tools.LastIndexOf("reserve-address") < tools.IndexOf("start"), string.Join(' ', tools));
+
+        // Bridges keep nothing: there it is what the guest may send with.
+        var bridged = Goal(Input(FromKernel.Replace("\"br0\"", "\"br0\",\"ip\":\"10.0.0.9\"", StringComparison.Ordinal)));
+        Assert.Equal("clean-traffic@10.0.0.9", Assert.Single(bridged.Config!.Nics).Filter);
+        Assert.Empty(bridged.Addresses);
+    }
+
+    [Fact]
+    public void Address_AnotherOne_NeedsARestart()
+    {
+        var plan = Plan(Input(FixedAddress.Replace("122.50", "122.51", StringComparison.Ordinal)), Converged(Input(FixedAddress)));
+        Assert.Contains(plan.Steps, s => s.Tool == "restart");
+        Assert.DoesNotContain(plan.Steps, s => s.Tool == "change-live");
+    }
+
+    [Fact]
+    public void Address_ThatCannotBeKept_KeepsTheMachineOffAndSaysWhy()
+    {
+        var input = Input(FixedAddress);
+        var card = Goal(input).Addresses.Keys.First();
+        var plan = Plan(input, Converged(input).Off() with { Addressed = Nothing(input).Addressed, AddressProblems = Aspect.None.Add(card, "192.168.122.50 is lent to 52:54:00:00:00:07 now") });
+        Assert.DoesNotContain(plan.Steps, s => s.Tool == "start");
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("is lent to", StringComparison.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData("192.168.122.50", null)]
+    [InlineData("192.168.122.1", "is no address that network lan can lend")] // The host's own.
+    [InlineData("192.168.122.0", "is no address that network lan can lend")]
+    [InlineData("192.168.122.255", "is no address that network lan can lend")]
+    [InlineData("192.168.123.5", "is no address that network lan can lend")]
+    [InlineData("192.168.122.8", "is kept for 52:54:00:00:00:08")]
+    [InlineData("192.168.122.7", "is lent to 52:54:00:00:00:07")]
+    [InlineData("192.168.122.9", null)] // Lent to the card itself.
+    public void Address_OfANetwork_CanBeKeptOrItSaysWhyNot(string address, string? why)
+    {
+        var network = NetworkXml.Read("<network><name>lan</name><ip address='192.168.122.1' netmask='255.255.255.0'><dhcp><range start='192.168.122.2' end='192.168.122.254'/><host mac='52:54:00:00:00:08' ip='192.168.122.8'/></dhcp></ip><ip family='ipv6' address='fd00::1' prefix='64'/></network>")
+            with
+        { Lent = [("52:54:00:00:00:07", "192.168.122.7"), ("52:54:00:00:00:01", "192.168.122.9")] };
+        var said = InstanceObserver.WhyNot(network, "lan", "52:54:00:00:00:01", address);
+        if (why is null) Assert.Null(said);
+        else Assert.Contains(why, said, StringComparison.Ordinal);
+        Assert.Contains("lends no addresses", InstanceObserver.WhyNot(NetworkXml.Read("<network><ip address='192.168.122.1' prefix='24'/></network>"), "lan", "", address), StringComparison.Ordinal);
+        Assert.Throws<LibvirtException>(() => NetworkXml.Read("<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><network>&e;</network>"));
     }
 
     [Fact]

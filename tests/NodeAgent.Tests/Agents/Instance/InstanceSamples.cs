@@ -32,6 +32,7 @@ internal static class InstanceSamples
     public const string Tried = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{}],"memory":"512Mi","restart":"allowed","autoRevert":{"enabled":true,"seconds":30,"probe":{"consoleText":"up"}}}""";
     public const string Slot = "auto-20261128t120000z";
 
+    public const string FixedAddress = """{"disks":[{"name":"root","image":"debian","size":"4Gi"}],"nics":[{"ip":"192.168.122.50"},{"network":"lan","mac":"52:54:00:00:00:01","ip":"10.0.0.9","spoofing":"allowed"}],"memory":"512Mi"}""";
     public const string Copied = """{"disks":[{"name":"root"},{"name":"data","size":"8Gi","format":"raw"}],"nics":[{}],"memory":"512Mi","source":{"instance":"web"}}""";
 
     private static readonly Dictionary<string, ReadOnlyMemory<byte>> s_references = new(StringComparer.Ordinal)
@@ -96,6 +97,7 @@ internal static class InstanceSamples
             Images = goal.Images.ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => FactValue.Absent, StringComparer.Ordinal),
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Inactive, StringComparer.Ordinal),
             Bridges = goal.Bridges.ToImmutableSortedDictionary(b => b, _ => Present.It, StringComparer.Ordinal),
+            Addressed = goal.Addresses.ToImmutableSortedDictionary(a => a.Key, _ => FactValue.Absent, StringComparer.Ordinal),
             Slot = goal.Spec.Snapshots.Scheduled ? Slot : FactValue.Absent,
             Source = goal.Source is null ? FactValue.Absent : Power.Off,
             SourceDisks = goal.Source is null ? ImmutableSortedDictionary<string, (string, DiskState)>.Empty : goal.Disks.ToImmutableSortedDictionary(d => d.Name, d => (d.Source + ".qcow2", new DiskState("qcow2", 2L << 30, "")), StringComparer.Ordinal),
@@ -127,6 +129,7 @@ internal static class InstanceSamples
             Images = goal.Images.ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => Present.It, StringComparer.Ordinal),
             ImageSizes = goal.Images.Where(i => i.Spec.Format == "qcow2").ToImmutableSortedDictionary(i => i.Spec.Sha256, _ => 2L << 30, StringComparer.Ordinal),
             Networks = goal.Networks.ToImmutableSortedDictionary(n => n, _ => Present.Active, StringComparer.Ordinal),
+            Addressed = goal.Addresses,
             Seed = goal.Seed is null ? FactValue.Absent : Present.It,
             Settled = goal.ReportsDrift ? goal.Digest : FactValue.Absent,
             Request = goal.Spec.Request.IsGiven ? goal.Spec.Request.Id : FactValue.Absent,
@@ -145,7 +148,7 @@ internal static class InstanceSamples
 
     public const string AskedBack = "\"request\":{\"action\":\"revert\",\"id\":\"r-1\",\"snapshot\":\"monday\"},";
 
-    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried, Copied), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), Asked("export"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
+    public static readonly Gen<MemberInput> Inputs = Gen.Select(Gen.OneOf(FromDisk, FromKernel, WithSeed, WithVolume, Scheduled, Tried, Copied, FixedAddress), Gen.OneOf("running", "running", "running", "stopped", "paused"), Gen.Int[0, 9], Gen.Int[0, 9], Gen.Select(Gen.OneOf("", "", "", Asked("restart"), Asked("reset"), Asked("export"), AskedBack), Gen.OneOf("", "", ReportingDrift), static (a, b) => a + b),
         (spec, power, going, trust, asked) => Input("{" + (spec == Tried ? asked.Replace(ReportingDrift, "", StringComparison.Ordinal) : asked) + "\"power\":\"" + power + "\"," + spec[1..], absent: going == 0, trusted: trust > 0));
 
     /// <summary>Any state of the host, unseen and half-made ones among them.</summary>
@@ -159,7 +162,8 @@ internal static class InstanceSamples
         var files = Gen.Select(Often("all", "none", "first", "small", "large", "unreadable"), Often("all", "none", "loading", "failed"), Often(Present.Active, Present.Inactive, FactValue.Absent), Often(Present.It, FactValue.Absent), Gen.Bool, Often("wanted", FactValue.Absent, "r-0", FactValue.Unseen("no answer")),
             (a, b, c, d, e, r) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e, Request: r));
         var snapshots = Gen.Select(Often("wanted", "none", "many", "future", "change", "stale", "other"), Often(FactValue.Absent, "trying", "over"), Gen.Int[0, 5], (a, b, c) => (Which: a, Trial: b, Reverted: c));
-        return Gen.Select(host, files, snapshots, marks, (h, f, n, m) =>
+        var addresses = Often("wanted", "none", "other", "taken", "left over");
+        return Gen.Select(host, files, snapshots, marks, addresses, (h, f, n, m, a) =>
         {
             var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
             s = WithDisks(s, nothing, f.Disks);
@@ -175,6 +179,13 @@ internal static class InstanceSamples
                 Networks = s.Networks.ToImmutableSortedDictionary(n => n.Key, _ => f.Network, StringComparer.Ordinal),
                 Bridges = s.Bridges.ToImmutableSortedDictionary(n => n.Key, _ => f.Bridge, StringComparer.Ordinal),
                 Seed = wanted.Seed is not null && f.Seed ? Present.It : FactValue.Absent,
+            };
+            s = a switch
+            {
+                "none" or "taken" => s with { Addressed = nothing.Addressed, AddressProblems = a == "taken" ? nothing.Addressed.ToImmutableSortedDictionary(c => c.Key, _ => "is lent to another", StringComparer.Ordinal) : Aspect.None },
+                "other" => s with { Addressed = s.Addressed.ToImmutableSortedDictionary(c => c.Key, _ => "192.168.122.9", StringComparer.Ordinal) },
+                "left over" => s with { Addressed = s.Addressed.SetItem(Card.Of("default", "52:54:00:00:00:09"), "192.168.122.8") },
+                _ => s,
             };
             if (f.Request != "wanted") s = s with { Request = f.Request };
             s = WithDomain(s, wanted, h.Domain, h.Power == "wanted" ? wanted.Power : h.Power, h.Autostart, h.LiveDrift);

@@ -51,6 +51,36 @@ public sealed class RealInstanceTests
     }
 
     [Fact(Explicit = true)]
+    public async Task Address_Fixed_IsTheGuestsAndIsGivenBack()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        world.Spec = InstanceWorld.Small(""","restart":"allowed","nics":[{"ip":"192.168.122.50"}]""");
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready 192.168.122.50");
+        // Another one reaches the guest with a restart.
+        world.Spec = world.Spec.Replace("122.50", "122.51", StringComparison.Ordinal);
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready 192.168.122.51");
+        var card = Card.Of("default", InstanceLayout.MacOf(world.Uid, 0));
+        Assert.Equal("192.168.122.51", (await world.ObserveAsync()).Addressed[card]);
+
+        // A second machine does not get what this one has, whether it is kept or only lent.
+        await using var second = new InstanceWorld();
+        second.Spec = InstanceWorld.Small(""","nics":[{"ip":"192.168.122.51"}]""");
+        await second.ObserveAsync();
+        Assert.Contains("is kept for", Assert.Single((await second.ObserveAsync()).AddressProblems).Value, StringComparison.Ordinal);
+        world.Spec = InstanceWorld.Small(""","restart":"allowed","nics":[{}]""");
+        await world.ConvergeAsync();
+        Assert.Empty((await world.ObserveAsync()).Addressed);
+        await world.SaysAsync("agentmetal-vm ready 192.168.122.", times: 3);
+        await world.ConvergeAsync(absent: true);
+        var leases = (await world.Reader.LeasesAsync("default", stop)).Value;
+        Assert.DoesNotContain(leases.Reserved, r => r.Mac == Card.MacOf(card));
+        Took(world, "reserve-address", "release-address");
+    }
+
+    [Fact(Explicit = true)]
     public async Task ForcedStop_OfAGuestThatDoesNotListen_PredictionEqualsObservation()
     {
         await using var world = new InstanceWorld();
@@ -242,7 +272,7 @@ public sealed class RealInstanceTests
     }
 
     private static readonly string[] s_cases =
-        ["fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "copy-disk", "export-once", "note-request", "restart-once", "reset", "note-settled", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart",
+        ["fetch-image", "start-network", "reserve-address", "release-address", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "copy-disk", "export-once", "note-request", "restart-once", "reset", "note-settled", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart",
         "hand-over", "release", "withdraw", "remove-leftover", "receive", "take-over", "drop", "close-receipt"];
 
     /// <summary>The story ran these, and each did what it had said.</summary>

@@ -1,0 +1,65 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Text;
+using AgentMetal.NodeAgent.Host;
+using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Instance;
+
+/// <summary>The part that reads which addresses libvirt's networks keep for the machine's cards. An instance that wants none and had none asks nobody.</summary>
+internal sealed partial class InstanceObserver
+{
+    private const int MaxReserved = 4096;
+
+    /// <summary>Cards that an address was kept for; a person may have changed the file, and then it names none.</summary>
+    /// <exception cref="WorldException">It cannot be read.</exception>
+    public static ImmutableSortedSet<string> Reserved(InstanceReaders readers, InstanceLayout layout)
+    {
+        var file = readers.Files.Read(layout.Reserved, MaxReserved);
+        if (!file.IsSeen) throw new WorldException(file.WhyUnseen!);
+        return file.Value.State.Exists ? [.. Encoding.UTF8.GetString(file.Value.Bytes.Span).Split('\n').Where(l => l.Split(' ') is [{ Length: > 0 }, { Length: 17 }])] : [];
+    }
+
+    private async Task<InstanceState> WithAddressedAsync(InstanceState state, CancellationToken stop)
+    {
+        var wanted = scope.Goal?.Addresses ?? Aspect.None;
+        var cards = Reserved(readers, _layout).Union(wanted.Keys);
+        if (cards.IsEmpty) return state;
+        var (addressed, problems) = (Aspect.None.ToBuilder(), Aspect.None.ToBuilder());
+        foreach (var network in cards.GroupBy(Card.NetworkOf, StringComparer.Ordinal))
+        {
+            var leases = await readers.Domains.LeasesAsync(network.Key, stop);
+            if (!leases.IsSeen) throw new WorldException(leases.WhyUnseen!);
+            foreach (var card in network)
+            {
+                addressed[card] = leases.Value.Reserved.FirstOrDefault(r => r.Mac == Card.MacOf(card)).Address ?? FactValue.Absent;
+                if (leases.Value.Exists && wanted.TryGetValue(card, out var address) && addressed[card] != address && WhyNot(leases.Value, network.Key, Card.MacOf(card), address) is { } problem) problems[card] = problem;
+            }
+        }
+        return state with { Addressed = addressed.ToImmutable(), AddressProblems = problems.ToImmutable() };
+    }
+
+    /// <summary>Why a network cannot keep an address for a card; null when it can.</summary>
+    internal static string? WhyNot(NetworkLeases network, string name, string mac, string address)
+    {
+        var lending = network.Subnets.Where(s => s.Lends).ToList();
+        if (lending.Count == 0) return $"network {name} lends no addresses, so it can keep none: leave ip out, or name a network with DHCP";
+        if (!lending.Any(s => Holds(s.Address, s.Prefix, address))) return $"{address} is no address that network {name} can lend, which has {string.Join(", ", lending.Select(s => $"{s.Address}/{s.Prefix}"))}";
+        if (network.Reserved.FirstOrDefault(r => r.Address == address && r.Mac != mac) is { Mac: not null } other) return $"{address} of network {name} is kept for {(other.Mac.Length > 0 ? other.Mac : "somebody else")}: give it up there, or choose another";
+        return network.Lent.FirstOrDefault(l => l.Address == address && l.Mac != mac) is { Mac: not null } has ? $"{address} of network {name} is lent to {has.Mac} now: choose another, or end that lease" : null;
+    }
+
+    /// <summary>One of the subnet that is neither the host's own nor the network's or everybody's.</summary>
+    private static bool Holds(string own, int prefix, string address)
+    {
+        if (!IPAddress.TryParse(own, out var host) || prefix is < 1 or > 30 || own == address) return false;
+        var network = new IPNetwork(new IPAddress(Masked(host, prefix)), prefix);
+        var last = BitConverter.ToUInt32([.. Masked(host, prefix).Reverse()]) | (uint.MaxValue >> prefix);
+        var number = BitConverter.ToUInt32([.. IPAddress.Parse(address).GetAddressBytes().Reverse()]);
+        return network.Contains(IPAddress.Parse(address)) && number != last && number != (last & ~(uint.MaxValue >> prefix));
+    }
+
+    private static byte[] Masked(IPAddress address, int prefix) =>
+        [.. BitConverter.GetBytes(BitConverter.ToUInt32([.. address.GetAddressBytes().Reverse()]) & ~(uint.MaxValue >> prefix)).Reverse()];
+}
