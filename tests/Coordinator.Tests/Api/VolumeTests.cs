@@ -55,7 +55,8 @@ public sealed class VolumeTests
         await kit.ApplyAsync(Volume("other"));
         await kit.ApplyAsync(Instance("db"), Instance("web", "other"));
 
-        // One that is being deleted may still have it.
+        // One that is being deleted may still have it; one that was placed nowhere yet would be gone at once.
+        await kit.UntilAsync("db", r => CoordinatorKit.Is(r, "Ready", "True"));
         await host.DisposeAsync(); // Nobody says that it is gone.
         await kit.Operator.DeleteAsync(new() { Kind = "Instance", Name = "db" }, cancellationToken: CoordinatorKit.Stop);
         refused = await Assert.ThrowsAsync<RpcException>(async () => await kit.ApplyAsync(Instance("next")));
