@@ -16,6 +16,9 @@ internal static class SnapshotOwner
 
     /// <summary>Of a change that was begun so long ago that what was written since would be lost with it.</summary>
     public const string Stale = "stale";
+
+    /// <summary>The host made it by itself, and will make others; a person wanted each of the others.</summary>
+    public static bool IsPolicy(string owner) => owner is Schedule or Change or Stale;
 }
 
 /// <summary>One snapshot of a machine, with what a return to it brings back.</summary>

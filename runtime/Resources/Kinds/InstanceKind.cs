@@ -108,7 +108,7 @@ public static class InstanceKind
                 Fields =
                 [
                     new("labels", FieldType.TextMap, "Labels a host must have.") { Default = new SortedDictionary<string, object?>(StringComparer.Ordinal), Max = 16 },
-                    new("node", FieldType.Text, "Name of the host that it belongs on; empty = any. A machine that is on another one is shut down, handed over with its disks, and started there.") { Default = "", MaxLength = 63, Check = ImageName, Effect = "moves it, which an operator approves" },
+                    new("node", FieldType.Text, "Name of the host that it belongs on; empty = any. A machine that is on another one is shut down, handed over with its disks, and started there; snapshots of its schedule are deleted, and one that was asked for keeps it where it is.") { Default = "", MaxLength = 63, Check = ImageName, Effect = "moves it, which an operator approves" },
                 ],
             },
             new("reserve", FieldType.Group, "What placement keeps for it on its host.")

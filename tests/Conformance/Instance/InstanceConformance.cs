@@ -104,6 +104,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         var scheduled = Input(Scheduled);
         yield return Of("make with a schedule", scheduled, Nothing(scheduled));
         yield return Of("snapshot that is due, and one too many", scheduled, Converged(scheduled).With("auto-20261128t080000z", SnapshotOwner.Schedule).With("auto-20261128t090000z", SnapshotOwner.Schedule) with { Slot = "auto-20261128t130000z" });
+        yield return Of("hand over with snapshots of the schedule", To(scheduled), Converged(scheduled).With("auto-20261128t090000z", SnapshotOwner.Schedule));
         var (tried, bigger) = (Input(Tried), Input(Tried.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal)));
         yield return Of("a change that is tried", bigger, Converged(tried));
         yield return Of("a change that is tried, with a disk that grows and a live change", Input(Tried.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal).Replace("4Gi", "8Gi", StringComparison.Ordinal).Replace("[{}]", "[{},{}]", StringComparison.Ordinal)), Converged(tried));

@@ -18,7 +18,7 @@ public sealed class MigrationTests(SharedFleet shared)
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
         var (from, to) = (fleet.Lab.Hosts[0], fleet.Lab.Hosts[1]);
-        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Yaml("wanderer", from, "running", "{ name: root, image: busybox-disk }"), stop)).OrThrow();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Yaml("wanderer", from, "running", "{ name: root, image: busybox-disk }").Replace("placement:", "snapshots: { every: 1d, keep: 2 }, placement:", StringComparison.Ordinal), stop)).OrThrow();
         try
         {
             Assert.Equal("1", await Machines.SaysAsync(from, "wanderer", "boots ", 1, Boot, stop));
@@ -28,6 +28,10 @@ public sealed class MigrationTests(SharedFleet shared)
             Assert.Contains($"shut down on {from.Name}", asked.Stderr, StringComparison.Ordinal);
             await Fleet.EventuallyAsync(from, "that it leaves waits for an approval", TimeSpan.FromSeconds(30), async () => (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("wanderer", StringComparison.Ordinal), stop);
             Assert.Equal(before, await Machines.FindAsync(from, "wanderer", stop)); // Nothing has begun.
+            // What its schedule made stays behind, which is said before anybody signs.
+            var snapshot = (await Machines.VirshAsync(from, stop, "snapshot-list", "default-wanderer", "--name")).Split('\n')[0].Trim();
+            Assert.StartsWith("auto-", snapshot, StringComparison.Ordinal);
+            Assert.Contains($"are deleted: {snapshot}", (await fleet.CliAsync(stop, "approve", "--list", "-o", "json")).Stdout, StringComparison.Ordinal);
             Assert.Equal("", await from.ShellAsync("ss -Hltn sport = :7444", stop));
 
             (await fleet.CliAsync(stop, "approve", "instance/wanderer", "--yes", "--reason", "test")).OrThrow();
@@ -36,6 +40,7 @@ public sealed class MigrationTests(SharedFleet shared)
             TestContext.Current.TestOutputHelper?.WriteLine($"from the approval to the second boot: {since.Elapsed.TotalSeconds:0.0} s");
             (await fleet.CliAsync(stop, "migrate", "instance/wanderer", "--to", to.Name, "--timeout", "120s")).OrThrow();
             await NothingLeftAsync(fleet, from, to, "wanderer", stop);
+            await Fleet.EventuallyAsync(to, "its schedule goes on there", TimeSpan.FromSeconds(60), async () => (await Machines.VirshAsync(to, stop, "snapshot-list", "default-wanderer", "--name")).StartsWith("auto-", StringComparison.Ordinal), stop);
             Assert.Null(await Machines.FindAsync(from, "wanderer", stop));
         }
         finally { await Machines.RemoveAsync(fleet, stop, "wanderer"); }

@@ -15,21 +15,23 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
     {
         if (goal?.MoveTo is not { } to) yield break;
         if (WhyNot(goal, state) is var (why, soon) && why is not null) yield return Move.Wait<HandOverArgs>(why, soon ? InstanceDifferences.Soon : null);
-        else yield return Move.DoThenLook(new HandOverArgs(to.NodeUid, to.NodeName, goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 900, difference.Text);
+        else yield return Move.DoThenLook(new HandOverArgs(to.NodeUid, to.NodeName, goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed, string.Join(',', state.Snapshots.Keys)), 900, difference.Text);
     }
 
     public override Footprint Touches(InstanceState state, HandOverArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power, InstanceFacts.Autostart, InstanceFacts.Receipt, InstanceFacts.Settled],
-        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : []]);
+        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : [], .. Names(args).Select(InstanceFacts.Snapshot)]);
 
     public override InstanceState Predict(InstanceState state, HandOverArgs args) =>
-        During(state, args) with { Offer = Way.Of(Way.Offered, args.Node), Settled = FactValue.Absent, Autostart = state.Autostart == Yes.It ? Yes.No : state.Autostart };
+        During(state, args) with { Snapshots = state.Snapshots.RemoveRange(Names(args)), Offer = Way.Of(Way.Offered, args.Node), Settled = FactValue.Absent, Autostart = state.Autostart == Yes.It ? Yes.No : state.Autostart };
 
     public override InstanceState During(InstanceState state, HandOverArgs args) => state.IsUp ? state.Off() : state;
-    public override Assessment Assess(InstanceState state, HandOverArgs args) => Assessment.Dangerous("data-leaves-host");
+    public override Assessment Assess(InstanceState state, HandOverArgs args) => args.Snapshots.Length == 0 ? Assessment.Dangerous("data-leaves-host") : new(RiskLevel.Dangerous, ["data-leaves-host", "snapshots-stay-behind"], LosesData: true);
     public override Undo Inverse(InstanceState before, HandOverArgs args) => Undo.Keep("when the move is called off before the other host has it, it is started here again");
     public override Timing Timing(HandOverArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 60));
-    public override string Describe(HandOverArgs args) => $"shut the guest down within {args.Seconds} s{(args.Force ? ", else switch it off," : "")} and hand the machine with its disks over to {args.Name}";
+    public override string Describe(HandOverArgs args) => $"shut the guest down within {args.Seconds} s{(args.Force ? ", else switch it off," : "")} and hand the machine with its disks over to {args.Name}{(args.Snapshots.Length > 0 ? $"; the snapshots that this host made by itself are deleted: {args.Snapshots.Replace(",", ", ", StringComparison.Ordinal)}" : "")}";
     public override ValueTask ApplyAsync(HandOverArgs args, ToolContext context) => Actuator.HandOverAsync(args, context.Stop);
+
+    private static string[] Names(HandOverArgs args) => args.Snapshots.Split(',', StringSplitOptions.RemoveEmptyEntries);
 
     private (string? Why, bool Soon) WhyNot(InstanceGoal goal, InstanceState s)
     {
@@ -39,8 +41,9 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
         if (s.Power == Power.Stopping) return ("it is shutting down", true);
         if (s.Power is not (Power.Off or Power.Running)) return ($"it is {s.Power}, and hears nothing: let it go on or stop it first", false);
         if (s.Trial != FactValue.Absent) return ("a change of it is on trial", true);
-        // They are in its disks, and libvirt's knowledge of them is not.
-        if (s.Snapshots.Count > 0) return ($"it has {s.Snapshots.Count} snapshot{(s.Snapshots.Count > 1 ? "s" : "")} ({string.Join(", ", s.Snapshots.Keys.Take(3))}), which are not handed over: delete {(s.Snapshots.Count > 1 ? "them" : "it")}, and the schedule that makes them", false);
+        // They are in its disks, and libvirt's knowledge of them is not. What the schedule made it makes anew where the machine goes; what a person wanted is theirs to give up.
+        if (s.Snapshots.Where(p => !SnapshotOwner.IsPolicy(p.Value.Owner)).Select(p => p.Key).ToList() is { Count: > 0 } kept)
+            return ($"it has {kept.Count} snapshot{(kept.Count > 1 ? "s" : "")} that somebody asked for ({string.Join(", ", kept.Take(3))}), which are not handed over: delete {(kept.Count > 1 ? "them" : "it")} first (agentmetal delete snapshot)", false);
         // What a disk rests on must be there where it goes, and only images that the spec names are.
         var images = goal.Images.Select(i => Scope.Layout.Image(i.Spec.Sha256, i.Spec.Format)).ToHashSet(StringComparer.Ordinal);
         foreach (var (name, disk) in s.DiskStates)

@@ -65,7 +65,8 @@ internal sealed record SettledArgs(string Value);
 /// <param name="Name">Of that host, for people.</param>
 /// <param name="Seconds">The guest has to shut down in order.</param>
 /// <param name="Force">Switch it off when they are over.</param>
-internal sealed record HandOverArgs(string Node, string Name, int Seconds, bool Force);
+/// <param name="Snapshots">That do not go with it and are deleted, with commas between them; empty = none.</param>
+internal sealed record HandOverArgs(string Node, string Name, int Seconds, bool Force, string Snapshots);
 
 /// <param name="Node">Uid of the other host.</param>
 /// <param name="Name">Of that host, for people.</param>

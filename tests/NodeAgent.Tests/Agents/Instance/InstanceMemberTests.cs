@@ -220,6 +220,21 @@ public sealed class InstanceMemberTests
         Assert.Throws<LibvirtException>(() => NetworkXml.Read("<!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><network>&e;</network>"));
     }
 
+    /// <summary>What the host made by itself goes, and the step that is signed says so; what a person asked for is that person's to give up.</summary>
+    [Fact]
+    public void HandOver_WithSnapshots_DropsThoseOfPolicyAndWaitsForOthers()
+    {
+        var input = Input(Scheduled) with { MoveTo = new(0, "n1", "edge-2", "10.0.0.2", 7444) };
+        var step = Assert.Single(Plan(input, Converged(input)).Steps);
+        Assert.Equal(("hand-over", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+        Assert.Contains("are deleted: " + Slot, new InstanceAgent(Scope(input)).Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Text, StringComparison.Ordinal);
+        Assert.Equal(FactValue.Absent, step.Expect.Single(f => f.Key == InstanceFacts.Snapshot(Slot)).Value);
+
+        var asked = Plan(input, Converged(input).With("monday", "uid-2"));
+        Assert.DoesNotContain(asked.Steps, s => s.Tool == "hand-over");
+        Assert.Contains(asked.Blocked, b => b.Reasons.Any(r => r.Contains("somebody asked for (monday)", StringComparison.Ordinal)));
+    }
+
     [Fact]
     public void Uuid_OfOneResource_IsTheSameAndOfAnotherIsNot()
     {
