@@ -167,6 +167,7 @@ internal static class InstanceDifferences
             if (s.Power != Power.Off) yield return new(Kind.Present, Part.Power, "it runs and is to go") { Group = Teardown };
             yield return new(Kind.Present, Part.Definition, "libvirt knows it, and it is to go") { Group = Teardown };
         }
+        foreach (var (snapshot, _) in s.Snapshots) yield return new(Kind.After, snapshot, $"snapshot {snapshot} is in a volume too, which stays, and is to go") { Group = Teardown };
         if (s.Offer != FactValue.Absent) yield return new(Kind.Present, Part.Offer, "what another host was offered of it is to go") { Group = Teardown };
         if (s.Receipt != FactValue.Absent) yield return new(Kind.Present, Part.Receipt, "what came of it from another host is to go") { Group = Teardown };
         if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };

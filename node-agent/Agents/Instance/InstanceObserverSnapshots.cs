@@ -23,8 +23,8 @@ internal sealed partial class InstanceObserver
         if (state.Domain != Owner.Ours) return state;
         var read = await readers.Domains.SnapshotsAsync(scope.Uuid, stop);
         if (!read.IsSeen) throw new WorldException(read.WhyUnseen!);
-        // Of one that goes nothing is looked at but how much goes with it.
-        if (scope.Goal is null) return state with { SnapshotCount = read.Value.Count };
+        // Of one that goes nothing is looked at but how much goes with it, unless some of it is in disks that stay.
+        if (scope.Goal is null && !state.Config.Any(a => IsLastingDisk(a.Key, a.Value))) return state with { SnapshotCount = read.Value.Count };
         var snapshots = state.Snapshots.ToBuilder();
         foreach (var snapshot in read.Value)
         {
@@ -34,6 +34,10 @@ internal sealed partial class InstanceObserver
         }
         return state with { Snapshots = snapshots.ToImmutable(), SnapshotCount = read.Value.Count };
     }
+
+    /// <summary>A disk that is written and is not the instance's own: a volume.</summary>
+    private bool IsLastingDisk(string aspect, string disk) =>
+        aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) && !disk.EndsWith(" read-only", StringComparison.Ordinal) && !disk.Contains(" " + _layout.Dir + "/", StringComparison.Ordinal);
 
     private InstanceState WithTrial(InstanceState state)
     {

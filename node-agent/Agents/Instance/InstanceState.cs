@@ -104,7 +104,7 @@ internal sealed record InstanceState
     /// <summary>Id of the last request that was carried out; absent where there was none.</summary>
     public string Request { get; init; } = FactValue.Absent;
 
-    /// <summary>Snapshots by name; empty where the goal needs none of them, because each costs libvirt a call.</summary>
+    /// <summary>Snapshots by name; empty where the goal needs none of them, because each costs libvirt a call. Of a machine that is to go, those that are in disks which stay.</summary>
     public ImmutableSortedDictionary<string, SnapshotInfo> Snapshots { get; init; } = ImmutableSortedDictionary.Create<string, SnapshotInfo>(StringComparer.Ordinal);
 
     /// <summary>Name of the scheduled snapshot of the time that it is; absent without a schedule.</summary>

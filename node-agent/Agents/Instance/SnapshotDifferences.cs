@@ -26,7 +26,7 @@ internal static class SnapshotDifferences
         var needed = Trials.IsNeeded(goal, s);
         if (needed && !Trials.HasBefore(goal, s)) yield return new(Kind.Before, Trials.Before(goal), "a change that needs a restart is tried: a snapshot comes first") { Group = InstanceDifferences.Change };
         foreach (var (name, snapshot) in s.Snapshots)
-            if (snapshot.Owner == SnapshotOwner.Stale || (snapshot.Owner == SnapshotOwner.Change && !(needed && name == Trials.Before(goal))))
+            if (snapshot.Owner == SnapshotOwner.Stale || (snapshot.Owner == SnapshotOwner.Change && !(needed && name == Trials.Before(goal) && Trials.HasBefore(goal, s))))
                 yield return new(Kind.After, name, $"the change that {name} was made for is over");
     }
 }

@@ -155,8 +155,8 @@ internal static class Trials
         goal is { Spec.AutoRevert.Enabled: true, Config: { } config } && !IsTakenBack(goal, s) && s.Trial == FactValue.Absent && s.Domain == Owner.Ours && s.Power == Power.Running && goal.Power == Power.Running
         && Aspect.Between(s.Live, config.Aspects()).Any(a => !InstanceDifferences.CanBeLive(goal, s, a));
 
-    /// <summary>Whether the snapshot is there that it goes back to.</summary>
-    public static bool HasBefore(InstanceGoal goal, InstanceState s) => s.Snapshots.TryGetValue(Before(goal), out var before) && before.Owner == SnapshotOwner.Change;
+    /// <summary>Whether the snapshot is there that it goes back to: of the machine as it runs, else it would come back held or off.</summary>
+    public static bool HasBefore(InstanceGoal goal, InstanceState s) => s.Snapshots.TryGetValue(Before(goal), out var before) && before is { Owner: SnapshotOwner.Change, Power: Power.Running };
 
     /// <summary>Whether the spec still is what was taken back.</summary>
     public static bool IsTakenBack(InstanceGoal goal, InstanceState s) => goal.TakenBack || (goal.Spec.AutoRevert.Enabled && s.Reverted == goal.ChangeDigest);

@@ -85,6 +85,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("delete with addresses", Input(FixedAddress, absent: true), Unnamed(Converged(Input(FixedAddress))));
         var volume = Converged(Input(WithVolume)).DiskStates["data"];
         yield return Of("create with a volume", Input(WithVolume), Nothing(Input(WithVolume)) is var without ? without with { Disks = without.Disks.SetItem("data", volume.ToString()), DiskStates = without.DiskStates.SetItem("data", volume) } : without);
+        yield return Of("delete, with snapshots in a volume", Input(WithVolume, absent: true), Unnamed(Converged(Input(WithVolume))).With("monday", "uid-2").With(InstanceSamples.Slot, SnapshotOwner.Schedule));
         var export = Input("{" + Asked("export") + "\"power\":\"stopped\"," + FromDisk[1..]);
         yield return Of("export", export, Converged(export) with { Request = FactValue.Absent });
         yield return Of("create as a copy", Input(Copied), Nothing(Input(Copied)));
@@ -109,6 +110,8 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("a change that is tried", bigger, Converged(tried));
         yield return Of("a change that is tried, with a disk that grows and a live change", Input(Tried.Replace("\"512Mi\"", "\"768Mi\"", StringComparison.Ordinal).Replace("4Gi", "8Gi", StringComparison.Ordinal).Replace("[{}]", "[{},{}]", StringComparison.Ordinal)), Converged(tried));
         yield return Of("a change that is tried, beside an old snapshot", bigger, Converged(tried).With(Trials.Before(Goal(bigger)), SnapshotOwner.Stale));
+        yield return Of("a change that is tried, beside a snapshot of it while it was held", bigger, (Converged(tried) with { Power = Power.Paused }).With(Trials.Before(Goal(bigger)), SnapshotOwner.Change));
+        yield return Of("a change that is tried when it goes on, beside a snapshot of it", bigger, Converged(tried).With(Trials.Before(Goal(bigger)), SnapshotOwner.Change) with { Power = Power.Paused });
         yield return Of("a trial that nobody follows", tried, Converged(tried).With(Trials.Before(Goal(bigger)), SnapshotOwner.Change) with { Trial = Goal(bigger).ChangeDigest, TrialOver = "its probe failed", Power = Power.Off, Live = Aspect.None });
         var back = Input("{" + AskedBack + FromDisk.Replace("\"format\":\"raw\"", "\"format\":\"qcow2\"", StringComparison.Ordinal)[1..]);
         yield return Of("revert", back, Converged(back) with { Request = FactValue.Absent });

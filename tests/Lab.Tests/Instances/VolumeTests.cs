@@ -23,7 +23,7 @@ public sealed class VolumeTests(SharedFleet shared)
         apiVersion: agentmetal.io/v1
         kind: Instance
         metadata: { name: {{name}} }
-        spec: { memory: 96Mi, disks: [ { name: root, volume: lasting } ], nics: [ { network: default } ], shutdown: { seconds: 20, force: allowed } }
+        spec: { memory: 96Mi, disks: [ { name: root, volume: lasting } ], nics: [ { network: default } ], shutdown: { seconds: 20, force: allowed }, snapshots: { every: 1d, keep: 1 } }
         ---
 
         """;
@@ -49,8 +49,11 @@ public sealed class VolumeTests(SharedFleet shared)
         Assert.Equal(before, await Machines.FindAsync(host, "first", stop));
 
         // An instance without disks of its own goes without a signature, and the next one counts on.
+        Assert.Contains("auto-", await host.ShellAsync($"qemu-img snapshot -U -l {Data}", stop), StringComparison.Ordinal);
         (await fleet.CliAsync(stop, "delete", "instance", "first", "--yes", "--wait")).OrThrow();
         Assert.Equal("", await host.ShellAsync("ls -d /var/lib/agentmetal/instances/default-first 2>/dev/null || true", stop));
+        // It leaves none of its snapshots in there.
+        Assert.Equal("", await host.ShellAsync($"qemu-img snapshot -l {Data}", stop));
         (await fleet.ApplyAsync(OnVolume("second"), stop)).OrThrow();
         Assert.NotNull(await Machines.FindAsync(host, "second", stop));
         Assert.Equal("2", await Machines.SaysAsync(host, "second", "boots ", 1, Boot, stop));

@@ -99,7 +99,8 @@ internal sealed record DropArgs(string Name, string Why);
 /// <param name="Name">Of the snapshot.</param>
 /// <param name="TakesBack">Digest of the change that it takes back; empty = none.</param>
 /// <param name="Request">Id of the request that asked for it; empty = none did.</param>
-internal sealed record RevertArgs(string Name, string TakesBack, string Request);
+/// <param name="Volumes">Names of volumes that go back too, for people; empty = none.</param>
+internal sealed record RevertArgs(string Name, string TakesBack, string Request, string Volumes);
 
 /// <param name="Digest">Of the change.</param>
 /// <param name="Snapshot">That it goes back to.</param>

@@ -43,14 +43,19 @@ internal sealed class CreateSnapshot(InstanceScope scope, InstanceActuator? actu
 internal sealed class DeleteSnapshot(InstanceScope scope, InstanceActuator? actuator)
     : InstanceTool<DropArgs>("delete-snapshot", InstanceJson.Default.DropArgs, scope, actuator, Kind.Retention, Kind.After)
 {
-    public const string Retention = "retention", Over = "change-over", Stale = "stale";
+    public const string Retention = "retention", Over = "change-over", Stale = "stale", Gone = "instance-deleted";
 
     public override IEnumerable<Move<DropArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal is null || !state.Snapshots.TryGetValue(difference.Subject, out var snapshot)) yield break;
-        if (state.Power is Power.Stopping or Power.Suspended) yield return Move.Wait<DropArgs>($"it is {state.Power}", InstanceDifferences.Soon);
-        else yield return Move.Do(new DropArgs(difference.Subject, difference.Kind == Kind.Retention ? Retention : snapshot.Owner == SnapshotOwner.Stale ? Stale : Over), 6, difference.Text);
+        if (!state.Snapshots.TryGetValue(difference.Subject, out var snapshot)) yield break;
+        if (goal is null && state.Power != Power.Off) yield return Move.Wait<DropArgs>("it is stopped first");
+        else if (goal is null) yield return Move.Do(new DropArgs(difference.Subject, Gone), 15, difference.Text);
+        else if (state.Power is Power.Stopping or Power.Suspended) yield return Move.Wait<DropArgs>($"it is {state.Power}", InstanceDifferences.Soon);
+        else yield return Move.Do(new DropArgs(difference.Subject, difference.Kind == Kind.Retention ? Retention : snapshot.Owner == SnapshotOwner.Stale || IsToCome(goal, state) ? Stale : Over), 6, difference.Text);
     }
+
+    /// <summary>Whether what runs still is what it was before the change: then a snapshot of it is one of an earlier try.</summary>
+    private static bool IsToCome(InstanceGoal goal, InstanceState s) => s.IsUp && goal.Config is { } config && Aspect.Between(s.Live, config.Aspects()).Any();
 
     public override Footprint Touches(InstanceState state, DropArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Snapshot(args.Name)]);
     public override InstanceState Predict(InstanceState state, DropArgs args) => state with { Snapshots = state.Snapshots.Remove(args.Name) };
@@ -58,7 +63,7 @@ internal sealed class DeleteSnapshot(InstanceScope scope, InstanceActuator? actu
 
     /// <summary>The spec said how many are kept, so one less is what was asked for. Only what the agent made for itself is ever less than Dangerous.</summary>
     public override Assessment Assess(InstanceState state, DropArgs args) =>
-        state.Snapshots.TryGetValue(args.Name, out var snapshot) && snapshot.Owner is SnapshotOwner.Schedule or SnapshotOwner.Change or SnapshotOwner.Stale ? Moderate(args.Why) : new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
+        state.Snapshots.TryGetValue(args.Name, out var snapshot) && SnapshotOwner.IsPolicy(snapshot.Owner) ? Moderate(args.Why) : new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
 
     public override Undo Inverse(InstanceState before, DropArgs args) => Undo.Keep("what it held is in the disks, or was to go");
     public override Timing Timing(DropArgs args) => Within(TimeSpan.FromMinutes(10));
@@ -78,8 +83,12 @@ internal sealed class RevertSnapshot(InstanceScope scope, InstanceActuator? actu
         var name = difference.Kind == Kind.Trial ? "before-" + difference.Subject : asked!.Snapshot;
         if (WhyNot(state, name, difference) is { } why) yield return Move.Wait<RevertArgs>(why, Requests.Soon(state));
         // What comes after is another machine: it is looked at before anything is planned for it.
-        else yield return Move.DoThenLook(difference.Kind == Kind.Trial ? new RevertArgs(name, difference.Subject, "") : new RevertArgs(name, "", asked!.Id), 8, difference.Text);
+        else yield return Move.DoThenLook(difference.Kind == Kind.Trial ? new RevertArgs(name, difference.Subject, "", VolumesIn(goal, state, name)) : new RevertArgs(name, "", asked!.Id, VolumesIn(goal, state, name)), 8, difference.Text);
     }
+
+    /// <summary>Volumes that have the snapshot too and go back with the machine: internal snapshots are of all disks or none.</summary>
+    internal static string VolumesIn(InstanceGoal goal, InstanceState s, string name) =>
+        string.Join(" and ", goal.Disks.Where(d => d.Volume.Length > 0 && s.Snapshots.TryGetValue(name, out var snapshot) && snapshot.Config.GetValueOrDefault(Aspect.Disk + d.Target, "").EndsWith(" " + d.Path, StringComparison.Ordinal)).Select(d => d.Volume));
 
     private string? WhyNot(InstanceState s, string name, Difference difference)
     {
@@ -111,6 +120,6 @@ internal sealed class RevertSnapshot(InstanceScope scope, InstanceActuator? actu
     public override Assessment Assess(InstanceState state, RevertArgs args) => new(RiskLevel.Dangerous, ["data-loss", "revert"], LosesData: true);
     public override Undo Inverse(InstanceState before, RevertArgs args) => Undo.Impossible("what was written since the snapshot is lost");
     public override Timing Timing(RevertArgs args) => Within(TimeSpan.FromMinutes(10));
-    public override string Describe(RevertArgs args) => $"put the machine back to snapshot {args.Name}: what was written since is lost";
+    public override string Describe(RevertArgs args) => $"put the machine back to snapshot {args.Name}: what was written since is lost{(args.Volumes.Length > 0 ? ", also on volume " + args.Volumes : "")}";
     public override ValueTask ApplyAsync(RevertArgs args, ToolContext context) => Actuator.RevertSnapshotAsync(args, context.Stop);
 }

@@ -35,7 +35,7 @@ internal sealed class TryRestart(InstanceScope scope, InstanceActuator? actuator
     /// </summary>
     public override Assessment Assess(InstanceState state, TryArgs args) => Assessment.Dangerous("restart", "auto-revert");
 
-    public override Undo Inverse(InstanceState before, TryArgs args) => Undo.By(new("revert-snapshot", JsonSerializer.Serialize(new RevertArgs(args.Snapshot, args.Digest, ""), InstanceJson.Default.RevertArgs)));
+    public override Undo Inverse(InstanceState before, TryArgs args) => Undo.By(new("revert-snapshot", JsonSerializer.Serialize(new RevertArgs(args.Snapshot, args.Digest, "", ""), InstanceJson.Default.RevertArgs)));
 
     public override Timing Timing(TryArgs args)
     {

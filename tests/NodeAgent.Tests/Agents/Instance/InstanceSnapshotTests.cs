@@ -22,6 +22,26 @@ public sealed class InstanceSnapshotTests
         Assert.Equal((name, TimeSpan.FromSeconds(left)), slot);
     }
 
+    /// <summary>Without this they would stay in the volume's file for ever, known to nobody; and who asked for one is asked before it goes.</summary>
+    [Fact]
+    public void Delete_OfAMachineWithSnapshotsInAVolume_TakesThemOutFirst()
+    {
+        var input = Input("""{"disks":[{"name":"data","volume":"data"}],"nics":[{}]}""", absent: true);
+        var state = Unnamed(Converged(input)).With(Slot, SnapshotOwner.Schedule) with { Data = Stored.None };
+        var plan = Plan(input, state);
+        Assert.Equal(["delete-snapshot", "undefine"], plan.Steps.Select(s => s.Tool).Where(t => t is "delete-snapshot" or "undefine"));
+        Assert.All(plan.Steps, s => Assert.NotEqual(RiskLevel.Dangerous, s.Risk.Level));
+        Assert.Contains(Plan(input, state.With("monday", "uid-2")).Steps, s => s.Tool == "delete-snapshot" && s.Risk is { Level: RiskLevel.Dangerous, LosesData: true });
+    }
+
+    [Fact]
+    public void Revert_OfAMachineWithAVolume_SaysThatItGoesBackToo()
+    {
+        var input = Input("{" + AskedBack + WithVolume[1..]);
+        var step = Plan(input, Converged(input)with { Request = FactValue.Absent }).Steps.Single(s => s.Tool == "revert-snapshot");
+        Assert.EndsWith("also on volume data", new InstanceAgent(Scope(input)).Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Text, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Schedule_AnotherSlot_MakesOneAndDeletesTheOldestWithoutAsking()
     {
