@@ -14,6 +14,9 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
 {
     private const int MaxFiles = 1000;
 
+    /// <summary>Bytes; what a guest writes in the moment before it would stand still again.</summary>
+    private const long EnoughToGoOn = 16L << 20;
+
     private readonly InstanceLayout _layout = scope.Layout;
 
     public async ValueTask<InstanceState> ObserveAsync(CancellationToken stop)
@@ -121,8 +124,18 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             Config = config.Aspects(),
             ConfigXml = domain.InactiveXml,
             Live = live.Config?.Aspects() ?? Aspect.None,
+            NoRoom = domain is { Power: DomainPower.Paused, Reason: "ioerror" } ? NoRoom(live.Config ?? config) : "",
             Detail = domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused ? domain.Reason : "",
         };
+    }
+
+    /// <summary>QEMU stops a guest whose write finds no room on the host, and the guest knows nothing of it: it goes on as if nothing had been when there is some.</summary>
+    private string NoRoom(DomainConfig config)
+    {
+        foreach (var disk in config.Disks.Where(d => !d.ReadOnly && d.Path.StartsWith('/')))
+            if (readers.Files.Space(disk.Path) is { IsSeen: true, Value: var space } && (space.AvailableBytes < EnoughToGoOn || space.AvailableInodes == 0))
+                return $"the file system of {disk.Path} is full ({Quantity.Format(space.AvailableBytes)} of {Quantity.Format(space.TotalBytes)} free), and QEMU holds the guest until it can write: make room, and it goes on";
+        return "";
     }
 
     private static string PowerOf(DomainPower power) => power switch

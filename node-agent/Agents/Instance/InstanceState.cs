@@ -169,6 +169,9 @@ internal sealed record InstanceState
     /// <summary>For people: why it is in that state.</summary>
     public string Detail { get; init; } = "";
 
+    /// <summary>Why it stands still that was stopped by a disk which could not be written, while that is so; else empty.</summary>
+    public string NoRoom { get; init; } = "";
+
     /// <summary>How long the slot of the schedule lasts; null without one.</summary>
     public TimeSpan? SlotLeft { get; init; }
 

@@ -52,7 +52,10 @@ internal sealed class Resume(InstanceScope scope, InstanceActuator? actuator)
 {
     public override IEnumerable<Move<DomainArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal?.Power == Power.Running && state.Power == Power.Paused) yield return Move.Do(new DomainArgs(Scope.Uuid), 10, difference.Text);
+        if (goal?.Power != Power.Running || state.Power != Power.Paused) yield break;
+        // It would write, and stand still again at once. Nobody signals that there is room.
+        if (state.NoRoom.Length > 0) yield return Move.Wait<DomainArgs>(state.NoRoom, InstanceDifferences.Soon);
+        else yield return Move.Do(new DomainArgs(Scope.Uuid), 10, difference.Text);
     }
 
     public override Footprint Touches(InstanceState state, DomainArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power]);

@@ -235,6 +235,17 @@ public sealed class InstanceMemberTests
         Assert.Contains(asked.Blocked, b => b.Reasons.Any(r => r.Contains("somebody asked for (monday)", StringComparison.Ordinal)));
     }
 
+    /// <summary>Nothing signals that there is room again, so it is looked for; and nothing is tried that would fail in a moment.</summary>
+    [Fact]
+    public void Resume_OfAGuestThatCannotWrite_WaitsForRoom()
+    {
+        var held = Converged(Input()) with { Power = Power.Paused, Detail = "ioerror", NoRoom = "the file system of /x is full" };
+        var plan = Plan(Input(), held);
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Contains("the file system of /x is full") && b.RetryAfter is not null);
+        Assert.Equal("resume", Assert.Single(Plan(Input(), held with { NoRoom = "" }).Steps).Tool);
+    }
+
     [Fact]
     public void Uuid_OfOneResource_IsTheSameAndOfAnotherIsNot()
     {

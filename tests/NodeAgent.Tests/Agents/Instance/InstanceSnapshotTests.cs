@@ -38,7 +38,7 @@ public sealed class InstanceSnapshotTests
     public void Revert_OfAMachineWithAVolume_SaysThatItGoesBackToo()
     {
         var input = Input("{" + AskedBack + WithVolume[1..]);
-        var step = Plan(input, Converged(input)with { Request = FactValue.Absent }).Steps.Single(s => s.Tool == "revert-snapshot");
+        var step = Plan(input, Converged(input) with { Request = FactValue.Absent }).Steps.Single(s => s.Tool == "revert-snapshot");
         Assert.EndsWith("also on volume data", new InstanceAgent(Scope(input)).Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Text, StringComparison.Ordinal);
     }
 
