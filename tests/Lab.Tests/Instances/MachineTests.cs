@@ -1,3 +1,4 @@
+using System.Globalization;
 using AgentMetal.LabTests.Fleets;
 using AgentMetal.Testing;
 
@@ -22,9 +23,23 @@ public sealed class MachineTests(SharedFleet shared)
             Assert.StartsWith("192.168.122.", address, StringComparison.Ordinal);
             await Fleet.EventuallyAsync(host, $"the status names {address}", TimeSpan.FromSeconds(60), async () =>
                 (await fleet.CliAsync(stop, "get", "instance", "one", "-o", "json")).Stdout.Contains(address, StringComparison.Ordinal), stop);
+
+            // Its numbers, as a Prometheus reads them: what it has, and what grows.
+            var before = await NumbersAsync(host, "one", stop);
+            Assert.Equal((1, 96 << 20, 1), (before["agentmetal_instance_running"], before["agentmetal_instance_memory_bytes"], before["agentmetal_instance_cpus"]));
+            Assert.True(before["agentmetal_instance_resident_bytes"] > 32 << 20, $"{before["agentmetal_instance_resident_bytes"]} bytes resident");
+            await host.RunAsync(["ping", "-q", "-c", "3", "-i", "0.3", address], cancellationToken: stop);
+            string[] grow = ["agentmetal_instance_cpu_seconds_total", "agentmetal_instance_network_received_bytes_total", "agentmetal_instance_network_sent_bytes_total"];
+            await Fleet.EventuallyAsync(host, "its counters grow", TimeSpan.FromSeconds(30), async () =>
+                await NumbersAsync(host, "one", stop) is var now && grow.All(g => now[g] > before[g] && before[g] > 0), stop);
         }
         finally { await Machines.RemoveAsync(fleet, stop, "one"); }
     }
+
+    /// <summary>The series of an instance by name, on the host's own listener.</summary>
+    private static async Task<Dictionary<string, double>> NumbersAsync(LabHost host, string instance, CancellationToken stop) =>
+        (await host.ShellAsync("curl -sf http://127.0.0.1:9465/metrics | grep '^agentmetal_instance_' | grep -F \"\\\"$1\\\"\" || true", stop, instance)).Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .GroupBy(l => l[..l.IndexOf('{', StringComparison.Ordinal)], l => double.Parse(l[(l.LastIndexOf(' ') + 1)..], CultureInfo.InvariantCulture)).ToDictionary(g => g.Key, g => g.Sum());
 
     [Fact]
     public async Task Qemu_Killed_IsStartedAgainByTheHostAlone()
@@ -110,11 +125,25 @@ public sealed class MachineTests(SharedFleet shared)
                 return running.Values.Sum() == names.Length;
             }, stop);
             TestContext.Current.TestOutputHelper?.WriteLine($"twenty machines: {watch.Elapsed.TotalSeconds:0.0} s; {string.Join(", ", running.Select(r => $"{r.Key} {r.Value}"))}");
-            Assert.All(running, r => Assert.InRange(r.Value, 1, Environment.ProcessorCount * 1000 / millis));
+            var capacity = Environment.ProcessorCount * 1000;
+            Assert.All(running, r => Assert.InRange(r.Value, 1, capacity / millis));
             await Fleet.EventuallyAsync("all of them are ready", TimeSpan.FromMinutes(2), async () =>
                 (await fleet.CliAsync(stop, "get", "instances")).Stdout.Split('\n').Count(l => l.Contains("many-", StringComparison.Ordinal) && l.Contains("running", StringComparison.OrdinalIgnoreCase)) == names.Length, stop);
+
+            // One more that fits nowhere waits, and says what each host lacks; when another goes from the roomiest host, it is placed there.
+            var roomiest = running.MinBy(r => r.Value);
+            var free = capacity - roomiest.Value * millis;
+            (await fleet.ApplyAsync(Machines.Small("late", $$""", reserve: { cpuMillis: {{free + 1}} }"""), stop, "--no-wait")).OrThrow();
+            await Fleet.EventuallyAsync("the one that fits nowhere says why", TimeSpan.FromSeconds(30), async () =>
+                (await fleet.CliAsync(stop, "get", "instance", "late", "-o", "json")).Stdout is var said && fleet.Lab.Hosts.All(h => said.Contains(h.Name + ":", StringComparison.Ordinal))
+                && said.Contains(string.Create(CultureInfo.InvariantCulture, $"wants {(free + 1) / 1000m:0.###}"), StringComparison.Ordinal), stop);
+            var on = fleet.Lab.Hosts.Single(h => h.Name == roomiest.Key);
+            var goes = (await Machines.RunningAsync(on, stop)).First(q => q.Domain.StartsWith("default-many-", StringComparison.Ordinal)).Domain["default-".Length..];
+            foreach (var host in fleet.Lab.Hosts) Assert.Null(await Machines.FindAsync(host, "late", stop));
+            await Machines.RemoveAsync(fleet, stop, goes);
+            await Fleet.EventuallyAsync(on, "it runs where room was made", TimeSpan.FromMinutes(2), async () => await Machines.FindAsync(on, "late", stop) is not null, stop);
         }
-        finally { await Machines.RemoveAsync(fleet, stop, names); }
+        finally { await Machines.RemoveAsync(fleet, stop, [.. names, "late"]); }
         foreach (var host in fleet.Lab.Hosts) Assert.DoesNotContain(await Machines.RunningAsync(host, stop), q => q.Domain.StartsWith("default-many-", StringComparison.Ordinal));
     }
 }
