@@ -31,17 +31,20 @@ internal static class InstanceDifferences
     /// <summary>The group of a change that is tried: all of it is approved together, and taken back together.</summary>
     public const string Change = "change";
 
+    /// <summary>The group of what is done for a restart and would disturb what runs before it.</summary>
+    private const string WithRestart = "with-restart";
+
     public static IEnumerable<Difference> Of(InstanceGoal? goal, InstanceState s) => goal is null ? OfTeardown(s)
         : InstanceMoves.IsOnItsWay(goal, s) ? OfTheWay(goal, s)
         : Settled(goal, s, [.. InstanceMoves.Of(goal, s), .. All(goal, s).Where(d => !InstanceDrift.IsByHand(goal, s, d))]);
 
     /// <summary>What a person changed by hand among it; nothing of a machine that is on its way, which nobody may change.</summary>
     public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s) : InstanceMoves.IsOnItsWay(goal, s) ? []
-        : [.. OfHost(goal, s), .. OfAddresses(goal.Addresses, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
+        : [.. OfHost(goal, s), .. OfAddresses(goal, goal.Addresses, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
 
     /// <summary>Of one that comes, what its host needs for it; of one that goes, that it stays off.</summary>
     private static IEnumerable<Difference> OfTheWay(InstanceGoal goal, InstanceState s) =>
-        [.. InstanceMoves.IsComing(goal, s) ? OfHost(goal, s) : goal.IsOffered ? OfPower(goal, s) : [], .. s.WayOut is Way.Released or Way.Settled ? OfAddresses(Aspect.None, s) : [], .. InstanceMoves.Of(goal, s)];
+        [.. InstanceMoves.IsComing(goal, s) ? OfHost(goal, s) : goal.IsOffered ? OfPower(goal, s) : [], .. s.WayOut is Way.Released or Way.Settled ? OfAddresses(goal, Aspect.None, s) : [], .. InstanceMoves.Of(goal, s)];
 
     /// <summary>A change that QEMU can make while the machine runs.</summary>
     public static bool CanBeLive(InstanceGoal goal, InstanceState s, string aspect)
@@ -57,8 +60,10 @@ internal static class InstanceDifferences
             _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal) && (now is null || wanted is null || Fixed(now) == Fixed(wanted)),
         };
 
-        static string Fixed(string nic) => nic.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && char.IsAsciiDigit(nic[at + 1]) ? nic[at..] : "";
     }
+
+    /// <summary>The one address that a card's aspect lets it be used with; empty = others too.</summary>
+    private static string Fixed(string nic) => nic.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at + 1 < nic.Length && char.IsAsciiDigit(nic[at + 1]) ? nic[(at + 1)..] : "";
 
     private static IEnumerable<Difference> OfHost(InstanceGoal goal, InstanceState s)
     {
@@ -75,14 +80,21 @@ internal static class InstanceDifferences
     }
 
     /// <summary>Addresses that are kept for its cards on libvirt's networks.</summary>
-    private static IEnumerable<Difference> OfAddresses(ImmutableSortedDictionary<string, string> wanted, InstanceState s)
+    private static IEnumerable<Difference> OfAddresses(InstanceGoal? goal, ImmutableSortedDictionary<string, string> wanted, InstanceState s)
     {
         foreach (var (card, address) in wanted)
             if (s.Addressed.GetValueOrDefault(card) is var now && now != address)
-                yield return new(Kind.Address, card, s.AddressProblems.TryGetValue(card, out var problem) ? problem : $"address {address} is not kept for it on network {Card.NetworkOf(card)}") { ClearsAfter = problem is null ? null : LookAgain };
+                yield return new(Kind.Address, card, s.AddressProblems.TryGetValue(card, out var problem) ? problem : $"address {address} is not kept for it on network {Card.NetworkOf(card)}") { ClearsAfter = problem is null ? null : LookAgain, Group = goal is null ? null : GroupOf(goal, s, card) };
         foreach (var (card, address) in s.Addressed)
             if (!wanted.ContainsKey(card) && address != FactValue.Absent) yield return new(Kind.Address, card, $"address {address} of network {Card.NetworkOf(card)} is kept for a card that does not need it");
     }
+
+    /// <summary>
+    /// A machine that may be heard with its old address only is lent another one at the restart that lets it use that, and not before: whoever renews its lease
+    /// while a signature is waited for would be cut off.
+    /// </summary>
+    private static string? GroupOf(InstanceGoal goal, InstanceState s, string card) =>
+        s.IsUp && goal.Power != Power.Off && Fixed(s.Live.GetValueOrDefault(Aspect.Nic + Card.MacOf(card), "")) is { Length: > 0 } now && now != goal.Addresses.GetValueOrDefault(card) ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
 
     private static IEnumerable<Difference> OfDisks(InstanceGoal goal, InstanceState s)
     {
@@ -132,7 +144,7 @@ internal static class InstanceDifferences
         foreach (var aspect in Aspect.Between(s.Live, wanted))
             if (!tried && CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
             else restart.Add(Differs(aspect, s.Live, wanted));
-        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5))) { Group = tried ? Change : null };
+        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5))) { Group = tried ? Change : goal.Addresses.Keys.Any(c => GroupOf(goal, s, c) is not null) ? WithRestart : null };
     }
 
     /// <summary>The id says whether it was done, so it stays until the machine is there and can do it.</summary>
@@ -171,7 +183,7 @@ internal static class InstanceDifferences
         if (s.Offer != FactValue.Absent) yield return new(Kind.Present, Part.Offer, "what another host was offered of it is to go") { Group = Teardown };
         if (s.Receipt != FactValue.Absent) yield return new(Kind.Present, Part.Receipt, "what came of it from another host is to go") { Group = Teardown };
         if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };
-        foreach (var address in OfAddresses(Aspect.None, s)) yield return address with { Group = Teardown };
+        foreach (var address in OfAddresses(null, Aspect.None, s)) yield return address with { Group = Teardown };
         if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
     }
 

@@ -187,6 +187,9 @@ public sealed class InstanceMemberTests
         var plan = Plan(Input(FixedAddress.Replace("122.50", "122.51", StringComparison.Ordinal)), Converged(Input(FixedAddress)));
         Assert.Contains(plan.Steps, s => s.Tool == "restart");
         Assert.DoesNotContain(plan.Steps, s => s.Tool == "change-live");
+        // Whoever renews its lease before the restart must get the address that it may be heard with.
+        Assert.Equal(plan.Steps.Single(s => s.Tool == "restart").Group, plan.Steps.Single(s => s.Tool == "reserve-address").Group);
+        Assert.NotEqual("", plan.Steps.Single(s => s.Tool == "reserve-address").Group);
     }
 
     [Fact]

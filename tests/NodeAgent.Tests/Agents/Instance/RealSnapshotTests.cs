@@ -1,6 +1,9 @@
 using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Agents.Instance.Snapshots;
 using AgentMetal.NodeAgent.Host.Libvirt;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Resources.Kinds;
 
 namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
 
@@ -8,6 +11,39 @@ namespace AgentMetal.NodeAgent.Tests.Agents.Instance;
 public sealed class RealSnapshotTests
 {
     private const string Disk = ",\"disks\":[{\"name\":\"data\",\"size\":\"64Mi\"}]";
+
+    /// <summary>The kind Snapshot: one is made once of a machine that runs, is not made anew with another content, and goes when that is signed.</summary>
+    [Fact(Explicit = true)]
+    public async Task Moment_OfAMachine_PredictionEqualsObservation()
+    {
+        var ct = TestContext.Current.CancellationToken;
+        await using var world = new InstanceWorld();
+        var member = new SnapshotMember(world.Readers, world.Writers, new());
+        var driver = new MemberDriver<SnapshotGoal, MomentState>(() => member, input => new(new(new string('a', 32), input.ResourceUid, 1), "goal") { Teardown = input.Teardown }) { Deadline = TimeSpan.FromSeconds(60) };
+        MemberInput Moment(string name, bool absent = false) => world.Input(absent) with { ResourceKey = "Snapshot default/" + name, Name = name, ResourceUid = "uid-" + name, Spec = InstanceSamples.Valid(SnapshotKind.Schema, $$"""{"instance":"{{world.Name}}"}"""), MoveFrom = null, MoveTo = null };
+
+        // Of a machine that is not there it waits.
+        Assert.Empty((await driver.PlanAsync(Moment("monday"))).Steps);
+        world.Spec = InstanceWorld.Small(Disk);
+        await world.ConvergeAsync();
+        await world.SaysAsync("agentmetal-vm ready");
+        var id = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
+        await driver.ConvergeAsync(Moment("monday"));
+        await driver.ConvergeAsync(Moment("tuesday"));
+        Assert.Equal(["monday", "tuesday"], (await world.Reader.SnapshotsAsync(world.Layout.Uuid, ct)).Value.Select(s => s.Name));
+        Assert.Equal(id, (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id);
+
+        await driver.ConvergeAsync(Moment("monday", absent: true));
+        Assert.Equal("tuesday", Assert.Single((await world.Reader.SnapshotsAsync(world.Layout.Uuid, ct)).Value).Name);
+        // What somebody took away is told, and not made anew with what is there now.
+        Assert.True((await world.Writer.DeleteSnapshotAsync(world.Layout.Uuid, "tuesday", TimeSpan.FromSeconds(60), ct)).IsDone);
+        Assert.Empty((await driver.PlanAsync(Moment("tuesday"))).Steps);
+        await driver.ConvergeAsync(Moment("tuesday", absent: true));
+        Assert.Equal(["make-snapshot", "make-snapshot", "drop-snapshot"], driver.Ran);
+        Assert.Empty(driver.Mismatches);
+        await world.ConvergeAsync(absent: true);
+        Assert.Empty(world.Mismatches);
+    }
 
     /// <summary>A schedule makes one and deletes the oldest; a revert brings a running machine back, and what converges afterwards does not loop.</summary>
     [Fact(Explicit = true)]
