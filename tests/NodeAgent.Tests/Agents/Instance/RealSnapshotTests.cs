@@ -23,8 +23,8 @@ public sealed class RealSnapshotTests
         MemberInput Moment(string name, bool absent = false) => world.Input(absent) with { ResourceKey = "Snapshot default/" + name, Name = name, ResourceUid = "uid-" + name, Spec = InstanceSamples.Valid(SnapshotKind.Schema, $$"""{"instance":"{{world.Name}}"}"""), MoveFrom = null, MoveTo = null };
 
         // Of a machine that is not there it waits.
-        Assert.Empty((await driver.PlanAsync(Moment("monday"))).Steps);
         world.Spec = InstanceWorld.Small(Disk);
+        Assert.Empty((await driver.PlanAsync(Moment("monday"))).Steps);
         await world.ConvergeAsync();
         await world.SaysAsync("agentmetal-vm ready");
         var id = (await world.Reader.DomainAsync(world.Layout.Uuid, ct)).Value.Id;
