@@ -45,7 +45,8 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     /// <summary>A guest that may send with one address only is lent that one.</summary>
     private static ImmutableSortedDictionary<string, string> AddressesOf(DomainConfig defined, InstanceGoal goal)
     {
-        var cards = defined.Nics.Where(n => n.Kind == "network").ToDictionary(n => Card.Of(n.Source, n.Mac), n => n.FixedAddress, StringComparer.Ordinal);
+        // libvirt lets a person give two cards one address.
+        var cards = defined.Nics.Where(n => n.Kind == "network").DistinctBy(n => Card.Of(n.Source, n.Mac)).ToDictionary(n => Card.Of(n.Source, n.Mac), n => n.FixedAddress, StringComparer.Ordinal);
         return goal.Addresses.Where(a => !cards.TryGetValue(a.Key, out var may) || may.Length == 0).Concat(cards.Where(c => c.Value.Length > 0)).ToImmutableSortedDictionary(StringComparer.Ordinal);
     }
 

@@ -192,6 +192,18 @@ public sealed class InstanceMemberTests
         Assert.NotEqual("", plan.Steps.Single(s => s.Tool == "reserve-address").Group);
     }
 
+    /// <summary>A change that was tried and taken back leaves the guest with the address that it may be heard with, also where somebody gave it a second card with the same one.</summary>
+    [Fact]
+    public void Address_OfAChangeThatWasTakenBack_IsTheOldOne()
+    {
+        var tried = Tried.Replace("[{}]", "[{\"ip\":\"192.168.122.50\"}]", StringComparison.Ordinal);
+        var (was, input) = (Input(tried), Input(tried.Replace("122.50", "122.51", StringComparison.Ordinal)));
+        var defined = Goal(was).Config! with { Nics = [Goal(was).Config!.Nics[0], Goal(was).Config!.Nics[0]] };
+        var state = Converged(was) with { Reverted = Goal(input).ChangeDigest, ConfigXml = DomainXml.Render(defined, "") };
+        Assert.Equal("192.168.122.50", Assert.Single(new InstanceAgent(Scope(input)).Aim(Goal(input), state)!.Addresses).Value);
+        Assert.Equal("192.168.122.51", Assert.Single(new InstanceAgent(Scope(input)).Aim(Goal(input), state with { Reverted = FactValue.Absent })!.Addresses).Value);
+    }
+
     [Fact]
     public void Address_ThatCannotBeKept_KeepsTheMachineOffAndSaysWhy()
     {
