@@ -51,8 +51,18 @@ internal static class Root
             screen.Note("  = next: ", $"agentmetal {PathOf(parsed)}--help");
             return (int)ExitCode.BadInput;
         }
+        if (parsed.Action is not HelpAction && Misread(parsed) is { } option)
+        {
+            screen.Note(Piece.Bad("error: "), $"{option} is no option of this command");
+            screen.Note("  = next: ", $"agentmetal {PathOf(parsed)}--help");
+            return (int)ExitCode.BadInput;
+        }
         return await parsed.InvokeAsync(new InvocationConfiguration { Output = screen.Out, Error = screen.Error, EnableDefaultExceptionHandler = false }, stop);
     }
+
+    /// <summary>An option that this command does not have, which the parser takes for a value of an argument that may be left out; behind -- all are values.</summary>
+    private static string? Misread(ParseResult parsed) => parsed.Tokens.Any(t => t.Type == System.CommandLine.Parsing.TokenType.DoubleDash) ? null
+        : parsed.CommandResult.Children.OfType<System.CommandLine.Parsing.ArgumentResult>().SelectMany(a => a.Tokens).FirstOrDefault(t => t.Value.Length > 1 && t.Value[0] == '-')?.Value;
 
     private static string PathOf(ParseResult parsed)
     {

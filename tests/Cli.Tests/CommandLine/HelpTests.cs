@@ -15,6 +15,19 @@ public sealed class HelpTests
             Assert.Contains(paper.Out.Split('\n'), l => l.StartsWith($"{(int)code} ", StringComparison.Ordinal));
     }
 
+    /// <summary>The parser takes it for a name, and a person would be told that "instance/hello" is no kind.</summary>
+    [Fact]
+    public async Task Option_ThatACommandDoesNotHave_IsNamed()
+    {
+        var paper = new Paper();
+        Assert.Equal(2, await paper.RunAsync("migrate", "instance/hello", "--to", "edge-2", "--yes"));
+        Assert.Contains("error: --yes is no option of this command", paper.Error, StringComparison.Ordinal);
+        Assert.Contains("agentmetal migrate --help", paper.Error, StringComparison.Ordinal);
+        // What an option is given may begin so.
+        await paper.RunAsync("approve", "instance/hello", "--reason", "-because");
+        Assert.DoesNotContain("-because is no option", paper.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Help_EveryCommand_HasADescriptionAndNoHiddenOneIsShown()
     {
