@@ -16,7 +16,10 @@ internal sealed record DomainDisk(string Target, string Path, string Format, boo
 internal sealed record DomainNic(string Mac, string Kind, string Source, string Filter)
 {
     /// <summary>The one address that it may be used with; empty = one that is learned, or any.</summary>
-    public string FixedAddress => Filter.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at + 1 < Filter.Length && char.IsAsciiDigit(Filter[at + 1]) ? Filter[(at + 1)..] : "";
+    public string FixedAddress => FixedAddressOf(Filter);
+
+    /// <summary>The same of a filter, or of an aspect, which ends with it.</summary>
+    public static string FixedAddressOf(string text) => text.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at + 1 < text.Length && char.IsAsciiDigit(text[at + 1]) ? text[(at + 1)..] : "";
 }
 
 /// <summary>What is managed of a libvirt domain: all of it that a person declares, and that nothing is there that nobody declared.</summary>

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Xml;
 using System.Xml.Linq;
+using AgentMetal.NodeAgent.Host.Libvirt;
 
 namespace AgentMetal.NodeAgent.Agents.Instance;
 
@@ -11,7 +12,6 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// </summary>
 internal static class DomainXml
 {
-    private const int MaxCharacters = 4 * 1024 * 1024;
     private const string AgentChannel = "org.qemu.guest_agent.0";
 
     /// <summary>Devices that libvirt adds by itself or that we give every domain; any other one was put there by somebody.</summary>
@@ -74,21 +74,10 @@ internal static class DomainXml
     /// <summary>What we manage of a domain, or why its description cannot be understood.</summary>
     public static (DomainConfig? Config, string Why) Parse(string text)
     {
-        var (domain, why) = Load(text);
+        var (domain, why) = LibvirtXml.Load(text, "domain");
         if (domain is null) return (null, why);
         try { return domain.Name.LocalName == "domain" ? (Of(domain), "") : (null, "is not a domain"); }
         catch (Exception e) when (e is FormatException or OverflowException or InvalidOperationException) { return (null, "the description of the domain cannot be understood: " + e.Message); }
-    }
-
-    /// <summary>A description of libvirt's as a tree, without DTDs, entities or anything that would be fetched; or why it is none.</summary>
-    public static (XElement? Root, string Why) Load(string text)
-    {
-        try
-        {
-            using var reader = XmlReader.Create(new StringReader(text), new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MaxCharacters });
-            return (XDocument.Load(reader).Root, "");
-        }
-        catch (XmlException e) { return (null, "the description of the domain cannot be understood: " + e.Message); }
     }
 
     /// <summary>What we manage of a domain.</summary>

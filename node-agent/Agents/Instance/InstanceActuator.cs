@@ -232,7 +232,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         {
             await ShutDownAsync(new StopArgs(args.Seconds, args.Force), stop);
             Done(await writers.Domains.SetAutostartAsync(scope.Uuid, false, Brief, stop));
-            foreach (var snapshot in args.Snapshots.Split(',', StringSplitOptions.RemoveEmptyEntries)) await DeleteSnapshotAsync(snapshot, stop);
+            foreach (var snapshot in args.SnapshotNames()) await DeleteSnapshotAsync(snapshot, stop);
         }
         // That it is off is no person's doing, here or where it goes.
         NoteSettled(FactValue.Absent);

@@ -57,13 +57,10 @@ internal static class InstanceDifferences
             Aspect.Cpus => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max && Aspect.Pair(now!).Now < Aspect.Pair(wanted!).Now,
             _ when aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => now is null || wanted is null,
             // The guest would go on with the address that it was lent, and be heard no more until it asks again.
-            _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal) && (now is null || wanted is null || Fixed(now) == Fixed(wanted)),
+            _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal) && (now is null || wanted is null || DomainNic.FixedAddressOf(now) == DomainNic.FixedAddressOf(wanted)),
         };
 
     }
-
-    /// <summary>The one address that a card's aspect lets it be used with; empty = others too.</summary>
-    private static string Fixed(string nic) => nic.IndexOf('@', StringComparison.Ordinal) is > 0 and var at && at + 1 < nic.Length && char.IsAsciiDigit(nic[at + 1]) ? nic[(at + 1)..] : "";
 
     private static IEnumerable<Difference> OfHost(InstanceGoal goal, InstanceState s)
     {
@@ -94,7 +91,7 @@ internal static class InstanceDifferences
     /// while a signature is waited for would be cut off.
     /// </summary>
     private static string? GroupOf(InstanceGoal goal, InstanceState s, string card) =>
-        s.IsUp && goal.Power != Power.Off && Fixed(s.Live.GetValueOrDefault(Aspect.Nic + Card.MacOf(card), "")) is { Length: > 0 } now && now != goal.Addresses.GetValueOrDefault(card) ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
+        s.IsUp && goal.Power != Power.Off && DomainNic.FixedAddressOf(s.Live.GetValueOrDefault(Aspect.Nic + Card.MacOf(card), "")) is { Length: > 0 } now && now != goal.Addresses.GetValueOrDefault(card) ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
 
     private static IEnumerable<Difference> OfDisks(InstanceGoal goal, InstanceState s)
     {

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Net;
 using System.Text;
@@ -53,13 +54,10 @@ internal sealed partial class InstanceObserver
     /// <summary>One of the subnet that is neither the host's own nor the network's or everybody's.</summary>
     private static bool Holds(string own, int prefix, string address)
     {
-        if (!IPAddress.TryParse(own, out var host) || prefix is < 1 or > 30 || own == address) return false;
-        var network = new IPNetwork(new IPAddress(Masked(host, prefix)), prefix);
-        var last = BitConverter.ToUInt32([.. Masked(host, prefix).Reverse()]) | (uint.MaxValue >> prefix);
-        var number = BitConverter.ToUInt32([.. IPAddress.Parse(address).GetAddressBytes().Reverse()]);
-        return network.Contains(IPAddress.Parse(address)) && number != last && number != (last & ~(uint.MaxValue >> prefix));
+        if (prefix is < 1 or > 30 || own == address || !IPAddress.TryParse(own, out var host)) return false;
+        var (number, mask) = (Number(IPAddress.Parse(address)), uint.MaxValue << (32 - prefix));
+        return (number & mask) == (Number(host) & mask) && (number & ~mask) != 0 && (number & ~mask) != ~mask;
     }
 
-    private static byte[] Masked(IPAddress address, int prefix) =>
-        [.. BitConverter.GetBytes(BitConverter.ToUInt32([.. address.GetAddressBytes().Reverse()]) & ~(uint.MaxValue >> prefix)).Reverse()];
+    private static uint Number(IPAddress address) => BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes());
 }

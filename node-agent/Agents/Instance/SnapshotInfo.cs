@@ -76,7 +76,7 @@ internal static class SnapshotXml
     /// <summary>What is known of a snapshot; one that cannot be understood is somebody else's, and nothing is returned to it.</summary>
     public static SnapshotInfo Read(SnapshotState snapshot)
     {
-        var (root, _) = DomainXml.Load(snapshot.Xml);
+        var (root, _) = LibvirtXml.Load(snapshot.Xml, "snapshot");
         if (root?.Element("domain") is not { } domain) return new(SnapshotOwner.Nobody, Power.Off, Aspect.None, Aspect.None, SnapshotInfo.NoSizes);
         var power = root.Element("state")?.Value switch { "running" => Power.Running, "paused" => Power.Paused, _ => Power.Off };
         var defined = root.Element("inactiveDomain") ?? domain;

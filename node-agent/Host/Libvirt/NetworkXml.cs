@@ -1,29 +1,27 @@
 using System.Globalization;
 using System.Net;
 using System.Numerics;
-using System.Xml;
 using System.Xml.Linq;
 
 namespace AgentMetal.NodeAgent.Host.Libvirt;
 
-/// <summary>What a network's description (libvirt.org/formatnetwork.html) says of the addresses that it lends. Read without DTDs, entities or anything that would be fetched.</summary>
+/// <summary>What a network's description (libvirt.org/formatnetwork.html) says of the addresses that it lends.</summary>
 internal static class NetworkXml
 {
-    private const int MaxCharacters = 4 * 1024 * 1024;
-
     /// <exception cref="LibvirtException">It is no description of a network.</exception>
     public static NetworkLeases Read(string text)
     {
+        var (network, why) = LibvirtXml.Load(text, "network");
+        if (network is null) throw new LibvirtException(DomainResult.Refused, why);
         try
         {
-            using var reader = XmlReader.Create(new StringReader(text), new() { DtdProcessing = DtdProcessing.Prohibit, XmlResolver = null, MaxCharactersInDocument = MaxCharacters });
-            var ips = XDocument.Load(reader).Root!.Elements("ip").Where(i => Of(i, "family") is "" or "ipv4").ToList();
+            var ips = network.Elements("ip").Where(i => Of(i, "family") is "" or "ipv4").ToList();
             return new(true,
                 [.. ips.Select(i => (Of(i, "address"), Prefix(i), i.Element("dhcp") is not null))],
                 [.. ips.Elements("dhcp").Elements("host").Select(h => (Of(h, "mac").ToLowerInvariant(), Of(h, "ip")))],
                 []);
         }
-        catch (Exception e) when (e is XmlException or FormatException or OverflowException) { throw new LibvirtException(DomainResult.Refused, "the description of the network cannot be understood: " + e.Message); }
+        catch (Exception e) when (e is FormatException or OverflowException) { throw new LibvirtException(DomainResult.Refused, "the description of the network cannot be understood: " + e.Message); }
     }
 
     /// <summary>Where neither is given, what its class of addresses has (RFC 791), as libvirt does.</summary>

@@ -19,10 +19,10 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
     }
 
     public override Footprint Touches(InstanceState state, HandOverArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power, InstanceFacts.Autostart, InstanceFacts.Receipt, InstanceFacts.Settled],
-        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : [], .. Names(args).Select(InstanceFacts.Snapshot)]);
+        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : [], .. args.SnapshotNames().Select(InstanceFacts.Snapshot)]);
 
     public override InstanceState Predict(InstanceState state, HandOverArgs args) =>
-        During(state, args) with { Snapshots = state.Snapshots.RemoveRange(Names(args)), Offer = Way.Of(Way.Offered, args.Node), Settled = FactValue.Absent, Autostart = state.Autostart == Yes.It ? Yes.No : state.Autostart };
+        During(state, args) with { Snapshots = state.Snapshots.RemoveRange(args.SnapshotNames()), Offer = Way.Of(Way.Offered, args.Node), Settled = FactValue.Absent, Autostart = state.Autostart == Yes.It ? Yes.No : state.Autostart };
 
     public override InstanceState During(InstanceState state, HandOverArgs args) => state.IsUp ? state.Off() : state;
     public override Assessment Assess(InstanceState state, HandOverArgs args) => args.Snapshots.Length == 0 ? Assessment.Dangerous("data-leaves-host") : new(RiskLevel.Dangerous, ["data-leaves-host", "snapshots-stay-behind"], LosesData: true);
@@ -30,8 +30,6 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
     public override Timing Timing(HandOverArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 60));
     public override string Describe(HandOverArgs args) => $"shut the guest down within {args.Seconds} s{(args.Force ? ", else switch it off," : "")} and hand the machine with its disks over to {args.Name}{(args.Snapshots.Length > 0 ? $"; the snapshots that this host made by itself are deleted: {args.Snapshots.Replace(",", ", ", StringComparison.Ordinal)}" : "")}";
     public override ValueTask ApplyAsync(HandOverArgs args, ToolContext context) => Actuator.HandOverAsync(args, context.Stop);
-
-    private static string[] Names(HandOverArgs args) => args.Snapshots.Split(',', StringSplitOptions.RemoveEmptyEntries);
 
     private (string? Why, bool Soon) WhyNot(InstanceGoal goal, InstanceState s)
     {

@@ -66,7 +66,11 @@ internal sealed record SettledArgs(string Value);
 /// <param name="Seconds">The guest has to shut down in order.</param>
 /// <param name="Force">Switch it off when they are over.</param>
 /// <param name="Snapshots">That do not go with it and are deleted, with commas between them; empty = none.</param>
-internal sealed record HandOverArgs(string Node, string Name, int Seconds, bool Force, string Snapshots);
+internal sealed record HandOverArgs(string Node, string Name, int Seconds, bool Force, string Snapshots)
+{
+    /// <summary>Their names.</summary>
+    public string[] SnapshotNames() => Snapshots.Split(',', StringSplitOptions.RemoveEmptyEntries);
+}
 
 /// <param name="Node">Uid of the other host.</param>
 /// <param name="Name">Of that host, for people.</param>
