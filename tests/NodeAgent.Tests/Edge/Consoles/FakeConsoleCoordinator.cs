@@ -14,7 +14,9 @@ internal sealed class FakeConsoleCoordinator : HttpMessageHandler
     private readonly Pipe _down = new();
 
     /// <summary>Streams that were opened.</summary>
-    public int Calls { get; private set; }
+    public int Calls => Volatile.Read(ref _calls);
+
+    private int _calls;
 
     public async Task SayAsync(ConsoleMessage message)
     {
@@ -32,12 +34,13 @@ internal sealed class FakeConsoleCoordinator : HttpMessageHandler
 
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        Calls++;
+        // Two readers of one pipe would end each other's streams: only the first call is spoken to.
+        var down = Interlocked.Increment(ref _calls) == 1 ? _down : new Pipe();
         var up = new Pipe();
         _ = request.Content!.CopyToAsync(up.Writer.AsStream(), CancellationToken.None);
         _ = ListenAsync(up.Reader.AsStream());
         await Task.Yield();
-        var response = new HttpResponseMessage(HttpStatusCode.OK) { Version = HttpVersion.Version20, RequestMessage = request, Content = new StreamContent(_down.Reader.AsStream()) };
+        var response = new HttpResponseMessage(HttpStatusCode.OK) { Version = HttpVersion.Version20, RequestMessage = request, Content = new StreamContent(down.Reader.AsStream()) };
         response.Content.Headers.ContentType = new("application/grpc");
         return response;
     }
