@@ -56,7 +56,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         await using var libvirt = new LibvirtLink(libvirtOptions, _clock);
         using var images = new ImageStore(_clock, imageDirectories);
         var coordinator = new Uri("https://" + config.Coordinator);
-        await using var handOvers = new HandOvers(new TransferFiles(Path.Combine(data, "moves"), new FileReader(), new FileWriter()),
+        await using var handOvers = new HandOvers(new TransferFiles(Path.Combine(data, "moves"), new FileReader(), new FileWriter()) { StaysHere = InstanceLayout.StaysHere },
             new PeerTransport(() => _identity, Now, () => TransferAddress(coordinator), logs.CreateLogger<PeerTransport>()), _clock, logs.CreateLogger<HandOvers>());
         var host = Access(bus, libvirt);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));

@@ -53,7 +53,7 @@ public static class CommandRunner
         await written;
         cancellationToken.ThrowIfCancellationRequested();
         return timedOut
-            ? throw new LabException($"`{string.Join(' ', command)}` did not end within {timeout.TotalSeconds:0.###} s and was killed: {CommandResult.Tail(result.Stderr.Trim())}")
+            ? throw new LabException($"`{string.Join(' ', command)}` did not end within {timeout.TotalSeconds:0.###} s and was killed: {CommandResult.Tail(result.Stderr.Trim())}\n{CommandResult.Tail(result.Stdout.Trim())}")
             : result;
     }
 

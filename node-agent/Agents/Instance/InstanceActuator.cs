@@ -108,7 +108,11 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         Done(await writers.Domains.DefineAsync(xml, Brief, stop));
     }
 
-    public async ValueTask UndefineAsync(CancellationToken stop) => DoneOrGone(await writers.Domains.UndefineAsync(scope.Uuid, Brief, stop));
+    public async ValueTask UndefineAsync(CancellationToken stop)
+    {
+        await EndLeasesAsync(stop);
+        DoneOrGone(await writers.Domains.UndefineAsync(scope.Uuid, Brief, stop));
+    }
 
     public async ValueTask SetAutostartAsync(bool on, CancellationToken stop) => Done(await writers.Domains.SetAutostartAsync(scope.Uuid, on, Brief, stop));
 

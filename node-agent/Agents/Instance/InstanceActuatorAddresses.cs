@@ -22,6 +22,13 @@ internal sealed partial class InstanceActuator
         Remember(InstanceObserver.Reserved(readers, _layout).Remove(args.Card));
     }
 
+    /// <summary>What networks lent to its cards ends with it. One that cannot be given back is no reason to keep a machine: it runs out by itself.</summary>
+    private async ValueTask EndLeasesAsync(CancellationToken stop)
+    {
+        if (await readers.Domains.DomainAsync(scope.Uuid, stop) is not { IsSeen: true, Value: { Exists: true } domain } || DomainXml.Parse(domain.InactiveXml).Config is not { } config) return;
+        foreach (var nic in config.Nics.Where(n => n.Kind == "network")) await writers.Domains.EndLeasesAsync(nic.Source, nic.Mac, Brief, stop);
+    }
+
     private async ValueTask<string?> KeptAsync(string card, CancellationToken stop)
     {
         var leases = await readers.Domains.LeasesAsync(Card.NetworkOf(card), stop);

@@ -53,6 +53,9 @@ internal sealed record InstanceLayout
 
     public string ConsoleLog => Dir + "/console.log";
 
+    /// <summary>Names in <see cref="Dir"/> that are of this host and not of the machine: what the guest wrote to its console, what networks here keep, what is being made.</summary>
+    public static bool StaysHere(string name) => name is "reserved" or "seed" or "console.log" || name.StartsWith("console.log.", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal);
+
     /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>
     public string Trial => Dir + "/trial.json";
     public string Reverted => Dir + "/reverted.json";

@@ -1,6 +1,4 @@
-using System.Buffers.Binary;
 using System.Collections.Immutable;
-using System.Net;
 using System.Text;
 using AgentMetal.NodeAgent.Host;
 using AgentMetal.NodeAgent.Host.Libvirt;
@@ -46,18 +44,8 @@ internal sealed partial class InstanceObserver
     {
         var lending = network.Subnets.Where(s => s.Lends).ToList();
         if (lending.Count == 0) return $"network {name} lends no addresses, so it can keep none: leave ip out, or name a network with DHCP";
-        if (!lending.Any(s => Holds(s.Address, s.Prefix, address))) return $"{address} is no address that network {name} can lend, which has {string.Join(", ", lending.Select(s => $"{s.Address}/{s.Prefix}"))}";
+        if (!lending.Any(s => s.Holds(address))) return $"{address} is no address that network {name} can lend, which has {string.Join(", ", lending.Select(s => $"{s.Address}/{s.Prefix}"))}";
         if (network.Reserved.FirstOrDefault(r => r.Address == address && r.Mac != mac) is { Mac: not null } other) return $"{address} of network {name} is kept for {(other.Mac.Length > 0 ? other.Mac : "somebody else")}: give it up there, or choose another";
         return network.Lent.FirstOrDefault(l => l.Address == address && l.Mac != mac) is { Mac: not null } has ? $"{address} of network {name} is lent to {has.Mac} now: choose another, or end that lease" : null;
     }
-
-    /// <summary>One of the subnet that is neither the host's own nor the network's or everybody's.</summary>
-    private static bool Holds(string own, int prefix, string address)
-    {
-        if (prefix is < 1 or > 30 || own == address || !IPAddress.TryParse(own, out var host)) return false;
-        var (number, mask) = (Number(IPAddress.Parse(address)), uint.MaxValue << (32 - prefix));
-        return (number & mask) == (Number(host) & mask) && (number & ~mask) != 0 && (number & ~mask) != ~mask;
-    }
-
-    private static uint Number(IPAddress address) => BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes());
 }

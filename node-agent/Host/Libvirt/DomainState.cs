@@ -1,4 +1,7 @@
+using System.Buffers.Binary;
 using System.Collections.Immutable;
+using System.Net;
+using System.Net.Sockets;
 
 namespace AgentMetal.NodeAgent.Host.Libvirt;
 
@@ -128,9 +131,29 @@ internal sealed record NetworkState(bool Exists, string Name, bool Active, bool 
 /// <param name="Subnets">Own address of the host in each, length of the network part, and whether addresses are lent in it.</param>
 /// <param name="Reserved">By MAC, lower case: which address is kept for it.</param>
 /// <param name="Lent">By MAC, lower case: which address it has now.</param>
-internal sealed record NetworkLeases(bool Exists, IReadOnlyList<(string Address, int Prefix, bool Lends)> Subnets, IReadOnlyList<(string Mac, string Address)> Reserved, IReadOnlyList<(string Mac, string Address)> Lent)
+internal sealed record NetworkLeases(bool Exists, IReadOnlyList<Subnet> Subnets, IReadOnlyList<(string Mac, string Address)> Reserved, IReadOnlyList<(string Mac, string Address)> Lent)
 {
     public static NetworkLeases None { get; } = new(false, [], [], []);
+
+    /// <summary>The bridge on the host; empty where the network is not active or has none.</summary>
+    public string Bridge { get; init; } = "";
+}
+
+/// <summary>A subnet of a virtual network, IPv4.</summary>
+/// <param name="Address">The host's own in it.</param>
+/// <param name="Prefix">Length of the network part.</param>
+/// <param name="Lends">Whether addresses are lent in it.</param>
+internal sealed record Subnet(string Address, int Prefix, bool Lends)
+{
+    /// <summary>Whether it can be a guest's: one of the subnet that is neither the host's own nor the network's or everybody's.</summary>
+    public bool Holds(string address)
+    {
+        if (Prefix is < 1 or > 30 || Address == address || !IPAddress.TryParse(Address, out var host) || !IPAddress.TryParse(address, out var guest) || guest.AddressFamily != AddressFamily.InterNetwork) return false;
+        var (number, mask) = (Number(guest), uint.MaxValue << (32 - Prefix));
+        return (number & mask) == (Number(host) & mask) && (number & ~mask) != 0 && (number & ~mask) != ~mask;
+    }
+
+    private static uint Number(IPAddress address) => BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes());
 }
 
 /// <summary>One address of a domain.</summary>

@@ -78,6 +78,12 @@ internal interface ILibvirtWriter
 
     /// <summary>Keeps it no more.</summary>
     ValueTask<DomainOutcome> UnreserveAsync(string network, string mac, string address, TimeSpan deadline, CancellationToken stop);
+
+    /// <summary>
+    /// Gives back what the network lent to one MAC, as its guest would with DHCPRELEASE (RFC 2131, 4.4.6), so that the address is free before
+    /// the lease runs out. The network's server answers to no release: leases that are read soon after may still have it.
+    /// </summary>
+    ValueTask<DomainOutcome> EndLeasesAsync(string network, string mac, TimeSpan deadline, CancellationToken stop);
 }
 
 /// <summary>How a snapshot is made: virDomainSnapshotCreateFlags of libvirt-domain-snapshot.h.</summary>

@@ -195,12 +195,12 @@ internal sealed class LibvirtReader(LibvirtLink link) : ILibvirtReader
         return new NetworkState(true, name, active == 1, autostart == 1, bridge);
     }
 
-    private static NetworkLeases Leases(LibvirtSession session, string name)
+    internal static NetworkLeases Leases(LibvirtSession session, string name)
     {
         using var network = Valid(Virt.NetworkLookupByName(session.Connection, name), "virNetworkLookupByName");
         // What the definition says: of a network that is not active, and of one that is, as its changes go to both.
         var state = NetworkXml.Read(Virt.TakeText(Require(Virt.NetworkGetXml(network, 0), "virNetworkGetXMLDesc")));
-        return Virt.NetworkIsActive(network) == 1 ? state with { Lent = Lent(network) } : state;
+        return Virt.NetworkIsActive(network) == 1 ? state with { Lent = Lent(network), Bridge = Virt.TakeText(Virt.NetworkGetBridgeName(network)) } : state;
     }
 
     private static unsafe List<(string Mac, string Address)> Lent(VirNetwork network)

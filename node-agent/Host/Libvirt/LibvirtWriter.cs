@@ -112,6 +112,17 @@ internal sealed class LibvirtWriter(LibvirtLink link) : ILibvirtWriter
     public ValueTask<DomainOutcome> UnreserveAsync(string network, string mac, string address, TimeSpan deadline, CancellationToken stop) =>
         DhcpHostAsync("giving up a reserved address", network, Virt.UpdateDelete, mac, address, deadline, stop);
 
+    public ValueTask<DomainOutcome> EndLeasesAsync(string network, string mac, TimeSpan deadline, CancellationToken stop) => ChangeAsync(
+        "giving back a lease",
+        session =>
+        {
+            var leases = LibvirtReader.Leases(session, network);
+            foreach (var (_, address) in leases.Lent.Where(l => l.Mac == mac))
+                if (leases.Subnets.FirstOrDefault(s => s.Lends && s.Holds(address)) is { } subnet) DhcpRelease.Send(leases.Bridge, mac, address, subnet.Address);
+        },
+        deadline,
+        stop);
+
     /// <summary>What runs and what is kept are changed together; of a network that is not active there is only the latter.</summary>
     private ValueTask<DomainOutcome> DhcpHostAsync(string what, string network, uint command, string mac, string address, TimeSpan deadline, CancellationToken stop)
     {

@@ -17,7 +17,7 @@ internal static class NetworkXml
         {
             var ips = network.Elements("ip").Where(i => Of(i, "family") is "" or "ipv4").ToList();
             return new(true,
-                [.. ips.Select(i => (Of(i, "address"), Prefix(i), i.Element("dhcp") is not null))],
+                [.. ips.Select(i => new Subnet(Of(i, "address"), Prefix(i), i.Element("dhcp") is not null))],
                 [.. ips.Elements("dhcp").Elements("host").Select(h => (Of(h, "mac").ToLowerInvariant(), Of(h, "ip")))],
                 []);
         }

@@ -9,9 +9,6 @@ internal sealed class Outgoing(Offer offer, TransferFiles files)
 {
     private const int BufferBytes = 256 * 1024;
 
-    /// <summary>What the guest wrote to its console is not part of it, and neither is what is being made.</summary>
-    private static readonly string[] s_notOfIt = ["console.log", "console.log.0", "console.log.1", "console.log.2", "console.log.3", "reserved"];
-
     private readonly Lock _lock = new();
     private Manifest? _manifest = offer.Phase == OfferPhase.Offered ? files.Manifest(offer.Machine) : null;
     private long _done;
@@ -29,7 +26,7 @@ internal sealed class Outgoing(Offer offer, TransferFiles files)
         if (Manifest is not null || Offer.Phase != OfferPhase.Offered) return;
         try
         {
-            var found = Files(Offer.Directory);
+            var found = Found();
             lock (_lock) (_done, _total, _problem) = (0, found.Sum(f => f.Length), "");
             var made = ImmutableArray.CreateBuilder<ManifestFile>();
             foreach (var file in found) made.Add(new(file.Name, file.Length, await DigestAsync(file.FullName, stop), file.LastWriteTimeUtc.Ticks));
@@ -108,13 +105,14 @@ internal sealed class Outgoing(Offer offer, TransferFiles files)
     }
 
     /// <summary>What belongs to the machine, in the order of names.</summary>
-    private static List<FileInfo> Files(string directory)
+    private List<FileInfo> Found()
     {
+        var directory = Offer.Directory;
         if (!Directory.Exists(directory)) return [];
         var found = new List<FileInfo>();
         foreach (var entry in new DirectoryInfo(directory).EnumerateFileSystemInfos())
         {
-            if (s_notOfIt.Contains(entry.Name) || entry.Name.EndsWith(".partial", StringComparison.Ordinal) || (entry is DirectoryInfo && entry.Name == "seed")) continue;
+            if (files.StaysHere(entry.Name)) continue;
             if (entry is not FileInfo file || entry.LinkTarget is not null || !Transfer.Manifest.IsName(entry.Name)) throw new WorldException($"{entry.FullName} is nothing that can be handed over");
             found.Add(file);
             if (found.Count > Transfer.Manifest.MaxFiles) throw new WorldException($"{directory} holds more than {Transfer.Manifest.MaxFiles} files");
@@ -125,7 +123,7 @@ internal sealed class Outgoing(Offer offer, TransferFiles files)
 
     private string? Changed(Manifest manifest)
     {
-        var now = Files(Offer.Directory);
+        var now = Found();
         if (!now.Select(f => f.Name).SequenceEqual(manifest.Files.Select(f => f.Name))) return "its files are others than they were";
         for (var i = 0; i < now.Count; i++)
             if (now[i].Length != manifest.Files[i].Size || now[i].LastWriteTimeUtc.Ticks != manifest.Files[i].Written) return $"{now[i].Name} was written";

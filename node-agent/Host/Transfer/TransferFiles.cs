@@ -16,6 +16,9 @@ internal sealed class TransferFiles(string root, IFileReader reader, IFileWriter
     private static readonly FileOwnership s_file = new() { Uid = 0, Gid = 0, Mode = 0x180 }; // 0600
     private static readonly FileOwnership s_folder = new() { Uid = 0, Gid = 0, Mode = 0x1C0 }; // 0700
 
+    /// <summary>Names in a machine's directory that are this host's and go nowhere; whoever owns the directory says which.</summary>
+    public Func<string, bool> StaysHere { get; init; } = static _ => false;
+
     /// <summary>Where files lie until all of them are right; on the file system where they belong.</summary>
     public string Incoming(string machine) => $"{root}/{machine}.incoming";
 

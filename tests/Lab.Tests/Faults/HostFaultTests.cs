@@ -54,7 +54,7 @@ public sealed class HostFaultTests(SharedLab shared)
     {
         var host = (await shared.GetAsync())["edge-1"];
         await host.StartServiceAsync("redis-server", Cancellation);
-        await host.WaitForAsync("redis-cli ping | grep -q PONG", TimeSpan.FromSeconds(10), Cancellation);
+        await host.WaitForAsync("redis-cli ping | grep -q PONG", TimeSpan.FromSeconds(60), Cancellation);
 
         await host.FreezeAsync("redis-server", Cancellation);
 
@@ -74,7 +74,7 @@ public sealed class HostFaultTests(SharedLab shared)
 
         await host.KillAsync("lab-victim", "KILL", Cancellation);
 
-        await host.WaitForAsync("systemctl is-failed lab-victim", TimeSpan.FromSeconds(5), Cancellation);
+        await host.WaitForAsync("systemctl is-failed lab-victim", TimeSpan.FromSeconds(60), Cancellation);
         Assert.Equal("signal", await host.ShellAsync("systemctl show -P Result lab-victim; systemctl reset-failed lab-victim", Cancellation));
     }
 }

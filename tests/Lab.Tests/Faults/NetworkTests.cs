@@ -96,7 +96,7 @@ public sealed partial class NetworkTests(SharedLab shared)
     private static async Task<bool> ArrivesAsync(LabHost from, LabHost to)
     {
         await to.ShellAsync("systemd-run -q --collect --unit=lab-receive -p RuntimeMaxSec=20 socat -u UDP-RECV:4000 CREATE:/run/lab-received", Cancellation);
-        await to.WaitForAsync("ss -lun | grep -q :4000", TimeSpan.FromSeconds(5), Cancellation);
+        await to.WaitForAsync("ss -lun | grep -q :4000", TimeSpan.FromSeconds(60), Cancellation);
         await from.ShellAsync("""echo hello | socat -u - UDP-SENDTO:"$1":4000; sleep 1""", Cancellation, to.Address);
         return await to.ShellAsync("systemctl stop lab-receive; cat /run/lab-received; rm -f /run/lab-received", Cancellation) == "hello";
     }

@@ -28,7 +28,7 @@ public sealed class AdoptionTests(SharedFleet shared)
         (await fleet.ApplyAsync(Yaml(host), stop)).OrThrow();
         Assert.Equal("67108864", await MaxMemoryAsync(host, stop));
         await host.ShellAsync($"redis-cli -p {Port} CONFIG SET maxmemory 12345678", stop);
-        await Fleet.EventuallyAsync(host, "drift of an adopted server is put right", TimeSpan.FromSeconds(40), async () => await MaxMemoryAsync(host, stop) == "67108864", stop);
+        await Fleet.EventuallyAsync(host, "drift of an adopted server is put right", TimeSpan.FromSeconds(90), async () => await MaxMemoryAsync(host, stop) == "67108864", stop);
         Assert.Equal(before, await IdentityAsync(host, stop));
 
         // What is released was never ours to remove, so nobody has to sign.

@@ -22,7 +22,7 @@ public sealed class ApprovalTests(SharedFleet shared)
         await Fleet.RedisAsync(host, Port, "SET kept yes", stop);
 
         await fleet.CliAsync(stop, "delete", "redis", "precious", "--yes", "--no-wait");
-        await Fleet.EventuallyAsync("the deletion waits for an approval", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync("the deletion waits for an approval", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("precious", StringComparison.Ordinal), stop);
         Assert.Equal("yes", await Fleet.RedisAsync(host, Port, "GET kept", stop)); // Nothing has begun.
 
@@ -30,7 +30,7 @@ public sealed class ApprovalTests(SharedFleet shared)
         await Fleet.EventuallyAsync("unit, configuration and data are gone, a last backup is there", TimeSpan.FromSeconds(60), async () =>
             (await host.ShellAsync($"ls -d /etc/systemd/system/{unit} /etc/agentmetal/redis/*precious* /var/lib/agentmetal/redis/*precious* 2>/dev/null || true", stop)).Trim().Length == 0, stop);
         Assert.Contains("precious", await host.ShellAsync("ls /var/lib/agentmetal/backups", stop), StringComparison.Ordinal);
-        await Fleet.EventuallyAsync("the resource is gone", TimeSpan.FromSeconds(30), async () => !(await fleet.CliAsync(stop, "get", "redis", "precious")).Succeeded, stop);
+        await Fleet.EventuallyAsync("the resource is gone", TimeSpan.FromSeconds(90), async () => !(await fleet.CliAsync(stop, "get", "redis", "precious")).Succeeded, stop);
     }
 
     [Fact]

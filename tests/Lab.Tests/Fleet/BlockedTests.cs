@@ -14,7 +14,7 @@ public sealed class BlockedTests(SharedFleet shared)
         var fleet = await shared.GetAsync();
         var host = fleet.Lab.Hosts[0];
         await host.ShellAsync($"systemd-run -q --unit=squatter socat TCP-LISTEN:{Port},fork,reuseaddr SYSTEM:cat", stop);
-        await host.WaitForAsync($"ss -ltn | grep -q ':{Port} '", TimeSpan.FromSeconds(10), stop);
+        await host.WaitForAsync($"ss -ltn | grep -q ':{Port} '", TimeSpan.FromSeconds(60), stop);
         try
         {
             var applied = await fleet.ApplyAsync($$"""

@@ -42,6 +42,6 @@ public sealed class BusMonitor : IAsyncDisposable
     private async Task MarkAsync(CancellationToken stop)
     {
         var mark = string.Create(CultureInfo.InvariantCulture, $"lab-mark-{++marks}.service");
-        await host.WaitForAsync($"busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager GetUnit s {mark}; grep -q {mark} {Log}", TimeSpan.FromSeconds(15), stop);
+        await host.WaitForAsync($"busctl --system call org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager GetUnit s {mark}; grep -q {mark} {Log}", TimeSpan.FromSeconds(60), stop);
     }
 }

@@ -84,7 +84,7 @@ public sealed class ChangeTests(SharedFleet shared)
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
         await fleet.ApplyAsync(Yaml("nowhere", Port + 3, "placement: { labels: { site: moon } }"), stop, "--no-wait");
-        await Fleet.EventuallyAsync("the blocker is named", TimeSpan.FromSeconds(20), async () =>
+        await Fleet.EventuallyAsync("the blocker is named", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "describe", "redis", "nowhere")).Stdout.Contains("site=moon", StringComparison.Ordinal), stop);
     }
 }

@@ -33,10 +33,10 @@ public sealed class DiskFullTests
 
         await host.FillAsync(Disk, stop);
         // The member: it refuses writes (this one does not fit into the last page of its file) and answers reads, and whoever asks is told.
-        await Fleet.EventuallyAsync(host, "the server refuses a write", TimeSpan.FromSeconds(20), async () =>
+        await Fleet.EventuallyAsync(host, "the server refuses a write", TimeSpan.FromSeconds(90), async () =>
             (await Fleet.RedisAsync(host, Port, "SET lost $(head -c 20000 /dev/zero | tr '\\0' x)", stop)).StartsWith("MISCONF", StringComparison.Ordinal), stop);
         Assert.Equal("yes", await Fleet.RedisAsync(host, Port, "GET kept", stop));
-        await Fleet.EventuallyAsync(host, "describe names the disk", TimeSpan.FromSeconds(40), async () =>
+        await Fleet.EventuallyAsync(host, "describe names the disk", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "describe", "redis", "full")).Stdout.Contains("refuses writes", StringComparison.Ordinal), stop);
 
         // The daemon: a change cannot be journalled, so it is not made, and the host says why.

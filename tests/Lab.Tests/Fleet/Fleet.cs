@@ -106,7 +106,9 @@ public sealed class Fleet : IAsyncDisposable
     public Task<CommandResult> CliAsync(string? stdin, CancellationToken stop, params string[] arguments) =>
         CommandRunner.RunAsync(["env", "AGENTMETAL_HOME=" + Home, "NO_COLOR=1", Cli, .. arguments], TimeSpan.FromMinutes(3), Encoding.UTF8.GetBytes(stdin ?? ""), cancellationToken: stop);
 
-    public async Task<CommandResult> ApplyAsync(string yaml, CancellationToken stop, params string[] more) => await CliAsync(yaml, stop, ["apply", "-f", "-", .. more]);
+    /// <summary>One that is not Ready in time says what it waits for; killed by the test it would say nothing.</summary>
+    public async Task<CommandResult> ApplyAsync(string yaml, CancellationToken stop, params string[] more) =>
+        await CliAsync(yaml, stop, ["apply", "-f", "-", .. more.Any(m => m is "--timeout" or "--no-wait") ? more : [.. more, "--timeout", "150s"]]);
 
     /// <summary>The resource as JSON.</summary>
     public async Task<JsonElement> GetAsync(string name, CancellationToken stop)

@@ -32,7 +32,7 @@ public sealed class PartitionTests(SharedFleet shared)
         // A change while the replica's host hears no coordinator: it is told when it does.
         await fleet.Lab.PartitionFromControlAsync(hosts[1], stop);
         await fleet.ApplyAsync(Yaml("primary: 0, memory: { max: 48Mi }"), stop, "--no-wait");
-        await Fleet.EventuallyAsync(hosts[0], "who can be reached has changed", TimeSpan.FromSeconds(30), async () => await MaxMemoryAsync(hosts[0], stop) == "50331648", stop);
+        await Fleet.EventuallyAsync(hosts[0], "who can be reached has changed", TimeSpan.FromSeconds(90), async () => await MaxMemoryAsync(hosts[0], stop) == "50331648", stop);
         Assert.Equal("33554432", await MaxMemoryAsync(hosts[1], stop));
         await fleet.Lab.HealAsync(stop);
         await Fleet.EventuallyAsync(hosts[1], "the other one follows once it is heard", TimeSpan.FromSeconds(60), async () => await MaxMemoryAsync(hosts[1], stop) == "50331648", stop);

@@ -71,7 +71,7 @@ public sealed class TamperTests(SharedFleet shared)
 
         // The host says what is wrong with each forgery once it has them, so from here they were judged.
         var vault = members["vault"];
-        await Fleet.EventuallyAsync(vault.Host, "the host of vault names every forgery", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync(vault.Host, "the host of vault names every forgery", TimeSpan.FromSeconds(90), async () =>
             await Fleet.WhyAsync(vault.Host, "vault", stop) is var said && said.Contains("is not in the approver set", StringComparison.Ordinal)
             && said.Contains("the signature is not", StringComparison.Ordinal), stop);
         await HeldAsync(fleet, "guarded", stop);
@@ -119,7 +119,7 @@ public sealed class TamperTests(SharedFleet shared)
     {
         if (delete) await fleet.CliAsync(stop, "delete", "redis", name, "--yes", "--no-wait");
         (string, string, string[])? found = null;
-        await Fleet.EventuallyAsync($"{name} waits for a signature", TimeSpan.FromSeconds(40), async () =>
+        await Fleet.EventuallyAsync($"{name} waits for a signature", TimeSpan.FromSeconds(90), async () =>
         {
             using var list = JsonDocument.Parse((await fleet.CliAsync(stop, "approve", "--list", "-o", "json")).OrThrow().Stdout);
             foreach (var held in list.RootElement.GetProperty("items").EnumerateArray().Where(h => h.GetProperty("resource").GetString() == "Redis default/" + name))

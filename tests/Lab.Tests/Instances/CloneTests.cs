@@ -24,7 +24,7 @@ public sealed class CloneTests(SharedFleet shared)
             var (host, _) = await Machines.WhereAsync(fleet, "original", stop);
             Assert.Equal("1", await Machines.SaysAsync(host, "original", "boots ", 1, Boot, stop));
             (await fleet.CliAsync(stop, "clone", "instance/original", "copied", "--no-wait")).OrThrow();
-            await Fleet.EventuallyAsync(host, "the copy waits and says for what", TimeSpan.FromSeconds(30), async () =>
+            await Fleet.EventuallyAsync(host, "the copy waits and says for what", TimeSpan.FromSeconds(90), async () =>
                 (await fleet.CliAsync(stop, "describe", "instance", "copied")).Stdout.Contains("agentmetal stop instance/original", StringComparison.Ordinal), stop);
             (await fleet.CliAsync(stop, "stop", "instance/original")).OrThrow();
             Assert.Equal("2", await Machines.SaysAsync(host, "copied", "boots ", 1, Boot, stop)); // On the same host, and it counts on.

@@ -27,12 +27,12 @@ public sealed class ConsoleTests(SharedFleet shared)
             // One that stays open: its input does not end.
             await host.ShellAsync($"systemd-run -q --unit=first-console sh -c 'sleep 600 | {Fleet.HostCli} local console instance/spoken --lines 0 >/run/first 2>&1'", stop);
             CommandResult second = null!;
-            await Fleet.EventuallyAsync(host, "the console is held", TimeSpan.FromSeconds(30), async () => !(second = await LocalAsync(host, "\n", stop)).Succeeded, stop);
+            await Fleet.EventuallyAsync(host, "the console is held", TimeSpan.FromSeconds(90), async () => !(second = await LocalAsync(host, "\n", stop)).Succeeded, stop);
             Assert.Contains("is open already, by root on this host since", second.Stderr, StringComparison.Ordinal);
             Assert.Contains("--force", second.Stderr, StringComparison.Ordinal);
 
             Assert.Contains("taken-42", (await LocalAsync(host, "echo taken-$((6*7))\n", stop, "--force")).OrThrow().Stdout, StringComparison.Ordinal);
-            await Fleet.EventuallyAsync(host, "the first is told", TimeSpan.FromSeconds(30), async () =>
+            await Fleet.EventuallyAsync(host, "the first is told", TimeSpan.FromSeconds(90), async () =>
                 (await host.ShellAsync("cat /run/first", stop)).Contains("took the console by force", StringComparison.Ordinal), stop);
             await host.ShellAsync("systemctl stop first-console; rm /run/first", stop);
         }

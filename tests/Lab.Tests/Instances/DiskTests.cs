@@ -27,7 +27,7 @@ public sealed class DiskTests(SharedFleet shared)
         await Machines.SaysAsync(host, "precious-vm", "boots ", 1, Boot, stop);
 
         await fleet.CliAsync(stop, "delete", "instance", "precious-vm", "--yes", "--no-wait");
-        await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("precious-vm", StringComparison.Ordinal), stop);
         Assert.Equal(before, await Machines.FindAsync(host, "precious-vm", stop)); // Nothing has begun.
 

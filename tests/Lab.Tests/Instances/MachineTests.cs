@@ -30,7 +30,7 @@ public sealed class MachineTests(SharedFleet shared)
             Assert.True(before["agentmetal_instance_resident_bytes"] > 32 << 20, $"{before["agentmetal_instance_resident_bytes"]} bytes resident");
             await host.RunAsync(["ping", "-q", "-c", "3", "-i", "0.3", address], cancellationToken: stop);
             string[] grow = ["agentmetal_instance_cpu_seconds_total", "agentmetal_instance_network_received_bytes_total", "agentmetal_instance_network_sent_bytes_total"];
-            await Fleet.EventuallyAsync(host, "its counters grow", TimeSpan.FromSeconds(30), async () =>
+            await Fleet.EventuallyAsync(host, "its counters grow", TimeSpan.FromSeconds(90), async () =>
                 await NumbersAsync(host, "one", stop) is var now && grow.All(g => now[g] > before[g] && before[g] > 0), stop);
         }
         finally { await Machines.RemoveAsync(fleet, stop, "one"); }
@@ -134,7 +134,7 @@ public sealed class MachineTests(SharedFleet shared)
             var roomiest = running.MinBy(r => r.Value);
             var free = capacity - roomiest.Value * millis;
             (await fleet.ApplyAsync(Machines.Small("late", $$""", reserve: { cpuMillis: {{free + 1}} }"""), stop, "--no-wait")).OrThrow();
-            await Fleet.EventuallyAsync("the one that fits nowhere says why", TimeSpan.FromSeconds(30), async () =>
+            await Fleet.EventuallyAsync("the one that fits nowhere says why", TimeSpan.FromSeconds(90), async () =>
                 (await fleet.CliAsync(stop, "get", "instance", "late", "-o", "json")).Stdout is var said && fleet.Lab.Hosts.All(h => said.Contains(h.Name + ":", StringComparison.Ordinal))
                 && said.Contains(string.Create(CultureInfo.InvariantCulture, $"wants {(free + 1) / 1000m:0.###}"), StringComparison.Ordinal), stop);
             var on = fleet.Lab.Hosts.Single(h => h.Name == roomiest.Key);

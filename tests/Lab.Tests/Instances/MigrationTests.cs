@@ -26,7 +26,7 @@ public sealed class MigrationTests(SharedFleet shared)
 
             var asked = (await fleet.CliAsync(stop, "migrate", "instance/wanderer", "--to", to.Name, "--no-wait")).OrThrow();
             Assert.Contains($"shut down on {from.Name}", asked.Stderr, StringComparison.Ordinal);
-            await Fleet.EventuallyAsync(from, "that it leaves waits for an approval", TimeSpan.FromSeconds(30), async () => (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("wanderer", StringComparison.Ordinal), stop);
+            await Fleet.EventuallyAsync(from, "that it leaves waits for an approval", TimeSpan.FromSeconds(90), async () => (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("wanderer", StringComparison.Ordinal), stop);
             Assert.Equal(before, await Machines.FindAsync(from, "wanderer", stop)); // Nothing has begun.
             // What its schedule made stays behind, which is said before anybody signs.
             var snapshot = (await Machines.VirshAsync(from, stop, "snapshot-list", "default-wanderer", "--name")).Split('\n')[0].Trim();
@@ -195,7 +195,7 @@ public sealed class MigrationTests(SharedFleet shared)
             await gone.ShellAsync($"ls -d /var/lib/agentmetal/instances/default-{name} /var/lib/agentmetal/moves/* 2>/dev/null || true; ss -Hltn sport = :7444", stop) == "" && !await DefinedAsync(gone, name, stop), stop);
         // Who called it off remembers that for a while, for the other to ask.
         if (!called) await Fleet.EventuallyAsync(there, $"{there.Name} has forgotten where {name} came from", TimeSpan.FromSeconds(60), async () => await there.ShellAsync("ls /var/lib/agentmetal/moves 2>/dev/null || true", stop) == "", stop);
-        await Fleet.EventuallyAsync(there, $"one host is told of {name}", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync(there, $"one host is told of {name}", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "get", "instance", name, "-o", "json")).OrThrow().Stdout.Split("\"nodeName\"").Length - 1 <= 1, stop);
     }
 }

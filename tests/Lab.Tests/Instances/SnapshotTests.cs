@@ -39,7 +39,7 @@ public sealed class SnapshotTests(SharedFleet shared)
 
             // The snapshot's deletion waits too.
             await fleet.CliAsync(stop, "delete", "snapshot", "first-boot", "--yes", "--no-wait");
-            await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(30), async () => (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("first-boot", StringComparison.Ordinal), stop);
+            await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(90), async () => (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("first-boot", StringComparison.Ordinal), stop);
             (await fleet.CliAsync(stop, "approve", "snapshot/first-boot", "--yes", "--reason", "test")).OrThrow();
             await Fleet.EventuallyAsync(host, "the snapshot is gone", TimeSpan.FromSeconds(60), async () => await Machines.VirshAsync(host, stop, "snapshot-list", "default-kept-vm", "--name") is var list && list.Trim().Length == 0, stop);
         }
@@ -101,7 +101,7 @@ public sealed class SnapshotTests(SharedFleet shared)
             await Fleet.EventuallyAsync(host, "the host has taken it back", TimeSpan.FromMinutes(3), async () =>
                 await TrialAsync() == "" && await Machines.FindAsync(host, "tried-vm", stop) is { } now && now != changed && !(await Machines.VirshAsync(host, stop, "dumpxml", "default-tried-vm")).Contains("/dev/none", StringComparison.Ordinal), stop);
             Assert.DoesNotContain("/dev/none", await Machines.VirshAsync(host, stop, "dumpxml", "--inactive", "default-tried-vm"), StringComparison.Ordinal);
-            await Fleet.EventuallyAsync(host, "its snapshot is gone", TimeSpan.FromSeconds(30), async () => (await Machines.VirshAsync(host, stop, "snapshot-list", "default-tried-vm", "--name")).Trim().Length == 0, stop);
+            await Fleet.EventuallyAsync(host, "its snapshot is gone", TimeSpan.FromSeconds(90), async () => (await Machines.VirshAsync(host, stop, "snapshot-list", "default-tried-vm", "--name")).Trim().Length == 0, stop);
             var back = await Machines.FindAsync(host, "tried-vm", stop);
             Assert.Contains("was taken back", await host.ShellAsync($"{Fleet.HostCli} local why instance/tried-vm 2>&1 || true", stop), StringComparison.Ordinal);
             // The memory came back with it: the guest has not booted again, and it answers to its power button below.

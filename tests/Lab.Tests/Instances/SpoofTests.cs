@@ -37,7 +37,7 @@ public sealed class SpoofTests(SharedFleet shared)
                 await Machines.SaysAsync(host, liar.Name, "spoofing " + liar.Address, 1, Boot, stop);
                 var own = await Machines.SaysAsync(host, liar.Name, "nic eth0 ", 1, Boot, stop);
                 // The filter lets through what is the guest's own.
-                await Fleet.EventuallyAsync(host, $"{liar.Name} is reached at {own}", TimeSpan.FromSeconds(30), async () =>
+                await Fleet.EventuallyAsync(host, $"{liar.Name} is reached at {own}", TimeSpan.FromSeconds(90), async () =>
                     (await host.RunAsync(["ping", "-q", "-c", "1", "-W", "2", own], cancellationToken: stop)).Succeeded, stop);
             }
             var heard = await Task.WhenAll(s_liars.Select(l => HeardAsync(host, l, stop)));

@@ -45,7 +45,7 @@ public sealed class VolumeTests(SharedFleet shared)
 
         // It grows under the machine that runs.
         (await fleet.ApplyAsync(Volume("320Mi"), stop)).OrThrow();
-        await Machines.SaysAsync(host, "first", $"disk vda {320 * 2048}", 1, TimeSpan.FromSeconds(30), stop);
+        await Machines.SaysAsync(host, "first", $"disk vda {320 * 2048}", 1, TimeSpan.FromSeconds(90), stop);
         Assert.Equal(before, await Machines.FindAsync(host, "first", stop));
 
         // An instance without disks of its own goes without a signature, and the next one counts on.
@@ -68,10 +68,10 @@ public sealed class VolumeTests(SharedFleet shared)
             virsh -q -c qemu:///system define /tmp/by-hand.xml
             """, stop);
         await fleet.CliAsync(stop, "delete", "volume", "lasting", "--yes", "--no-wait");
-        await Fleet.EventuallyAsync(host, "the deletion waits for the domain that names the file", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync(host, "the deletion waits for the domain that names the file", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "describe", "volume", "lasting")).Stdout.Contains("by-hand has it as a disk", StringComparison.Ordinal), stop);
         await Machines.VirshAsync(host, stop, "undefine", "by-hand");
-        await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(30), async () =>
+        await Fleet.EventuallyAsync(host, "the deletion waits for an approval", TimeSpan.FromSeconds(90), async () =>
             (await fleet.CliAsync(stop, "approve", "--list")).Stdout.Contains("Volume default/lasting", StringComparison.Ordinal), stop);
         Assert.Equal(Data, await host.ShellAsync($"ls {Data}", stop));
         (await fleet.CliAsync(stop, "approve", "volume/lasting", "--yes", "--reason", "no longer used")).OrThrow();

@@ -74,9 +74,16 @@ public sealed class RealInstanceTests
         await world.ConvergeAsync();
         Assert.Empty((await world.ObserveAsync()).Addressed);
         await world.SaysAsync("agentmetal-vm ready 192.168.122.", times: 3);
+        var lent = Assert.Single((await world.Reader.LeasesAsync("default", stop)).Value.Lent, l => l.Mac == Card.MacOf(card)).Address;
+        second.Spec = InstanceWorld.Small($$""","nics":[{"ip":"{{lent}}"}]""");
+        Assert.Contains("is lent to", Assert.Single((await second.ObserveAsync()).AddressProblems).Value, StringComparison.Ordinal);
         await world.ConvergeAsync(absent: true);
         var leases = (await world.Reader.LeasesAsync("default", stop)).Value;
         Assert.DoesNotContain(leases.Reserved, r => r.Mac == Card.MacOf(card));
+
+        // Nor is what it was lent an hour's loss to whoever is to have it next.
+        await second.ConvergeAsync();
+        await second.SaysAsync("agentmetal-vm ready " + lent);
         Took(world, "reserve-address", "release-address");
     }
 

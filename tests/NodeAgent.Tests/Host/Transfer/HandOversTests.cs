@@ -19,6 +19,7 @@ public sealed class HandOversTests
         rig.Source.Put("root.qcow2", disk);
         rig.Source.Put("data.raw", sparse);
         rig.Source.Put("console.log", [1, 2, 3]);
+        rig.Source.Put("reserved", [1]);
         rig.Source.Put("more.raw.partial", [1]);
         var (source, target) = (rig.Source.Start(), rig.Target.Start());
         source.Open(rig.Offered());

@@ -43,7 +43,7 @@ internal sealed class TransferRig : IAsyncDisposable
         public NodeAgent.Pipeline.PeerAddress Peer => new(0, Uid, name, "127.0.0.1", port);
         public string Root => Path.Combine(rig._parent, name);
         public string Machines => Path.Combine(Root, "instances", "default-hello");
-        public TransferFiles Files { get; } = new(Path.Combine(rig._parent, name, "moves"), new FileReader(), new FileWriter());
+        public TransferFiles Files { get; } = new(Path.Combine(rig._parent, name, "moves"), new FileReader(), new FileWriter()) { StaysHere = NodeAgent.Agents.Instance.InstanceLayout.StaysHere };
         public PeerTransport Transport { get; } = new(() => identity, () => s_now, () => new(IPAddress.Loopback, port), NullLogger<PeerTransport>.Instance);
 
         /// <summary>As a daemon that starts; the one before is gone.</summary>
