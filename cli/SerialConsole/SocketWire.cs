@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
@@ -15,7 +14,6 @@ internal sealed class SocketWire : IConsoleWire, IDisposable
     private const int LongestAnswer = 64 * 1024;
 
     private readonly NetworkStream _stream;
-    private readonly byte[] _length = new byte[2];
 
     private SocketWire(NetworkStream stream, string title) => (_stream, Title) = (stream, title);
 
@@ -45,26 +43,9 @@ internal sealed class SocketWire : IConsoleWire, IDisposable
         }
     }
 
-    public async ValueTask<ConsoleFrame?> ReceiveAsync(CancellationToken stop)
-    {
-        try
-        {
-            await _stream.ReadExactlyAsync(_length, stop);
-            var frame = new byte[BinaryPrimitives.ReadUInt16BigEndian(_length)];
-            await _stream.ReadExactlyAsync(frame, stop);
-            return ConsoleFrame.Decode(frame);
-        }
-        catch (IOException) { return null; }
-    }
+    public ValueTask<ConsoleFrame?> ReceiveAsync(CancellationToken stop) => ConsoleFrame.ReadAsync(_stream, stop);
 
-    public async ValueTask SendAsync(ConsoleFrame frame, CancellationToken stop)
-    {
-        var bytes = frame.Encode();
-        var framed = new byte[2 + bytes.Length];
-        BinaryPrimitives.WriteUInt16BigEndian(framed, (ushort)bytes.Length);
-        bytes.CopyTo(framed, 2);
-        await _stream.WriteAsync(framed, stop);
-    }
+    public ValueTask SendAsync(ConsoleFrame frame, CancellationToken stop) => frame.WriteAsync(_stream, stop);
 
     public void Dispose() => _stream.Dispose();
 

@@ -68,6 +68,7 @@ public sealed record ConsoleFrame(ConsoleFrameKind Kind, ReadOnlyMemory<byte> Pa
     public const int MaxLines = 10_000;
 
     private const int MaxText = 1024;
+    private const int LengthBytes = 2;
 
     /// <summary>The console is open.</summary>
     public static ConsoleFrame Opened { get; } = new(ConsoleFrameKind.Opened, default);
@@ -111,6 +112,32 @@ public sealed record ConsoleFrame(ConsoleFrameKind Kind, ReadOnlyMemory<byte> Pa
     /// <summary>The frame of these bytes; null where they are none.</summary>
     public static ConsoleFrame? Decode(ReadOnlyMemory<byte> bytes) =>
         bytes.Length is > 0 and <= MaxData + 1 && Enum.IsDefined((ConsoleFrameKind)bytes.Span[0]) ? new((ConsoleFrameKind)bytes.Span[0], bytes[1..]) : null;
+
+    /// <summary>The next frame of a host's own socket; null where the other side is gone, or sent what is none.</summary>
+    public static async ValueTask<ConsoleFrame?> ReadAsync(Stream socket, CancellationToken stop)
+    {
+        ArgumentNullException.ThrowIfNull(socket);
+        try
+        {
+            var length = new byte[LengthBytes];
+            await socket.ReadExactlyAsync(length, stop);
+            var frame = new byte[BinaryPrimitives.ReadUInt16BigEndian(length)];
+            await socket.ReadExactlyAsync(frame, stop);
+            return Decode(frame);
+        }
+        catch (IOException) { return null; }
+    }
+
+    /// <summary>Sends it over a host's own socket, in one write.</summary>
+    public ValueTask WriteAsync(Stream socket, CancellationToken stop)
+    {
+        ArgumentNullException.ThrowIfNull(socket);
+        var framed = new byte[LengthBytes + 1 + Payload.Length];
+        BinaryPrimitives.WriteUInt16BigEndian(framed, (ushort)(framed.Length - LengthBytes));
+        framed[LengthBytes] = (byte)Kind;
+        Payload.CopyTo(framed.AsMemory(LengthBytes + 1));
+        return socket.WriteAsync(framed, stop);
+    }
 
     private static string Line(string text) => (text.Length > MaxText ? text[..MaxText] : text).Replace('\n', ' ');
 }

@@ -86,22 +86,13 @@ public sealed record SignedApproval
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.WrongScope, $"the approval is for node {NodeUid}");
         if (ResourceUid != scope.ResourceUid)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.WrongScope, $"the approval is for resource {ResourceUid}");
-        if (set.IsOver(now))
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, $"the approver set of version {set.Version} has ended; sign a new one with the root key");
         var nowMs = now.ToUnixTimeMilliseconds();
         if (ExpiresUnixMs <= nowMs)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, "the approval has expired; approve again");
         if (ExpiresUnixMs - nowMs > (long)LongestLife.TotalMilliseconds)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.NotYetValid, $"the approval would be valid for more than {LongestLife.Days} days from now; sign it for less, and check this machine's clock");
-        if (set.Find(KeyId) is not { } approver)
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, $"key {KeyId} is not in the approver set of version {set.Version}");
-        var key = P256.ImportPublic(approver.Spki);
-        if (key.Problem is { } problem)
-            return problem;
-        using var publicKey = key.Value;
-        return P256.Verify(publicKey, BytesToSign(), Signature)
-            ? approver
-            : Verdict<ApproverKey>.Refuse(TrustProblemCode.BadSignature, $"the signature is not {approver.Name}'s over this approval");
+        var holder = set.Holder(KeyId, now);
+        return holder.Problem is { } stranger ? stranger : holder.Value.Signed(BytesToSign(), Signature, "this approval");
     }
 
     private byte[] BytesToSign() => new SignedBytes(Domain)

@@ -15,6 +15,21 @@ public sealed record ApproverKey
     public required byte[] Spki { get; init; }
 
     public string KeyId => P256.KeyId(Spki);
+
+    /// <summary>This key, where the signature is its own.</summary>
+    /// <param name="message">What is signed.</param>
+    /// <param name="signature">See <see cref="P256"/>.</param>
+    /// <param name="what">What it is, for people: "this approval".</param>
+    internal Verdict<ApproverKey> Signed(ReadOnlySpan<byte> message, ReadOnlySpan<byte> signature, string what)
+    {
+        var key = P256.ImportPublic(Spki);
+        if (key.Problem is { } problem)
+            return problem;
+        using var publicKey = key.Value;
+        return P256.Verify(publicKey, message, signature)
+            ? this
+            : Verdict<ApproverKey>.Refuse(TrustProblemCode.BadSignature, $"the signature is not {Name}'s over {what}");
+    }
 }
 
 /// <summary>
@@ -50,6 +65,15 @@ public sealed record ApproverSet
             if (key.KeyId == keyId)
                 return key;
         return null;
+    }
+
+    /// <summary>The key of this id, where it counts at that time.</summary>
+    public Verdict<ApproverKey> Holder(string keyId, DateTimeOffset now)
+    {
+        if (IsOver(now))
+            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, $"the approver set of version {Version} has ended; sign a new one with the root key");
+        return Find(keyId) is { } approver ? approver
+            : Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, $"key {keyId} is not in the approver set of version {Version}");
     }
 
     /// <summary>Every error at once, each naming its field; empty when there is none.</summary>

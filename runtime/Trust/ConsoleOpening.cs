@@ -87,25 +87,12 @@ public sealed record ConsoleOpening
         var holder = Holder(KeyId, set, now);
         if (holder.Problem is { } stranger)
             return stranger;
-        var key = P256.ImportPublic(holder.Value.Spki);
-        if (key.Problem is { } problem)
-            return problem;
-        using var publicKey = key.Value;
-        return P256.Verify(publicKey, BytesToSign(), Signature)
-            ? holder.Value
-            : Verdict<ApproverKey>.Refuse(TrustProblemCode.BadSignature, $"the signature is not {holder.Value.Name}'s over this console opening");
+        return holder.Value.Signed(BytesToSign(), Signature, "this console opening");
     }
 
     /// <summary>Who holds a key that may open consoles now. Asked again while a session lasts: it does not outlive the right to it.</summary>
-    public static Verdict<ApproverKey> Holder(string keyId, ApproverSet? set, DateTimeOffset now)
-    {
-        if (set is null)
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, "this host has no approver set that the root signed");
-        if (set.IsOver(now))
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, $"the approver set of version {set.Version} has ended; sign a new one with the root key");
-        return set.Find(keyId) is { } approver ? approver
-            : Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, $"key {keyId} is not in the approver set of version {set.Version}");
-    }
+    public static Verdict<ApproverKey> Holder(string keyId, ApproverSet? set, DateTimeOffset now) =>
+        set?.Holder(keyId, now) ?? Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, "this host has no approver set that the root signed");
 
     internal byte[] BytesToSign() => new SignedBytes(Domain)
         .Add(NodeUid).Add(ResourceUid).Add(SessionKey).Add(Nonce).Add(ExpiresUnixMs).Add(Force ? 1L : 0L).Add(KeyId).ToArray();

@@ -48,17 +48,8 @@ public sealed record DigestSignature
         ArgumentNullException.ThrowIfNull(set);
         if (FormError() is { } error)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.Malformed, "digest signature: " + error);
-        if (set.IsOver(now))
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, $"the approver set of version {set.Version} has ended; sign a new one with the root key");
-        if (set.Find(KeyId) is not { } approver)
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.UnknownKey, $"key {KeyId} is not in the approver set of version {set.Version}");
-        var key = P256.ImportPublic(approver.Spki);
-        if (key.Problem is { } problem)
-            return problem;
-        using var publicKey = key.Value;
-        return P256.Verify(publicKey, BytesToSign(), Signature)
-            ? approver
-            : Verdict<ApproverKey>.Refuse(TrustProblemCode.BadSignature, $"the signature is not {approver.Name}'s over {Purpose} {Sha256}");
+        var holder = set.Holder(KeyId, now);
+        return holder.Problem is { } stranger ? stranger : holder.Value.Signed(BytesToSign(), Signature, $"{Purpose} {Sha256}");
     }
 
     /// <summary>What is wrong with its form, naming the field; null = nothing. A good form says nothing about the signature.</summary>

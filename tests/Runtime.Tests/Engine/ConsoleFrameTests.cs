@@ -17,6 +17,26 @@ public sealed class ConsoleFrameTests
     }
 
     [Fact]
+    public async Task Frames_OverASocket_AreTheSameAndACutOneIsNone()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        using var socket = new MemoryStream();
+        await ConsoleFrame.Data(new byte[ConsoleFrame.MaxData]).WriteAsync(socket, stop);
+        await ConsoleFrame.Begin(7).WriteAsync(socket, stop);
+        socket.Position = 0;
+        Assert.Equal(ConsoleFrame.MaxData, (await ConsoleFrame.ReadAsync(socket, stop))!.Payload.Length);
+        Assert.Equal(7, (await ConsoleFrame.ReadAsync(socket, stop))!.Lines);
+        Assert.Null(await ConsoleFrame.ReadAsync(socket, stop));
+        using var cut = new MemoryStream();
+        await ConsoleFrame.Begin(7).WriteAsync(cut, stop);
+        for (var length = 0; length < cut.Length; length++)
+        {
+            using var part = new MemoryStream(cut.ToArray()[..length]);
+            Assert.Null(await ConsoleFrame.ReadAsync(part, stop));
+        }
+    }
+
+    [Fact]
     public void End_WordsOverSeveralLines_CannotPassForWhatToDoNext() =>
         Assert.Equal(new(ConsoleEnd.Failed, "a rm -rf /", "next"), ConsoleFrame.Decode(ConsoleFrame.End(new(ConsoleEnd.Failed, "a\nrm -rf /", "next")).Encode())!.Ending);
 
