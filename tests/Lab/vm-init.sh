@@ -9,12 +9,18 @@
 # With root=DEVICE on the kernel's command line it only mounts that and becomes its init: the way into the cloud image.
 #   agentmetal-vm spoofing ADDRESS       from now on it claims this address too, by ARP and in what it sends, every second
 # On the kernel's command line: ip=ADDRESS::GATEWAY:MASK::NIC (no DHCP), am.ignore-shutdown, am.hostname=NAME, am.spoof=ADDRESS (an address
-# that is not its own, of a network of 256 whose router is .1; claimed once it has a lease), am.spoof-first=ADDRESS (claimed before it asks for one).
+# that is not its own, of a network of 256 whose router is .1; claimed once it has a lease), am.spoof-first=ADDRESS (claimed before it asks for one),
+# am.listen=PORT (a TCP port that takes connections from when it is ready).
 export PATH=/bin
 # On a line of its own, whatever the shell has written before.
 say() { printf '\nagentmetal-vm %s\n' "$*" >/dev/ttyS0; }
 option() { sed -n "s/.*\(^\| \)$1=\([^ ]*\).*/\2/p" /proc/cmdline; }
-ready() { mkdir /run/ready 2>/dev/null && say "ready $1"; }
+ready() {
+  mkdir /run/ready 2>/dev/null || return 0
+  local port; port=$(option am.listen)
+  [ -z "$port" ] || nc -ll -p "$port" -e true >/dev/null 2>&1 </dev/null &
+  say "ready $1"
+}
 
 spoof() { # NAME ADDRESS
   [ -n "$2" ] && mkdir "/run/spoofing-$2" 2>/dev/null || return 0

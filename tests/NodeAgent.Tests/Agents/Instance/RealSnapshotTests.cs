@@ -105,7 +105,8 @@ public sealed class RealSnapshotTests
     public async Task Trial_OfAGoodChange_PredictionEqualsObservation()
     {
         await using var world = new InstanceWorld();
-        string Trying(string memory, string text) => InstanceWorld.Small(",\"guestAgent\":true,\"nics\":[{}],\"restart\":\"allowed\",\"autoRevert\":{\"enabled\":true,\"seconds\":90,\"probe\":{\"consoleText\":\"" + text + "\",\"guestAgent\":true}}" + Disk).Replace("\"96Mi\",\"boot", $"\"{memory}\",\"boot", StringComparison.Ordinal);
+        string Trying(string memory, string text) => InstanceWorld.Small(",\"guestAgent\":true,\"nics\":[{}],\"restart\":\"allowed\",\"autoRevert\":{\"enabled\":true,\"seconds\":90,\"probe\":{\"consoleText\":\"" + text + "\",\"guestAgent\":true,\"tcpPort\":4000}}" + Disk)
+            .Replace("\"96Mi\",\"boot", $"\"{memory}\",\"boot", StringComparison.Ordinal).Replace("quiet", "quiet am.listen=4000", StringComparison.Ordinal);
         world.Spec = Trying("96Mi", "agentmetal-vm ready");
         await world.ConvergeAsync();
         await world.SaysAsync("agentmetal-vm ready");
@@ -124,12 +125,13 @@ public sealed class RealSnapshotTests
     {
         var ct = TestContext.Current.CancellationToken;
         await using var world = new InstanceWorld();
-        string Trying(string words) => InstanceWorld.Small(",\"nics\":[{}],\"restart\":\"allowed\",\"shutdown\":{\"seconds\":30,\"force\":\"allowed\"},\"autoRevert\":{\"enabled\":true,\"seconds\":12,\"probe\":{\"consoleText\":\"agentmetal-vm ready\",\"tcpPort\":0}}" + Disk)
+        string Trying(string words) => InstanceWorld.Small(",\"nics\":[{}],\"restart\":\"allowed\",\"shutdown\":{\"seconds\":30,\"force\":\"allowed\"},\"autoRevert\":{\"enabled\":true,\"seconds\":40,\"probe\":{\"consoleText\":\"agentmetal-vm ready\",\"tcpPort\":4000}}" + Disk)
             .Replace("\"shutdown\":{\"seconds\":30},", "", StringComparison.Ordinal).Replace("quiet", "quiet " + words, StringComparison.Ordinal);
-        world.Spec = Trying("");
+        world.Spec = Trying("am.listen=4000");
         await world.ConvergeAsync();
         await world.SaysAsync("agentmetal-vm ready");
-        world.Spec = Trying("root=/dev/none");
+        // All is well but the port: it answers on another one.
+        world.Spec = Trying("am.listen=4001");
         var input = world.Input();
         var agent = world.Member.AgentFor(input);
         var before = await world.ObserveAsync();
@@ -138,7 +140,7 @@ public sealed class RealSnapshotTests
         Assert.Single(plan.Steps.Take(3).Select(s => s.Group).Distinct());
         foreach (var step in plan.Steps.Take(2)) await Apply(step.Tool, step.Args);
         var refused = await Assert.ThrowsAsync<WorldException>(() => Apply(plan.Steps[2].Tool, plan.Steps[2].Args));
-        Assert.Contains("agentmetal-vm ready", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("no tcp answer on port 4000 in 40 s", refused.Message, StringComparison.Ordinal);
         var failed = await world.ObserveAsync();
         Assert.Equal(Phase.Failed, agent.Tools.Single(t => t.Name == "try-restart").Bind(plan.Steps[2].Args).Observe(failed)!.Phase);
 
@@ -155,7 +157,7 @@ public sealed class RealSnapshotTests
         // It runs as before, what was tried is remembered, and nobody tries it again.
         var again = await world.PlanAsync(input);
         Assert.Empty(again.Steps);
-        Assert.Contains("was not said on its console", Assert.Single(again.Differences).Text, StringComparison.Ordinal);
+        Assert.Contains("no tcp answer on port 4000", Assert.Single(again.Differences).Text, StringComparison.Ordinal);
         Assert.Equal(Kind.Reverted, again.Differences[0].Kind);
 
         async Task Apply(string tool, string args) => await world.Member.AgentFor(input).Tools.Single(t => t.Name == tool).Bind(args).ApplyAsync(new ToolContext("k", new Dictionary<string, string>(), ct));
