@@ -1,6 +1,7 @@
 using System.CommandLine;
 using AgentMetal.Cli.Apply;
 using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Output;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Resources;
@@ -31,14 +32,17 @@ internal static class ExportCommands
         var file = new Option<string>("--filename", "-f") { Description = "manifest.yaml of an export", HelpName = "FILE", Required = true };
         var name = new Option<string?>("--name") { Description = "Another name; its cards then get addresses of their own", HelpName = "NEW" };
         var url = new Option<string?>("--base-url") { Description = "Where hosts find the directory now: file:///srv/images/web, or https://…", HelpName = "URL" };
+        var to = new Option<string?>("--to") { Description = "The host where it is to run, whatever the manifest says of placement", HelpName = "HOST" };
+        to.CompletionSources.Add(Suggestions.Nodes(shell));
         var noSign = DigestSigning.RefuseOption();
-        var command = new Command("import", "Declare an exported virtual machine again: its disks begin as they were exported") { file, name, url, noSign };
+        var command = new Command("import", "Declare an exported virtual machine again: its disks begin as they were exported") { file, name, to, url, noSign };
         var waiting = SpecChange.Waiting.Options();
         waiting.AddTo(command);
         shell.Handle(command, async (session, parsed, stop) =>
         {
             if (Declared.Load(session, [parsed.GetRequiredValue(file)]) is not { } declared) return ExitCode.BadInput;
-            Adapt(declared.Resources, parsed.GetValue(name), parsed.GetValue(url));
+            if (parsed.GetValue(to) is { } host) await SpecChange.RequireHostAsync(session, host, stop);
+            Adapt(declared.Resources, parsed.GetValue(name), parsed.GetValue(to), parsed.GetValue(url));
             DigestSigning.Sign(session, declared.Resources, parsed.GetValue(noSign));
             ApplyReply reply;
             try { reply = await session.Client.ApplyAsync(new ApplyRequest { Resources = { declared.Resources } }, session.Call(stop, ApplyCommand.PlanningTime)); }
@@ -49,8 +53,8 @@ internal static class ExportCommands
         return command;
     }
 
-    /// <summary>What an import changes of a manifest: the instance's name, and where its disks are found.</summary>
-    internal static void Adapt(IReadOnlyList<Resource> resources, string? name, string? baseUrl)
+    /// <summary>What an import changes of a manifest: the instance's name, where it runs, and where its disks are found.</summary>
+    internal static void Adapt(IReadOnlyList<Resource> resources, string? name, string? to, string? baseUrl)
     {
         if (resources.Where(r => r.Kind == InstanceKind.Name).ToList() is not [var instance])
             throw new CommandFailedException(new(ExitCode.BadInput, "-f: is not the manifest of an export, which declares one Instance", "agentmetal apply -f takes any file"));
@@ -65,10 +69,13 @@ internal static class ExportCommands
                 image.Spec = ByteString.CopyFrom(CanonicalJson.Write(of));
             }
         }
-        if (name is null) return;
-        if (Names.LabelError(name) is { } wrong) throw new CommandFailedException(new(ExitCode.BadInput, $"--name: \"{name}\" {wrong}", "agentmetal import -f manifest.yaml --name web-2"));
-        instance.Metadata.Name = name;
-        foreach (var nic in Items(spec, "nics")) (nic["mac"], nic["ip"]) = ("", "");
+        if (to is not null) spec["placement"] = new SortedDictionary<string, object?>(StringComparer.Ordinal) { ["node"] = to };
+        if (name is not null)
+        {
+            if (Names.LabelError(name) is { } wrong) throw new CommandFailedException(new(ExitCode.BadInput, $"--name: \"{name}\" {wrong}", "agentmetal import -f manifest.yaml --name web-2"));
+            instance.Metadata.Name = name;
+            foreach (var nic in Items(spec, "nics")) (nic["mac"], nic["ip"]) = ("", "");
+        }
         instance.Spec = ByteString.CopyFrom(CanonicalJson.Write(spec));
     }
 

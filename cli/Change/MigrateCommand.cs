@@ -49,9 +49,7 @@ internal static class MigrateCommand
             throw new CommandFailedException(new(ExitCode.Failed, $"{Resources.Key(resource)} was taken over (spec.adopt.domain: {domain}), and hosts hand over only what they made", "virsh migrate, on its host"));
         if (spec.GetValueOrDefault("disks") is List<object?> disks && disks.OfType<SortedDictionary<string, object?>>().Select(d => d.GetValueOrDefault("volume") as string).FirstOrDefault(v => v is { Length: > 0 }) is { } volume)
             throw new CommandFailedException(new(ExitCode.Failed, $"{Resources.Key(resource)} has Volume {volume}, which stays on its host", $"agentmetal describe volume {volume}"));
-        var nodes = (await session.Client.ListNodesAsync(new ListNodesRequest(), session.Call(stop))).Nodes;
-        if (nodes.All(n => n.Name != host))
-            throw new CommandFailedException(new(ExitCode.BadInput, $"no host is named {host}; there are {string.Join(", ", nodes.Select(n => n.Name).Order(StringComparer.Ordinal).Take(8))}", "agentmetal nodes list"));
+        await SpecChange.RequireHostAsync(session, host, stop);
     }
 
     private static void Say(Session session, Resource resource, string host)

@@ -46,6 +46,14 @@ internal static class SpecChange
             : throw new CommandFailedException(new(ExitCode.Failed, $"{Resources.Key(resource)} is being deleted", $"agentmetal describe {kind.ToLowerInvariant()} {name}"));
     }
 
+    /// <summary>A host that is named for something exists; else the machine would wait for it for good.</summary>
+    internal static async Task RequireHostAsync(Session session, string host, CancellationToken stop)
+    {
+        var nodes = (await session.Client.ListNodesAsync(new ListNodesRequest(), session.Call(stop))).Nodes;
+        if (nodes.All(n => n.Name != host))
+            throw new CommandFailedException(new(ExitCode.BadInput, $"no host is named {host}; there are {string.Join(", ", nodes.Select(n => n.Name).Order(StringComparer.Ordinal).Take(8))}", "agentmetal nodes list"));
+    }
+
     /// <summary>Its spec as a value that can be changed.</summary>
     internal static SortedDictionary<string, object?> SpecOf(Resource resource) => CanonicalJson.Parse(resource.Spec.Memory).Value as SortedDictionary<string, object?>
         ?? throw new CommandFailedException(new(ExitCode.Failed, $"the coordinator sent a spec of {Resources.Key(resource)} that is no map", "agentmetal version"));

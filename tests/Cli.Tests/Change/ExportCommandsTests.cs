@@ -27,7 +27,7 @@ public sealed class ExportCommandsTests
         apiVersion: agentmetal.io/v1
         kind: Instance
         metadata: { project: "default", name: "web" }
-        spec: {"boot":{"kernel":"kernel"},"disks":[{"image":"root-aaaaaaaaaaaa","name":"root","size":"1Gi"}],"nics":[{"mac":"52:54:00:00:00:01"}]}
+        spec: {"boot":{"kernel":"kernel"},"disks":[{"image":"root-aaaaaaaaaaaa","name":"root","size":"1Gi"}],"nics":[{"mac":"52:54:00:00:00:01"}],"placement":{"labels":{"site":"lab"}}}
 
         """;
 
@@ -85,6 +85,20 @@ public sealed class ExportCommandsTests
     }
 
     [Fact]
+    public async Task Import_ToAHost_RunsThereAndNowhereElse()
+    {
+        var (resources, _) = await ImportAsync("--to", "edge-2");
+        Assert.Contains("\"placement\":{\"node\":\"edge-2\"}", resources[2].Spec.ToStringUtf8(), StringComparison.Ordinal);
+        Assert.Contains("52:54:00:00:00:01", resources[2].Spec.ToStringUtf8(), StringComparison.Ordinal);
+        (resources, _) = await ImportAsync();
+        Assert.Contains("\"placement\":{\"labels\":{\"site\":\"lab\"}}", resources[2].Spec.ToStringUtf8(), StringComparison.Ordinal);
+        var (code, said, sent) = await RunImportAsync(["--to", "edge-9"]);
+        Assert.Equal(2, code);
+        Assert.Empty(sent);
+        Assert.Contains("no host is named edge-9; there are edge-1, edge-2", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Import_OfAFileThatIsNoManifest_IsBadInput()
     {
         var (fleet, sent) = await FleetAsync();
@@ -98,15 +112,22 @@ public sealed class ExportCommandsTests
 
     private static async Task<(Resource[] Resources, string Said)> ImportAsync(params string[] more)
     {
+        var (code, said, sent) = await RunImportAsync(more);
+        Assert.True(code == 0, said);
+        return ([.. Assert.Single(sent).Resources], said);
+    }
+
+    private static async Task<(int Code, string Said, List<ApplyRequest> Sent)> RunImportAsync(string[] more)
+    {
         var (fleet, sent) = await FleetAsync();
         await using var _ = fleet;
+        fleet.Script.Nodes.AddRange([new Node { Name = "edge-1" }, new Node { Name = "edge-2" }]);
         var file = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.yaml");
         await File.WriteAllTextAsync(file, Manifest.Replace("SHA", Sha, StringComparison.Ordinal), TestContext.Current.CancellationToken);
         try
         {
             var (code, text, error) = await fleet.RunAsync(["import", "-f", file, "--no-wait", .. more]);
-            Assert.True(code == 0, error);
-            return ([.. Assert.Single(sent).Resources], text + error);
+            return (code, text + error, sent);
         }
         finally { File.Delete(file); }
     }

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using AgentMetal.LabTests.Fleets;
 using AgentMetal.Testing;
 
@@ -16,8 +15,8 @@ public sealed class CloudTests(SharedFleet shared)
     {
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
-        using var server = Serve(Path.Combine(await VmImages.DirectoryAsync("cloud", stop), "cloud.qcow2"), fleet.Lab.GatewayAddress, out var url);
-        var yaml = await VmImages.ResourceAsync("cloud", "cloud.qcow2", "debian", "qcow2", url, stop) + """
+        using var server = new FileServer(await VmImages.DirectoryAsync("cloud", stop), fleet.Lab.GatewayAddress);
+        var yaml = await VmImages.ResourceAsync("cloud", "cloud.qcow2", "debian", "qcow2", server.Url + "cloud.qcow2", stop) + """
             apiVersion: agentmetal.io/v1
             kind: Instance
             metadata: { name: cloudy }
@@ -47,30 +46,5 @@ public sealed class CloudTests(SharedFleet shared)
         await Fleet.EventuallyAsync(host, $"the status names {address}", TimeSpan.FromSeconds(60), async () =>
             (await fleet.CliAsync(stop, "get", "instance", "cloudy", "-o", "json")).Stdout.Contains(address, StringComparison.Ordinal), stop);
         await Machines.RemoveAsync(fleet, stop, "cloudy");
-    }
-
-    /// <summary>A server of one file on the lab's bridge, until it is disposed of.</summary>
-    private static HttpListener Serve(string file, string address, out string url)
-    {
-        using var probe = new System.Net.Sockets.TcpListener(IPAddress.Parse(address), 0);
-        probe.Start();
-        url = $"http://{address}:{((IPEndPoint)probe.LocalEndpoint).Port}/";
-        probe.Stop();
-        var listener = new HttpListener { Prefixes = { url } };
-        listener.Start();
-        _ = Task.Run(async () =>
-        {
-            while (listener.IsListening)
-            {
-                HttpListenerContext context;
-                try { context = await listener.GetContextAsync(); }
-                catch (Exception e) when (e is HttpListenerException or ObjectDisposedException) { return; }
-                await using var stream = File.OpenRead(file);
-                context.Response.ContentLength64 = stream.Length;
-                try { await stream.CopyToAsync(context.Response.OutputStream); context.Response.Close(); }
-                catch (HttpListenerException) { context.Response.Abort(); } // Who asked has gone.
-            }
-        });
-        return listener;
     }
 }

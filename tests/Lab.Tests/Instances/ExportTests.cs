@@ -37,11 +37,18 @@ public sealed class ExportTests(SharedFleet shared)
             Assert.Contains("Signed", imported.Stderr + imported.Stdout, StringComparison.Ordinal);
             (await fleet.CliAsync(stop, "start", "instance/returned")).OrThrow();
             Assert.Equal("2", await Machines.SaysAsync(host, "returned", "boots ", 1, Boot, stop));
+
+            // And on another host, which finds the files elsewhere.
+            var other = fleet.Lab.Hosts[1];
+            using var server = new FileServer($"/proc/{host.LeaderPid}/root{directory}", fleet.Lab.GatewayAddress);
+            (await fleet.CliAsync(stop, "import", "-f", manifest, "--name", "elsewhere", "--to", other.Name, "--base-url", server.Url)).OrThrow();
+            (await fleet.CliAsync(stop, "start", "instance/elsewhere")).OrThrow();
+            Assert.Equal("2", await Machines.SaysAsync(other, "elsewhere", "boots ", 1, Boot, stop));
         }
         finally
         {
             File.Delete(manifest);
-            await Machines.RemoveAsync(fleet, stop, "returned");
+            await Machines.RemoveAsync(fleet, stop, "returned", "elsewhere");
         }
     }
 }

@@ -23,7 +23,7 @@ internal static class ExportManifest
     /// <param name="images">Kernel and initial memory disk that it boots, which are not in the export.</param>
     public static string Of(string project, string name, ReadOnlyMemory<byte> spec, string directory, IReadOnlyList<ExportedDisk> disks, IReadOnlyList<UsedImage> images)
     {
-        var text = new StringBuilder("# Declares the exported instance again: agentmetal import -f manifest.yaml [--name NEW] [--base-url URL]\n# What cloud-init was told is in it, secrets too: keep it as you keep those.\n");
+        var text = new StringBuilder("# Declares the exported instance again: agentmetal import -f manifest.yaml [--name NEW] [--to HOST] [--base-url URL]\n# What cloud-init was told is in it, secrets too: keep it as you keep those.\n");
         foreach (var image in images) Document(text, ImageKind.Name, project, image.Name, ImageOf(image.Spec.Url, image.Spec.Sha256, image.Spec.Format));
         foreach (var disk in disks) Document(text, ImageKind.Name, project, ImageName(disk), ImageOf($"file://{directory}/{disk.File}", disk.Sha256, "qcow2"));
         Document(text, InstanceKind.Name, project, name, Instance(spec, disks));
