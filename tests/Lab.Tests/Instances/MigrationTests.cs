@@ -9,6 +9,7 @@ public sealed class MigrationTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);
     private static readonly TimeSpan Move = TimeSpan.FromMinutes(2);
+    private const string Address = "192.168.122.204";
 
     private static bool Soak => Environment.GetEnvironmentVariable("AGENTMETAL_SOAK") == "1";
 
@@ -18,10 +19,12 @@ public sealed class MigrationTests(SharedFleet shared)
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
         var (from, to) = (fleet.Lab.Hosts[0], fleet.Lab.Hosts[1]);
-        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Yaml("wanderer", from, "running", "{ name: root, image: busybox-disk }").Replace("placement:", "snapshots: { every: 1d, keep: 2 }, placement:", StringComparison.Ordinal), stop)).OrThrow();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Yaml("wanderer", from, "running", "{ name: root, image: busybox-disk }").Replace("placement:", "snapshots: { every: 1d, keep: 2 }, placement:", StringComparison.Ordinal)
+            .Replace("network: default", $"network: default, ip: {Address}", StringComparison.Ordinal), stop)).OrThrow();
         try
         {
             Assert.Equal("1", await Machines.SaysAsync(from, "wanderer", "boots ", 1, Boot, stop));
+            Assert.Equal(Address, await Machines.SaysAsync(from, "wanderer", "ready ", 1, Boot, stop));
             var before = await Machines.FindAsync(from, "wanderer", stop);
 
             var asked = (await fleet.CliAsync(stop, "migrate", "instance/wanderer", "--to", to.Name, "--no-wait")).OrThrow();
@@ -40,6 +43,9 @@ public sealed class MigrationTests(SharedFleet shared)
             TestContext.Current.TestOutputHelper?.WriteLine($"from the approval to the second boot: {since.Elapsed.TotalSeconds:0.0} s");
             (await fleet.CliAsync(stop, "migrate", "instance/wanderer", "--to", to.Name, "--timeout", "120s")).OrThrow();
             await NothingLeftAsync(fleet, from, to, "wanderer", stop);
+            // It keeps its address, and the network that it left has it for another.
+            Assert.Equal(Address, await Machines.SaysAsync(to, "wanderer", "ready ", 1, Boot, stop));
+            Assert.DoesNotContain(Address, await Machines.VirshAsync(from, stop, "net-dumpxml", "default") + await Machines.VirshAsync(from, stop, "net-dhcp-leases", "default"), StringComparison.Ordinal);
             await Fleet.EventuallyAsync(to, "its schedule goes on there", TimeSpan.FromSeconds(60), async () => (await Machines.VirshAsync(to, stop, "snapshot-list", "default-wanderer", "--name")).StartsWith("auto-", StringComparison.Ordinal), stop);
             Assert.Null(await Machines.FindAsync(from, "wanderer", stop));
         }
@@ -78,9 +84,9 @@ public sealed class MigrationTests(SharedFleet shared)
         }
     }
 
-    /// <summary>The network between the hosts breaks, the target's daemon and the coordinator are killed, and a byte of what has come is changed: the hosts finish what was approved, and take no byte that is not right.</summary>
+    /// <summary>The network between the hosts breaks, the target loses its power, the coordinator is killed, and a byte of what has come is changed: the hosts finish what was approved, and take no byte that is not right.</summary>
     [Fact]
-    public async Task Migrate_OfALargeDisk_OutlivesPartitionKillsAndAWrongByte()
+    public async Task Migrate_OfALargeDisk_OutlivesPartitionPowerCutAndAWrongByte()
     {
         var stop = TestContext.Current.CancellationToken;
         var fleet = await shared.GetAsync();
@@ -95,7 +101,8 @@ public sealed class MigrationTests(SharedFleet shared)
             await Fleet.EventuallyAsync(to, "a part of it has come", Move, async () => (partial = await to.ShellAsync("find /var/lib/agentmetal/moves/*.incoming -name data.raw -size +16M 2>/dev/null || true", stop)) != "", stop);
             await fleet.Lab.PartitionAsync(from, to, stop);
             await fleet.KillCoordinatorAsync();
-            await to.KillAsync("agentmetald", cancellationToken: stop);
+            await to.PowerOffAsync(stop);
+            await to.StartAsync(stop);
             await to.ShellAsync($"""printf X | dd of="{partial}" bs=1 seek=100000 conv=notrunc 2>/dev/null""", stop);
             await Task.Delay(TimeSpan.FromSeconds(3), stop);
             Assert.Equal("", await to.ShellAsync("ls /var/lib/agentmetal/instances/default-heavy 2>/dev/null || true", stop)); // Nothing has its name before all is right.
