@@ -9,6 +9,9 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 /// <summary>The part that has libvirt's networks keep addresses. Which cards they are kept for is written down first, and forgotten last: so nothing of ours is left in a network.</summary>
 internal sealed partial class InstanceActuator
 {
+    /// <summary>A lease runs out by itself: a libvirt that does not answer is not waited for.</summary>
+    private static readonly TimeSpan EndOfLease = TimeSpan.FromSeconds(3);
+
     public async ValueTask ReserveAsync(AddressArgs args, CancellationToken stop)
     {
         Remember(InstanceObserver.Reserved(readers, _layout).Add(args.Card));
@@ -26,7 +29,7 @@ internal sealed partial class InstanceActuator
     private async ValueTask EndLeasesAsync(CancellationToken stop)
     {
         if (await readers.Domains.DomainAsync(scope.Uuid, stop) is not { IsSeen: true, Value: { Exists: true } domain } || DomainXml.Parse(domain.InactiveXml).Config is not { } config) return;
-        foreach (var nic in config.Nics.Where(n => n.Kind == "network")) await writers.Domains.EndLeasesAsync(nic.Source, nic.Mac, Brief, stop);
+        foreach (var nic in config.Nics.Where(n => n.Kind == "network")) await writers.Domains.EndLeasesAsync(nic.Source, nic.Mac, EndOfLease, stop);
     }
 
     private async ValueTask<string?> KeptAsync(string card, CancellationToken stop)
