@@ -69,7 +69,7 @@ internal sealed class Progress(Session session)
             _view.Show(states, Elapsed);
             var open = states.Where(s => !s.IsDone).ToArray();
             if (open.Length == 0) return ExitCode.Ok;
-            if (open.All(s => s.NeedsApproval)) return ExitCode.WaitingForApproval;
+            if (open.All(s => s.IsHeld)) return ExitCode.WaitingForApproval;
         }
     }
 
@@ -120,6 +120,9 @@ internal sealed class AwaitedState(Awaited awaited)
     internal bool IsDone => awaited.Gone ? IsGone : Resources.IsReady(Latest) && Latest.Metadata.Generation >= awaited.Resource.Metadata.Generation;
 
     internal bool NeedsApproval => !IsDone && Resources.AwaitsApproval(Latest);
+
+    /// <summary>Nothing goes on before somebody signs. A host that works is not waiting: what it said of approvals may be from before one that it has by now.</summary>
+    internal bool IsHeld => NeedsApproval && !Latest.Status.Members.Any(m => m.Details.ContainsKey("progress"));
 
     internal string Blocker => IsGone ? "it was deleted meanwhile" : Resources.Blocker(Latest);
 

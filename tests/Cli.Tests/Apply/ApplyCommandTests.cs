@@ -102,6 +102,21 @@ public sealed class ApplyCommandTests
         Assert.Contains("agentmetal approve redis/sessions", error, StringComparison.Ordinal);
     }
 
+    /// <summary>As after an approval: the host is at it, and its last word is from before.</summary>
+    [Fact]
+    public async Task Apply_AHeldStepIsUnderWay_WaitsForIt()
+    {
+        await using var fleet = await FleetAsync();
+        fleet.Script.OnApply = Accept;
+        var working = Samples.Sessions(1, "False", 1);
+        working.Status.Members[0].Phase = "AwaitingApproval";
+        working.Status.Members[0].Details["progress"] = "hand it over to edge-2";
+        fleet.Script.OnWatch = (_, stop) => Then([working, Samples.Sessions(1, "True", 1)], stay: true, stop);
+        var (code, text, error) = await fleet.RunAsync(["apply", "-f", fleet.In("sessions.yaml")]);
+        Assert.True(code == 0, error);
+        Assert.Contains("hand it over to edge-2", text, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Apply_CoordinatorsFieldErrors_StandAtTheirLines()
     {
