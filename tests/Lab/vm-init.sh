@@ -48,6 +48,8 @@ FIELDS
   udhcpc -i "$1" -s /init -t 5 -T 2 -A 2 -b -S ${hostname:+-x "hostname:$hostname"} -p "/run/udhcpc-$1" >/dev/null 2>&1 </dev/null &
 }
 boot() {
+  # Held by what is started below: a port that was closed is set up anew by who opens it next, and what is still in its FIFO is lost.
+  exec 3>/dev/ttyS0
   hostname=$(option am.hostname)
   # Before it says that it is ready: who reads that may change something at once.
   uevent /init hotplug </dev/null >/dev/null 2>&1 &

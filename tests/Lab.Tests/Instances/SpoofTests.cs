@@ -29,9 +29,10 @@ public sealed class SpoofTests(SharedFleet shared)
         string[] names = [.. s_liars.Select(l => l.Name)];
         var yaml = string.Concat(s_liars.Select(l => Machines.Small(l.Name, $$""", placement: { labels: { host: {{host.Name}} } }""", $"{l.Word}={l.Address}")
             .Replace("nics: [ { network: default } ]", $$"""nics: [ { network: default, spoofing: {{(l.May ? "allowed" : "denied")}} } ]""", StringComparison.Ordinal)));
-        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + yaml, stop)).OrThrow();
+        await KeepFromThemAsync(host, "add", stop);
         try
         {
+            (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + yaml, stop)).OrThrow();
             foreach (var liar in s_liars)
             {
                 await Machines.SaysAsync(host, liar.Name, "spoofing " + liar.Address, 1, Boot, stop);
@@ -49,7 +50,21 @@ public sealed class SpoofTests(SharedFleet shared)
                 else Assert.True(bridge.Length == 0, $"{liar} was heard on the bridge: {bridge.FirstOrDefault()}\n{await host.ShellAsync("ebtables -t nat -L 2>&1 | head -80", stop)}");
             }
         }
-        finally { await Machines.RemoveAsync(fleet, stop, names); }
+        finally
+        {
+            await Machines.RemoveAsync(fleet, stop, names);
+            await KeepFromThemAsync(host, "delete", stop);
+        }
+    }
+
+    /// <summary>The network lends none of the addresses that they claim: one that a liar was lent would be its own.</summary>
+    private static async Task KeepFromThemAsync(LabHost host, string how, CancellationToken stop)
+    {
+        foreach (var (liar, i) in s_liars.Select((l, i) => (l, i)))
+            await host.ShellAsync("""
+                virsh="virsh -q -c qemu:///system"
+                $virsh net-update default "$1" ip-dhcp-host "<host mac='52:54:00:ff:ff:0$2' ip='$3'/>" --config $($virsh net-list --name | grep -qx default && echo --live)
+                """, stop, how, i.ToString(System.Globalization.CultureInfo.InvariantCulture), liar.Address);
     }
 
     /// <summary>It sent both: an ARP that claims the address, and IP from it.</summary>

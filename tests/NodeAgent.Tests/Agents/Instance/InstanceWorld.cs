@@ -96,7 +96,7 @@ internal sealed class InstanceWorld : IAsyncDisposable
         var since = Stopwatch.StartNew();
         while (Console.Split(text).Length <= times)
         {
-            Assert.True(since.Elapsed < TimeSpan.FromSeconds(60), $"the guest did not say \"{text}\" within 60 s; it said: {Console[Math.Max(0, Console.Length - 600)..]}");
+            Assert.True(since.Elapsed < TimeSpan.FromSeconds(120), $"the guest did not say \"{text}\" within 120 s; it said: {Console[Math.Max(0, Console.Length - 600)..]}");
             await Task.Delay(100, TestContext.Current.CancellationToken);
         }
     }
