@@ -134,9 +134,6 @@ internal sealed record NetworkState(bool Exists, string Name, bool Active, bool 
 internal sealed record NetworkLeases(bool Exists, IReadOnlyList<Subnet> Subnets, IReadOnlyList<(string Mac, string Address)> Reserved, IReadOnlyList<(string Mac, string Address)> Lent)
 {
     public static NetworkLeases None { get; } = new(false, [], [], []);
-
-    /// <summary>The bridge on the host; empty where the network is not active or has none.</summary>
-    public string Bridge { get; init; } = "";
 }
 
 /// <summary>A subnet of a virtual network, IPv4.</summary>

@@ -185,7 +185,7 @@ internal sealed class LibvirtReader(LibvirtLink link) : ILibvirtReader
         return addresses;
     }
 
-    private static NetworkState Network(LibvirtSession session, string name)
+    internal static NetworkState Network(LibvirtSession session, string name)
     {
         using var network = Valid(Virt.NetworkLookupByName(session.Connection, name), "virNetworkLookupByName");
         var active = Virt.NetworkIsActive(network);
@@ -200,7 +200,7 @@ internal sealed class LibvirtReader(LibvirtLink link) : ILibvirtReader
         using var network = Valid(Virt.NetworkLookupByName(session.Connection, name), "virNetworkLookupByName");
         // What the definition says: of a network that is not active, and of one that is, as its changes go to both.
         var state = NetworkXml.Read(Virt.TakeText(Require(Virt.NetworkGetXml(network, 0), "virNetworkGetXMLDesc")));
-        return Virt.NetworkIsActive(network) == 1 ? state with { Lent = Lent(network), Bridge = Virt.TakeText(Virt.NetworkGetBridgeName(network)) } : state;
+        return Virt.NetworkIsActive(network) == 1 ? state with { Lent = Lent(network) } : state;
     }
 
     private static unsafe List<(string Mac, string Address)> Lent(VirNetwork network)

@@ -118,7 +118,7 @@ internal sealed class LibvirtWriter(LibvirtLink link) : ILibvirtWriter
         {
             var leases = LibvirtReader.Leases(session, network);
             foreach (var (_, address) in leases.Lent.Where(l => l.Mac == mac))
-                if (leases.Subnets.FirstOrDefault(s => s.Lends && s.Holds(address)) is { } subnet) DhcpRelease.Send(leases.Bridge, mac, address, subnet.Address);
+                if (leases.Subnets.FirstOrDefault(s => s.Lends && s.Holds(address)) is { } subnet) DhcpRelease.Send(LibvirtReader.Network(session, network).Bridge, mac, address, subnet.Address);
         },
         deadline,
         stop);
