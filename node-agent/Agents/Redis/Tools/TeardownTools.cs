@@ -61,13 +61,16 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
     }
 
     public override Footprint Touches(RedisState state, PathArgs args) =>
-        new([RedisFacts.UnitEnabled, RedisFacts.Data, RedisFacts.PeersKeys], RedisFacts.OfServer) { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
+        new(Scope.Teardown ? [RedisFacts.UnitEnabled, RedisFacts.Data] : [RedisFacts.UnitEnabled, RedisFacts.Data, RedisFacts.PeersKeys], RedisFacts.OfServer) { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
     public override RedisState Predict(RedisState state, PathArgs args) => state.Down();
 
-    /// <summary>A replica that has not caught up may hold the only copy of what its primary lost.</summary>
+    /// <summary>
+    /// A replica that has not caught up may hold the only copy of what its primary lost. Where the whole resource goes, nothing of a peer is asked: each has its own
+    /// signed step, and one peer's progress must not void what was signed for the others.
+    /// </summary>
     public override Assessment Assess(RedisState state, PathArgs args) =>
         OnlyInMemory(state) ? new(RiskLevel.Dangerous, ["memory-only"], LosesData: true)
-        : state.Answers && state.Role != RedisRole.Primary && state.Link != Link.Up && state.Keys == Stored.Some ? Assessment.Dangerous("replica-behind")
+        : !Scope.Teardown && state.Answers && state.Role != RedisRole.Primary && state.Link != Link.Up && state.Keys == Stored.Some ? Assessment.Dangerous("replica-behind")
         : Scope.Teardown || !OtherCopy.WouldBeLost(Scope, state) ? Moderate("stop") : Assessment.Dangerous("last-member");
 
     public override Undo Inverse(RedisState before, PathArgs args) => OnlyInMemory(before) ? Undo.Impossible("what only its memory holds is gone")
@@ -80,8 +83,8 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.StopAsync(context.Stop);
 
     /// <summary>Somebody deleted its files under it, and no other member has the keys: here it is the stop that loses them, and not the removal of the files.</summary>
-    private static bool OnlyInMemory(RedisState s) => s.Answers && s.Keys == Stored.Some && s.Data == Stored.None && RedisSettings.Persists(s.FileSettings)
-        && !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some);
+    private bool OnlyInMemory(RedisState s) => s.Answers && s.Keys == Stored.Some && s.Data == Stored.None && RedisSettings.Persists(s.FileSettings)
+        && (Scope.Teardown || !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some));
 
     /// <summary>Only then does a start bring back exactly what ran.</summary>
     private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.Writes != Writes.Refused && s.RoleFile == s.Role && s.AuthLive == s.AuthFile
@@ -111,7 +114,7 @@ internal sealed class RemoveData(RedisScope scope, RedisActuator? actuator)
         if (!OtherCopy.WouldBeLost(Scope, state)) return Moderate(OtherCopy.Exists(Scope, state) ? "replica-data" : "no-data");
         var risk = new Assessment(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
         if (state.Backup == FactValue.Absent) risk = risk.Raise(RiskLevel.Dangerous, "no-last-backup");
-        return state.Peers.Values.Any(p => !p.Seen) ? risk.Raise(RiskLevel.Dangerous, "peers-unseen") : risk;
+        return !Scope.Teardown && state.Peers.Values.Any(p => !p.Seen) ? risk.Raise(RiskLevel.Dangerous, "peers-unseen") : risk;
     }
 
     public override Undo Inverse(RedisState before, PathArgs args) => OtherCopy.WouldBeLost(Scope, before)

@@ -242,6 +242,25 @@ public sealed class RedisPlanningTests
         if (data != Stored.None) Assert.EndsWith(".tar\"}", plan.Steps[0].Args);
     }
 
+    /// <summary>One signature for all hosts: the first that is done must not void what was signed for the others.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public void Plan_TeardownWhilePeersGo_AsksTheSameQuestion(int ordinal)
+    {
+        var (present, input) = (Input(ordinal), Input(ordinal, absent: true, teardown: true));
+        var before = Converged(present, Goal(present));
+        var asked = Dangerous(before);
+        Assert.NotEmpty(asked);
+        foreach (var serving in (string[])[Serving.Refused, Serving.Hung, FactValue.Unseen("unreachable")])
+        {
+            var gone = before with { Peers = before.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, serving)) };
+            Assert.Equal(asked, Dangerous(ordinal == 0 ? gone : gone with { Link = Link.Down }));
+        }
+
+        string[] Dangerous(RedisState state) => [.. Plan(input, state).Steps.Where(s => s.Risk.Level == RiskLevel.Dangerous).Select(s => s.Hash)];
+    }
+
     [Fact]
     public void Plan_TeardownOfProtected_DoesNotBegin()
     {
