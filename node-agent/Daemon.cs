@@ -66,6 +66,10 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host));
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
+        var words = new FleetWords(store, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Struck = _ => controller.MarkAgain() };
+        await words.LoadAsync(stop);
+        controller.Mark = words.Mark;
+        link.Statement = words.TakeAsync;
         link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
         metrics.Observe(controller);
         metrics.Observe(controller, AgentCatalog.Series(host));

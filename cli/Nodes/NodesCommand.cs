@@ -19,7 +19,7 @@ internal static class NodesCommand
         name.CompletionSources.Add(Suggestions.Nodes(shell));
         var describe = new Command("describe", "One host, all that is known") { name };
         shell.Handle(describe, (session, parsed, stop) => Describe(session, parsed.GetRequiredValue(name), stop));
-        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe };
+        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe, RemoveCommand.Build(shell) };
         nodes.Aliases.Add("node");
         shell.Handle(nodes, (session, _, stop) => List(session, stop));
         return nodes;
@@ -63,7 +63,7 @@ internal static class NodesCommand
         screen.Line(Piece.Strong(node.Name), $"   uid {node.Uid}   agentmetald {node.Version}");
         var lines = new Table(new(""), new("", Overflow.Wrap, 20)) { Bare = true };
         lines.Add("State", new(node.Liveness == "Attached" ? $"Attached, seen {When.ClockAndAge(node.LastSeenUnixMs, screen.Clock)}"
-            : $"{node.Liveness} since {When.ClockAndAge(node.LastSeenUnixMs, screen.Clock)}; what runs there keeps running", ToneOf(node.Liveness)));
+            : node.Liveness == "StruckOff" ? "StruckOff: it counts as gone for good" : $"{node.Liveness}, {Seen(node, screen.Clock)}; what runs there keeps running", ToneOf(node.Liveness)));
         lines.Add("Members", $"{node.Converged} of {node.Members} as wanted");
         lines.Add("Addresses", string.Join(", ", node.Addresses));
         lines.Add("Labels", Labels(node.Labels));
@@ -85,6 +85,10 @@ internal static class NodesCommand
         else screen.Line($"Next       agentmetal events --node {node.Name}   ·   agentmetal get all -A");
         return ExitCode.Ok;
     }
+
+    /// <summary>A coordinator that was started anew has not seen a host that is away; and one that joined may never have called.</summary>
+    internal static string Seen(Node node, TimeProvider clock) =>
+        node.LastSeenUnixMs == 0 ? $"not seen since the coordinator started; joined {When.ClockAndAge(node.JoinedUnixMs, clock)}" : $"last seen {When.ClockAndAge(node.LastSeenUnixMs, clock)}";
 
     /// <summary>What members reserve of what they can.</summary>
     internal static string Reserved(Node node)

@@ -20,7 +20,7 @@ namespace AgentMetal.Coordinator.Api;
 
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
-    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
+    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, StatementShelf statements, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
     SecretShelf secrets, AgentCatalog catalog, ConsoleBridge consoles, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;

@@ -55,7 +55,7 @@ internal sealed partial class OperatorService
     public override Task<ListNodesReply> ListNodes(ListNodesRequest request, ServerCallContext context)
     {
         var reply = new ListNodesReply();
-        reply.Nodes.AddRange(model.Current.Joined.Values.Where(n => request.Name.Length == 0 || n.Name == request.Name || n.Uid == request.Name)
+        reply.Nodes.AddRange(model.Current.Joined.Values.Where(n => request.Name.Length == 0 ? n.RevokedUnixMs is null : n.Uid == request.Name || (n.Name == request.Name && n.RevokedUnixMs is null))
             .OrderBy(n => n.Name, StringComparer.Ordinal).Select(n => Describe(n.Uid)));
         if (request.Name.Length > 0 && reply.Nodes.Count == 0) throw Refusals.NotFound($"there is no node {request.Name}; see agentmetal nodes");
         return Task.FromResult(reply);
@@ -87,6 +87,18 @@ internal sealed partial class OperatorService
         }
         journal.Audit("JoinTokenCreated", "", AuditBody.Of(("by", by), ("token", verdict.Value.Id), ("name", request.Name)));
         return new() { Token = verdict.Value.Reveal(), ExpiresUnixMs = (clock.GetUtcNow() + life).ToUnixTimeMilliseconds() };
+    }
+
+    public override async Task<StateReply> State(StateRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        var statement = request.Statement ?? throw Refusals.Invalid("statement", "is missing");
+        var result = await statements.TakeAsync(statement, context.CancellationToken);
+        journal.Audit("Stated", "", AuditBody.Of(("carriedFor", by), ("key", statement.KeyId), ("purpose", statement.Purpose), ("says", string.Join('\n', statement.Fields.Take(1_000))), ("reason", statement.Reason), ("result", result.Message)));
+        if (result.Refused is { } why) throw Refusals.Precondition(why);
+        var reply = new StateReply { Holds = result.By.Count > 0, Message = result.Message };
+        reply.By.AddRange(result.By);
+        return reply;
     }
 
     public override Task<SecretsReply> GetSecrets(GetRequest request, ServerCallContext context)
@@ -129,7 +141,7 @@ internal sealed partial class OperatorService
         node.Name = joined.Name;
         foreach (var (key, value) in joined.Labels) node.Labels[key] = value;
         node.JoinedUnixMs = joined.JoinedUnixMs;
-        node.Liveness = live.Standing == Standing.Open ? "Attached" : live.Standing.ToString();
+        node.Liveness = joined.RevokedUnixMs is not null ? "StruckOff" : live.Standing == Standing.Open ? "Attached" : live.Standing.ToString();
         node.LastSeenUnixMs = live.LastSeen?.ToUnixTimeMilliseconds() ?? 0;
         var mine = view.OfNode(uid).Select(r => r.Value).ToList();
         node.Members = mine.Count;

@@ -12,6 +12,7 @@ internal static class StoreKeys
     public const string Secrets = "secrets/";
     public const string Turns = "turns/";
     public const string Intents = "intents/";
+    public const string Statements = "statements/";
     public const string Lease = "meta/coordinator-lease";
 
     public static string Resource(string project, string kind, string name) => $"{Resources}{project}/{kind}/{name}";
@@ -25,6 +26,8 @@ internal static class StoreKeys
     public static string Node(string uid) => Nodes + uid;
 
     public static string Approval(string node, string hash) => $"{Approvals}{node}/{hash}";
+
+    public static string Statement(string purpose, string nonce) => $"{Statements}{purpose}/{nonce}";
 
     public static string SecretsOf(string resource) => $"{Secrets}{resource}/";
 

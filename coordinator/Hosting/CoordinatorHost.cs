@@ -44,6 +44,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly StatusBoard _board;
     private readonly ChangeHub _hub = new();
     private readonly ApprovalShelf _approvals;
+    private readonly StatementShelf _statements;
     private readonly ConsoleBridge _consoles;
     private readonly JoinTokens _tokens;
     private readonly ServerIdentity _server;
@@ -73,7 +74,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var world = new PlacementWorld(_model, _hosts, _reports, catalog);
         _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
         _board = new(_model, _registry, _reports, _held, _orchestrator, catalog, clock);
-        _approvals = new(store, _model, _writer, _registry, () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null, clock);
+        Func<ApproverSet?> approvers = () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null;
+        _approvals = new(store, _model, _writer, _registry, approvers, clock);
+        _statements = new(store, _model, _writer, _registry, _events, approvers, clock);
         _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
         var previews = new Previews(_registry, clock);
@@ -81,9 +84,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         Wire(inbox);
         _consoles = new(_model, _registry, _events, clock);
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
-        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
+        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, _statements, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
+            reservations, _board, _hub, _held, _approvals, _statements, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
@@ -192,6 +195,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
                 {
                     await _tokens.PruneAsync(stop);
                     await _approvals.PruneAsync(stop);
+                    await _statements.PruneAsync(stop);
                 }
                 catch (Exception e) when (e is StoreAwayException or NotLeaderException)
                 {

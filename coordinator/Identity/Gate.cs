@@ -49,7 +49,7 @@ internal sealed class Gate(IStore store, IdentityBundle bundle, TimeProvider clo
         if (record is null)
             return new TrustProblem(TrustProblemCode.UnknownKey, $"node {peer.Uid} is not known here; join it with a new token");
         if (record.RevokedUnixMs is not null)
-            return new TrustProblem(TrustProblemCode.UnknownKey, $"node {record.Name} was revoked");
+            return new TrustProblem(TrustProblemCode.UnknownKey, record.WhyRevoked);
         if (record.KeyId != peer.KeyId && record.PreviousKeyId != peer.KeyId)
             return new TrustProblem(TrustProblemCode.UnknownKey, $"node {record.Name} has replaced this key");
         return null;

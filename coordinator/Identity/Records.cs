@@ -40,6 +40,16 @@ internal sealed record NodeRecord
     public long? RevokedUnixMs { get; init; }
 
     public string? RevokedReason { get; init; }
+
+    /// <summary>Who signed that this host is gone for good; null = it was revoked otherwise, or not at all.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? StruckOffBy { get; init; }
+
+    /// <summary>What its host is told when it calls all the same.</summary>
+    [JsonIgnore]
+    public string WhyRevoked => StruckOffBy is null ? $"node {Name} was revoked"
+        : $"{Name} was struck off by {StruckOffBy} at {DateTimeOffset.FromUnixTimeMilliseconds(RevokedUnixMs ?? 0):yyyy-MM-dd HH:mm:ss}Z: its members count as gone and may run elsewhere by now. "
+            + "Stop what runs here (systemctl stop agentmetald, then its services); to use this host again: remove its identity directory and local.db, then agentmetald join with a new token";
 }
 
 /// <summary>Which node has a name.</summary>

@@ -30,7 +30,8 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
 
     private HostView? Build(FleetView view, string uid)
     {
-        if (!view.Joined.TryGetValue(uid, out var joined)) return null;
+        // One that was struck off is no host any more: another one may have its name.
+        if (!view.Joined.TryGetValue(uid, out var joined) || joined.RevokedUnixMs is not null) return null;
         var said = view.Nodes.GetValueOrDefault(uid)?.Value;
         var labels = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
         // What the join token granted stands above what a host says of itself.
@@ -51,7 +52,7 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             Uid = uid,
             Name = joined.Name,
             Address = said?.Addresses.FirstOrDefault() ?? "",
-            Standing = joined.RevokedUnixMs is null ? registry.Live(uid).Standing : Standing.Quarantined,
+            Standing = registry.Live(uid).Standing,
             Labels = labels.ToImmutable(),
             Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
             NoHypervisor = said?.Facts.GetValueOrDefault("hypervisor") == "none",

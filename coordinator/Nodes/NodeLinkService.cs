@@ -13,7 +13,7 @@ namespace AgentMetal.Coordinator.Nodes;
 /// The stream of a node: one reader, one writer. The node is who its certificate says; what a message says about identity is not read.
 /// </summary>
 internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords records, AssignmentFeed feed, NodeInbox inbox, AuditSegments audit, HeldPlans held,
-    Approvals.ApprovalShelf approvals, ConsoleBridge consoles, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
+    Approvals.ApprovalShelf approvals, StatementShelf statements, ConsoleBridge consoles, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
 {
     private static readonly TimeSpan HelloDeadline = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SettleEvery = TimeSpan.FromMilliseconds(500);
@@ -93,6 +93,7 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
             },
             ApproverSet = ByteString.CopyFrom(identity.ApproverSet),
         }, stop);
+        foreach (var statement in await statements.OfNodeAsync(session.Uid, stop)) session.Put(statement);
         feed.Begin(session, hello);
         foreach (var (hash, approval) in await approvals.OfNodeAsync(session.Uid, stop)) session.Put(approval, hash);
     }

@@ -108,7 +108,7 @@ internal sealed class NodeRegistry(FleetModel model, EventLog events, TimeProvid
         {
             if (now - session.HeardAt >= Silence) session.End();
             else if (now >= session.CertificateEnds) session.Leave("the certificate of this connection has ended; renew it", retry: true);
-            else if (model.Current.Joined.GetValueOrDefault(session.Uid) is not { RevokedUnixMs: null }) session.Leave("this node was revoked", retry: false);
+            else if (model.Current.Joined.GetValueOrDefault(session.Uid) is var record && record is not { RevokedUnixMs: null }) session.Leave(record?.WhyRevoked ?? "this node is not known here", retry: false);
         }
     }
 

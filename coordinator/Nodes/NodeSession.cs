@@ -15,6 +15,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Assignment> _assignments = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Approval> _approvals = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Statement> _statements = new(StringComparer.Ordinal);
     private readonly List<PreviewRequest> _previews = [];
     private readonly List<TurnGrant> _turns = [];
     private readonly List<ConsoleCall> _consoles = [];
@@ -66,6 +67,8 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
     });
 
     public void Put(Approval approval, string hash) => With(() => { if (_approvals.Count < MaxWaiting) _approvals[hash] = approval; });
+
+    public void Put(Statement statement) => With(() => { if (_statements.Count < MaxWaiting) _statements[statement.Nonce] = statement; });
 
     /// <summary>False when too many wait already.</summary>
     public bool Put(PreviewRequest request)
@@ -129,6 +132,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
             var message = new CoordinatorMessage();
             message.Assignments.AddRange(_assignments.Values.OrderBy(a => a.Revision).ThenBy(a => a.Key, StringComparer.Ordinal));
             message.Approvals.AddRange(_approvals.Values);
+            message.Statements.AddRange(_statements.Values);
             message.Previews.AddRange(_previews);
             message.Turns.AddRange(_turns);
             message.Consoles.AddRange(_consoles);
@@ -138,6 +142,7 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
             message.Goodbye = _goodbye;
             _assignments.Clear();
             _approvals.Clear();
+            _statements.Clear();
             _previews.Clear();
             _turns.Clear();
             _consoles.Clear();

@@ -65,6 +65,9 @@ internal sealed partial class CoordinatorLink : ITurns
     /// <summary>Called with an approver set that the coordinator relays; verified by the receiver.</summary>
     public Action<byte[]>? ApproverSet { get; set; }
 
+    /// <summary>Called with an operator's statement that the coordinator relays; verified by the receiver.</summary>
+    public Func<Runtime.Trust.SignedStatement, CancellationToken, Task>? Statement { get; set; }
+
     /// <summary>Called when an operator asks for a console; must return at once.</summary>
     public Action<V1.ConsoleCall>? Console { get; set; }
 

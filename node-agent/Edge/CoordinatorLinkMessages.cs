@@ -7,6 +7,10 @@ internal sealed partial class CoordinatorLink
 {
     private async Task HandleAsync(V1.CoordinatorMessage message, string storeId, CancellationToken stop)
     {
+        // First who may speak, then what they said, then what follows from it: an assignment may rest on a host that is gone.
+        if (message.ApproverSet.Length > 0) ApproverSet?.Invoke(message.ApproverSet.ToByteArray());
+        foreach (var wire in message.Statements)
+            if (Statement is { } take) await take(Wire.Read(wire), stop);
         if (message.Assignments.Count > 0 || message.Full || message.Revision > 0) await TakeAssignmentsAsync(message, storeId, stop);
         foreach (var wire in message.Approvals)
         {
@@ -19,7 +23,6 @@ internal sealed partial class CoordinatorLink
             if (_asked.TryRemove(grant.Id, out var asked)) asked.TrySetResult(grant);
             else if (grant.Granted) LogIgnored(_log, "a turn that nobody waits for any more");
         if (message.AuditAcked > 0) await _state.AuditAckedAsync(message.AuditAcked, stop);
-        if (message.ApproverSet.Length > 0) ApproverSet?.Invoke(message.ApproverSet.ToByteArray());
         foreach (var call in message.Consoles) Console?.Invoke(call);
         if (message.Pause is { } pause) _controller.SetPaused(pause.Paused);
     }

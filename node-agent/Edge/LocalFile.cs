@@ -27,6 +27,12 @@ internal static class LocalFile
         CREATE TABLE secrets(name TEXT PRIMARY KEY, value BLOB NOT NULL);
         """;
 
+    /// <summary>Made where they are not there: a daemon of before leaves them alone, so the version of the schema stays.</summary>
+    private const string Later = """
+        CREATE TABLE IF NOT EXISTS struck(node TEXT PRIMARY KEY, body BLOB NOT NULL, at INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS spent(nonce TEXT PRIMARY KEY, at INTEGER NOT NULL);
+        """;
+
     public static SqliteConnection Connect(string path)
     {
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false, DefaultTimeout = 5 }.ToString());
@@ -107,14 +113,16 @@ internal static class LocalFile
         if ((long)Scalar(connection, "SELECT count(*) FROM sqlite_master") == 0)
         {
             // One transaction: a crash leaves either no schema, which is made anew, or all of it.
-            Run(connection, $"BEGIN IMMEDIATE; PRAGMA application_id={ApplicationId}; PRAGMA user_version={SchemaVersion}; {Schema} COMMIT");
+            Run(connection, $"BEGIN IMMEDIATE; PRAGMA application_id={ApplicationId}; PRAGMA user_version={SchemaVersion}; {Schema} {Later} COMMIT");
             return null;
         }
         if ((long)Scalar(connection, "PRAGMA application_id") != ApplicationId) return $"{path} is a database of another program: give agentmetald a path of its own";
         var version = (long)Scalar(connection, "PRAGMA user_version");
         if (version > SchemaVersion) return $"{path} has schema {version}, this agentmetald knows up to {SchemaVersion}: start the newer agentmetald that wrote it";
         var verdict = (string)Scalar(connection, "PRAGMA quick_check(1)");
-        return verdict == "ok" ? null : Damaged(path, verdict);
+        if (verdict != "ok") return Damaged(path, verdict);
+        Run(connection, $"BEGIN IMMEDIATE; {Later} COMMIT");
+        return null;
     }
 
     private static string Damaged(string path, string what) =>

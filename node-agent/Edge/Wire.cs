@@ -73,6 +73,34 @@ internal static class Wire
         Signature = d.Signature.ToByteArray(),
     };
 
+    public static SignedStatement Read(V1.Statement s) => new()
+    {
+        Purpose = s.Purpose,
+        Fields = [.. s.Fields],
+        Nonce = s.Nonce,
+        IssuedUnixMs = s.IssuedUnixMs,
+        ExpiresUnixMs = s.ExpiresUnixMs,
+        Reason = s.Reason,
+        KeyId = s.KeyId,
+        Signature = s.Signature.ToByteArray(),
+    };
+
+    public static V1.Statement ToProto(SignedStatement s)
+    {
+        var wire = new V1.Statement
+        {
+            Purpose = s.Purpose,
+            Nonce = s.Nonce,
+            IssuedUnixMs = s.IssuedUnixMs,
+            ExpiresUnixMs = s.ExpiresUnixMs,
+            Reason = s.Reason,
+            KeyId = s.KeyId,
+            Signature = ByteString.CopyFrom(s.Signature),
+        };
+        wire.Fields.AddRange(s.Fields);
+        return wire;
+    }
+
     public static SignedApproval? Read(V1.Approval a)
     {
         if (SignedApproval.ParseDecision(a.Decision) is not { } decision) return null;

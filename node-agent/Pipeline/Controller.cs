@@ -117,10 +117,21 @@ internal sealed partial class Controller : IAsyncDisposable
         _loops.Add(Task.Run(ProbeLoopAsync));
     }
 
+    /// <summary>Adds to a member what this host knows of its peers by itself; set before the first is assigned.</summary>
+    public Func<MemberInput, MemberInput> Mark { get; set; } = static input => input;
+
+    /// <summary>What <see cref="Mark"/> adds has changed.</summary>
+    public void MarkAgain()
+    {
+        lock (_lock)
+            foreach (var slot in _slots.Values) slot.Input = Mark(slot.Input);
+        Wake(null);
+    }
+
     /// <summary>A new or changed assignment; already stored.</summary>
     public void Assign(MemberInput input)
     {
-        input = input with { DigestVerifier = _digests };
+        input = Mark(input with { DigestVerifier = _digests });
         lock (_lock)
         {
             var now = _clock.GetUtcNow();
@@ -185,7 +196,7 @@ internal sealed partial class Controller : IAsyncDisposable
     {
         var kind = input.Key.Split('/') is [_, var k, ..] ? k : "";
         if (!_kinds.TryGetValue(kind, out var runner)) return null;
-        input = input with { DigestVerifier = _digests };
+        input = Mark(input with { DigestVerifier = _digests });
         return await runner.PreviewAsync(input, Context(input, null, [], _ => { }), stop);
     }
 

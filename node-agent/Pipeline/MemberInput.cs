@@ -10,7 +10,20 @@ namespace AgentMetal.NodeAgent.Pipeline;
 /// <param name="NodeName">For people.</param>
 /// <param name="Address">IP address or name; hostile until parsed.</param>
 /// <param name="Port">1..65535; 0 = a member of this kind listens nowhere.</param>
-internal sealed record PeerAddress(int Ordinal, string NodeUid, string NodeName, string Address, int Port);
+internal sealed record PeerAddress(int Ordinal, string NodeUid, string NodeName, string Address, int Port)
+{
+    /// <summary>
+    /// Operators signed that this peer's host is gone for good, and this member with it; this host verified it. The coordinator's word never sets it.
+    /// Not part of a goal.
+    /// </summary>
+    public bool StruckOff { get; init; }
+}
+
+/// <summary>A member of the same resource that went with its host, by operators' signatures that this host verified and that name this member.</summary>
+/// <param name="Ordinal">Which member it was.</param>
+/// <param name="NodeUid">The host that is gone; a member that is made anew has this ordinal and another host.</param>
+/// <param name="NodeName">For people.</param>
+internal sealed record StruckPeer(int Ordinal, string NodeUid, string NodeName);
 
 /// <summary>One assignment as its agent sees it: one member's share of a resource on this host.</summary>
 internal sealed record MemberInput
@@ -41,6 +54,9 @@ internal sealed record MemberInput
 
     /// <summary>Every member, this one included, by ordinal.</summary>
     public ImmutableArray<PeerAddress> Peers { get; init; } = [];
+
+    /// <summary>Members that went with a host that operators struck off, also when they are made anew elsewhere by now; see <see cref="StruckPeer"/>.</summary>
+    public ImmutableArray<StruckPeer> StruckOff { get; init; } = [];
 
     /// <summary>The ordinal that a person wants as primary.</summary>
     public int PrimaryOrdinal { get; init; }

@@ -1,0 +1,97 @@
+using System.Text.Json;
+using AgentMetal.Coordinator.Events;
+using AgentMetal.Coordinator.Fleet;
+using AgentMetal.Coordinator.Identity;
+using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Store;
+using AgentMetal.Runtime.Trust;
+using Google.Protobuf;
+
+namespace AgentMetal.Coordinator.Nodes;
+
+/// <summary>What came of a statement.</summary>
+/// <param name="Refused">Why it was not kept; null = it was.</param>
+/// <param name="Message">For people.</param>
+/// <param name="By">Who counts, once it holds; else empty.</param>
+internal sealed record StatementResult(string? Refused, string Message, IReadOnlyList<string> By);
+
+/// <summary>
+/// Operators' statements on their way to the hosts, and what the coordinator itself does by them. It carries them and cannot make them: a host that is
+/// struck off here is gone for another host only once that host has judged the signatures itself.
+/// </summary>
+internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter writer, NodeRegistry registry, EventLog events, Func<ApproverSet?> approvers, TimeProvider clock)
+{
+    private const int MaxKept = 10_000;
+
+    /// <summary>What a host that attaches is told.</summary>
+    public async Task<IReadOnlyList<Statement>> OfNodeAsync(string node, CancellationToken stop) => [.. (await AllAsync(stop)).Where(s => Concerns(s, node) && !IsOver(s))];
+
+    /// <summary>Keeps it, does what it says where enough approvers said so, and relays it.</summary>
+    public async Task<StatementResult> TakeAsync(Statement wire, CancellationToken stop)
+    {
+        var statement = Read(wire);
+        if (approvers() is not { } set) return Refuse("this coordinator has no approver set that the root signed");
+        if (statement.Verify(set, clock.GetUtcNow()).Problem is { } problem) return Refuse(problem.Message);
+        if (StrikeOff.Read(statement) is not { } struck) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
+        if (WhyNot(struck) is { } why) return Refuse(why);
+        var all = await AllAsync(stop);
+        if (all.Count >= MaxKept) return Refuse($"{MaxKept} statements are kept already");
+        var outcome = StatementRule.Holds(statement.Says, all.Select(Read).Append(statement), set, clock.GetUtcNow());
+        await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
+        foreach (var session in registry.Serving) session.Put(wire);
+        if (outcome is null) return new(null, $"kept; {set.Threshold} approvers must say the same", []);
+        var by = string.Join(", ", outcome.By);
+        events.Warn(struck.NodeName, "", "NodeStruckOff", $"{struck.NodeName} was struck off by {by}: {struck.Members.Length} members count as gone and are made anew where there is room; its certificate is refused from now on");
+        return new(null, $"{struck.NodeName} is struck off", outcome.By);
+    }
+
+    /// <summary>Forgets what has ended; at most 100 a call.</summary>
+    public async Task PruneAsync(CancellationToken stop)
+    {
+        var over = (await AllAsync(stop)).Where(IsOver).Take(100).ToList();
+        if (over.Count > 0) await writer.ChangeAsync(_ => new FleetChange<bool>(true) { Writes = [.. over.Select(s => StoreWrite.Delete(StoreKeys.Statement(s.Purpose, s.Nonce)))] }, stop);
+    }
+
+    internal static SignedStatement Read(Statement s) => new()
+    {
+        Purpose = s.Purpose,
+        Fields = [.. s.Fields],
+        Nonce = s.Nonce,
+        IssuedUnixMs = s.IssuedUnixMs,
+        ExpiresUnixMs = s.ExpiresUnixMs,
+        Reason = s.Reason,
+        KeyId = s.KeyId,
+        Signature = s.Signature.ToByteArray(),
+    };
+
+    private async Task<IReadOnlyList<Statement>> AllAsync(CancellationToken stop) =>
+        [.. (await store.ListAsync(StoreKeys.Statements, stop)).Entries.Select(e => Statement.Parser.ParseFrom(e.Value.Span))];
+
+    private string? WhyNot(StrikeOff struck)
+    {
+        var view = model.Current;
+        if (!view.Joined.TryGetValue(struck.NodeUid, out var node)) return $"there is no node {struck.NodeUid}";
+        if (node.StruckOffBy is { } by) return $"{node.Name} was struck off by {by} already";
+        if (node.Name != struck.NodeName) return $"node {struck.NodeUid} is called {node.Name}";
+        // Whoever runs its members anew while it runs them too makes two of each.
+        if (registry.Session(struck.NodeUid) is not null) return $"{node.Name} is attached: it is not gone. Switch it off for good first";
+        var unnamed = view.OfNode(struck.NodeUid).Where(r => !struck.Members.Contains(StrikeOff.MemberOf(r.Value.ResourceUid, r.Value.Ordinal))).Select(r => r.Value).ToList();
+        return unnamed.Count == 0 ? null : $"the signature does not name {string.Join(", ", unnamed.Take(3).Select(a => $"{a.Kind} {a.Project}/{a.Name} #{a.Ordinal}"))}, which is there by now; look and sign again";
+    }
+
+    private List<StoreWrite> Strike(FleetView view, StrikeOff struck, StatementOutcome outcome, SignedStatement statement)
+    {
+        var node = view.Joined[struck.NodeUid] with { RevokedUnixMs = clock.GetUtcNow().ToUnixTimeMilliseconds(), RevokedReason = statement.Reason, StruckOffBy = string.Join(", ", outcome.By) };
+        List<StoreWrite> writes = [StoreWrite.Put(IdentityKeys.Node(node.Uid), JsonSerializer.SerializeToUtf8Bytes(node, IdentityJson.Default.NodeRecord)), StoreWrite.Delete(IdentityKeys.Name(node.Name))];
+        writes.AddRange(view.OfNode(struck.NodeUid).Select(r => StoreWrite.Delete(StoreKeys.Assignment(r.Value.Key))));
+        return writes;
+    }
+
+    private bool IsOver(Statement s) => s.ExpiresUnixMs > 0 && s.ExpiresUnixMs <= clock.GetUtcNow().ToUnixTimeMilliseconds();
+
+    private static bool Concerns(Statement s, string node) => s.Purpose == StatementPurpose.StrikeOff || s.Fields.Contains(node);
+
+    private static StoreWrite Put(Statement s) => StoreWrite.Put(StoreKeys.Statement(s.Purpose, s.Nonce), s.ToByteArray());
+
+    private static StatementResult Refuse(string why) => new(why, why, []);
+}

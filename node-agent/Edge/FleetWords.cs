@@ -1,0 +1,88 @@
+using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Trust;
+using Microsoft.Extensions.Logging;
+
+namespace AgentMetal.NodeAgent.Edge;
+
+/// <summary>
+/// Operators' words about the fleet, judged by this host itself: the coordinator relays them and cannot make them. A host that was struck off stays so,
+/// because no other host ever has its uid.
+/// </summary>
+internal sealed partial class FleetWords(LocalStore store, Func<ApproverSet?> approvers, Func<DateTimeOffset> now, ILogger<FleetWords> log)
+{
+    private const int MaxPending = 256;
+
+    private readonly Lock _lock = new();
+    private readonly List<SignedStatement> _pending = [];
+    private ImmutableDictionary<string, StrikeOff> _struck = ImmutableDictionary.Create<string, StrikeOff>(StringComparer.Ordinal);
+
+    /// <summary>Called when a host was struck off: members see their peers with other eyes.</summary>
+    public Action<StrikeOff>? Struck { get; set; }
+
+    public bool IsStruckOff(string nodeUid) => _struck.ContainsKey(nodeUid);
+
+    public async Task LoadAsync(CancellationToken stop)
+    {
+        foreach (var statement in await store.StruckOffAsync(stop))
+            if (StrikeOff.Read(statement) is { } struck) _struck = _struck.SetItem(struck.NodeUid, struck);
+    }
+
+    /// <summary>Judges a statement that was relayed; one that does not hold yet waits for others that say the same.</summary>
+    public async Task TakeAsync(SignedStatement statement, CancellationToken stop)
+    {
+        if (statement.FormError() is { } error)
+        {
+            LogRefused(log, error);
+            return;
+        }
+        if (await store.IsSpentAsync(statement.Nonce, stop)) return;
+        lock (_lock)
+        {
+            _pending.RemoveAll(p => p.Nonce == statement.Nonce);
+            if (_pending.Count >= MaxPending) _pending.RemoveAt(0); // They are relayed again at each attach.
+            _pending.Add(statement);
+        }
+        if (StrikeOff.Read(statement) is { } struck) await StrikeAsync(statement, struck);
+    }
+
+    /// <summary>The member with what this host knows of its peers by signatures.</summary>
+    public MemberInput Mark(MemberInput input)
+    {
+        var struck = _struck;
+        if (struck.IsEmpty) return input;
+        var peers = input.Peers.Select(p => p.StruckOff == Covers(p.NodeUid, input.ResourceUid, p.Ordinal) ? p : p with { StruckOff = !p.StruckOff });
+        var gone = struck.Values.SelectMany(s => s.Members.Where(m => m.StartsWith(input.ResourceUid + "/", StringComparison.Ordinal))
+            .Select(m => int.TryParse(m.AsSpan(input.ResourceUid.Length + 1), out var ordinal) ? new StruckPeer(ordinal, s.NodeUid, s.NodeName) : null)).OfType<StruckPeer>();
+        return input with { Peers = [.. peers], StruckOff = [.. gone.OrderBy(g => g.Ordinal).ThenBy(g => g.NodeUid, StringComparer.Ordinal)] };
+
+        bool Covers(string node, string resource, int ordinal) => struck.TryGetValue(node, out var s) && s.Members.Contains(StrikeOff.MemberOf(resource, ordinal));
+    }
+
+    private async Task StrikeAsync(SignedStatement statement, StrikeOff struck)
+    {
+        if (_struck.ContainsKey(struck.NodeUid)) return;
+        SignedStatement[] found;
+        lock (_lock) found = [.. _pending];
+        if (StatementRule.Holds(statement.Says, found, approvers(), now()) is not { } outcome)
+        {
+            LogWaits(log, struck.NodeName, statement.Verify(approvers() ?? new() { Version = 0, NotAfterUnixMs = 0, Threshold = 1, Keys = [] }, now()).Problem?.Message ?? "more approvers must say the same");
+            return;
+        }
+        var by = string.Join(", ", outcome.By);
+        await store.StrikeOffAsync(outcome, struck, now(), AuditBody.Of(("node", struck.NodeUid), ("name", struck.NodeName), ("by", by), ("reason", statement.Reason), ("members", string.Join('\n', struck.Members))));
+        _struck = _struck.SetItem(struck.NodeUid, struck);
+        LogStruck(log, struck.NodeName, struck.NodeUid, by);
+        Struck?.Invoke(struck);
+    }
+
+    [LoggerMessage(EventId = 1451, Level = LogLevel.Warning, Message = "{Name} ({Uid}) was struck off by {By}: its members are counted as gone")]
+    private static partial void LogStruck(ILogger log, string name, string uid, string by);
+
+    [LoggerMessage(EventId = 1452, Level = LogLevel.Warning, Message = "an operator's statement about {Name} does not hold here: {Why}")]
+    private static partial void LogWaits(ILogger log, string name, string why);
+
+    [LoggerMessage(EventId = 1453, Level = LogLevel.Warning, Message = "ignored: a statement without the form it must have: {Why}")]
+    private static partial void LogRefused(ILogger log, string why);
+}

@@ -1,0 +1,155 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Security.Cryptography;
+
+namespace AgentMetal.Runtime.Trust;
+
+/// <summary>What a <see cref="SignedStatement"/> says.</summary>
+public static class StatementPurpose
+{
+    /// <summary>Fields: node uid, node name, then "resource-uid/ordinal" of each member that was there, ordered: that host is gone for good, and what it held with it.</summary>
+    public const string StrikeOff = "strike-off";
+
+    /// <summary>Fields: store id, epoch, revision at which the epoch began, then node uids, ordered: these hosts follow this store from there on, whatever they saw before.</summary>
+    public const string AcceptStore = "accept-store";
+
+    /// <summary>Fields: time (Unix ms), then node uids, ordered: no time above this one has been proved to these hosts.</summary>
+    public const string SetTime = "set-time";
+}
+
+/// <summary>
+/// An operator's word about the fleet itself, where the coordinator's does not suffice: that a host is gone, that a store which is older than what hosts
+/// have seen is the one to follow. Coordinators carry it, each host judges it against the approver set that the root signed.
+/// </summary>
+public sealed record SignedStatement
+{
+    /// <summary>Fields of one statement; more are refused.</summary>
+    public const int MaxFields = 4_096;
+
+    private const string Domain = "agentmetal/statement/v1";
+    private const int MaxField = 256;
+    private const long LargestNumber = 9_007_199_254_740_991;
+
+    /// <summary>See <see cref="StatementPurpose"/>.</summary>
+    public required string Purpose { get; init; }
+
+    /// <summary>What is said, in the order that the purpose asks for.</summary>
+    public required ImmutableArray<string> Fields { get; init; }
+
+    /// <summary>32 lower-case hexadecimal digits, made for this signature: a host lets each serve once.</summary>
+    public required string Nonce { get; init; }
+
+    /// <summary>When it was signed, Unix milliseconds by the signer's clock; for people.</summary>
+    public required long IssuedUnixMs { get; init; }
+
+    /// <summary>When it stops counting, Unix milliseconds; 0 = never.</summary>
+    public required long ExpiresUnixMs { get; init; }
+
+    /// <summary>For people and the audit.</summary>
+    public required string Reason { get; init; }
+
+    /// <summary>See <see cref="P256.KeyId(ReadOnlySpan{byte})"/>.</summary>
+    public required string KeyId { get; init; }
+
+    /// <summary>64 bytes, see <see cref="P256"/>.</summary>
+    public required byte[] Signature { get; init; }
+
+    /// <summary>Statements that say the same count together towards the threshold.</summary>
+    public string Says => Purpose + "\n" + string.Join('\n', Fields);
+
+    /// <summary>Signs; the key's id is filled in.</summary>
+    /// <exception cref="ArgumentException">It has not the form it must have.</exception>
+    public static SignedStatement Sign(ECDsa key, SignedStatement unsigned)
+    {
+        ArgumentNullException.ThrowIfNull(unsigned);
+        var ready = unsigned with { KeyId = P256.KeyId(key), Signature = new byte[P256.SignatureLength] };
+        if (ready.FormError() is { } error)
+            throw new ArgumentException("statement: " + error, nameof(unsigned));
+        return ready with { Signature = P256.Sign(key, ready.BytesToSign()) };
+    }
+
+    /// <summary>Checks this one signature: form, key, signature, end. Says nothing about the threshold.</summary>
+    /// <param name="set">The approver set in force.</param>
+    /// <param name="now">Trusted time.</param>
+    public Verdict<ApproverKey> Verify(ApproverSet set, DateTimeOffset now)
+    {
+        ArgumentNullException.ThrowIfNull(set);
+        if (FormError() is { } error)
+            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Malformed, "statement: " + error);
+        if (ExpiresUnixMs > 0 && now.ToUnixTimeMilliseconds() >= ExpiresUnixMs)
+            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, $"the signature ended {DateTimeOffset.FromUnixTimeMilliseconds(ExpiresUnixMs):yyyy-MM-dd HH:mm:ss}Z; sign again");
+        var holder = set.Holder(KeyId, now);
+        return holder.Problem is { } stranger ? stranger : holder.Value.Signed(BytesToSign(), Signature, Purpose);
+    }
+
+    /// <summary>What is wrong with its form, naming the field; null = nothing. A good form says nothing about the signature.</summary>
+    public string? FormError()
+    {
+        if (Fields.IsDefault || Fields.Length > MaxFields)
+            return $"fields: more than {MaxFields}";
+        foreach (var field in Fields)
+            if (field.Length is 0 or > MaxField || field.Any(char.IsControl))
+                return "fields: one is empty, too long, or not text";
+        if (Purpose is not (StatementPurpose.StrikeOff or StatementPurpose.AcceptStore or StatementPurpose.SetTime))
+            return "purpose: not known to this build";
+        if (Nonce.Length != 32 || !TrustNames.IsLowerHex(Nonce))
+            return "nonce: not 32 lower-case hex characters";
+        if (IssuedUnixMs is < 0 or > LargestNumber || ExpiresUnixMs is < 0 or > LargestNumber)
+            return "issued, expires: not between 0 and 2^53 - 1 milliseconds";
+        if (Reason.Length > MaxField)
+            return $"reason: longer than {MaxField} characters";
+        if (KeyId.Length != 64 || !TrustNames.IsLowerHex(KeyId))
+            return "keyId: not 64 lower-case hex characters";
+        return Signature.Length == P256.SignatureLength ? null : $"signature: {Signature.Length} bytes, not {P256.SignatureLength}";
+    }
+
+    private byte[] BytesToSign() => new SignedBytes(Domain).Add(Purpose).Add(Fields).Add(Nonce).Add(IssuedUnixMs).Add(ExpiresUnixMs).Add(Reason).Add(KeyId).ToArray();
+}
+
+/// <summary>Enough distinct approvers said the same.</summary>
+/// <param name="By">Their names, in ordinal order.</param>
+/// <param name="Counted">What counted: each nonce has served with it.</param>
+public sealed record StatementOutcome(ImmutableArray<string> By, ImmutableArray<SignedStatement> Counted);
+
+/// <summary>Decides whether a statement holds: as many distinct approvers of the set as its threshold asks for said the same.</summary>
+public static class StatementRule
+{
+    /// <summary>Null = it does not hold. Pure.</summary>
+    /// <param name="says"><see cref="SignedStatement.Says"/> of what is asked.</param>
+    /// <param name="found">From anybody.</param>
+    /// <param name="set">The approver set in force; null = none is known, and nothing holds.</param>
+    /// <param name="now">Trusted time.</param>
+    public static StatementOutcome? Holds(string says, IEnumerable<SignedStatement> found, ApproverSet? set, DateTimeOffset now)
+    {
+        ArgumentNullException.ThrowIfNull(found);
+        if (set is null)
+            return null;
+        var counted = new SortedDictionary<string, (string Name, SignedStatement Statement)>(StringComparer.Ordinal);
+        foreach (var statement in found)
+            if (statement.FormError() is null && statement.Says == says && statement.Verify(set, now) is { IsTrusted: true } verdict)
+                counted[verdict.Value.KeyId] = (verdict.Value.Name, statement);
+        return counted.Count < set.Threshold ? null
+            : new([.. counted.Values.Select(c => c.Name).Order(StringComparer.Ordinal)], [.. counted.Values.Select(c => c.Statement)]);
+    }
+}
+
+/// <summary>That a host is gone for good, as operators said it.</summary>
+/// <param name="NodeUid">The host's uid, which no other host will ever have.</param>
+/// <param name="NodeName">For people.</param>
+/// <param name="Members">"resource-uid/ordinal" of what was there.</param>
+public sealed record StrikeOff(string NodeUid, string NodeName, ImmutableArray<string> Members)
+{
+    /// <summary>What is signed.</summary>
+    public ImmutableArray<string> Fields => [NodeUid, NodeName, .. Members.Order(StringComparer.Ordinal)];
+
+    /// <summary>Null = the statement says something else.</summary>
+    public static StrikeOff? Read(SignedStatement statement)
+    {
+        ArgumentNullException.ThrowIfNull(statement);
+        if (statement.Purpose != StatementPurpose.StrikeOff || statement.Fields.Length < 2 || !Trust.NodeUid.IsValid(statement.Fields[0])) return null;
+        return new(statement.Fields[0], statement.Fields[1], [.. statement.Fields.Skip(2)]);
+    }
+
+    /// <summary>As it is in <see cref="Members"/>.</summary>
+    public static string MemberOf(string resourceUid, int ordinal) => string.Create(CultureInfo.InvariantCulture, $"{resourceUid}/{ordinal}");
+}
