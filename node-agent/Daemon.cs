@@ -70,7 +70,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         await words.LoadAsync(stop);
         controller.Mark = words.Mark;
         link.Statement = words.TakeAsync;
-        link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller);
+        link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller, store);
         metrics.Observe(controller);
         metrics.Observe(controller, AgentCatalog.Series(host));
         var details = new MemberDetails(controller, AgentCatalog.Details(host), _clock, logs.CreateLogger<MemberDetails>());
@@ -87,7 +87,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var consoles = new ConsoleDesk(AgentCatalog.Consoles(host), (resource, kind, body) => AuditAsync(store, resource, kind, body), _clock, logs.CreateLogger<ConsoleDesk>());
         var remote = new RemoteConsole(consoles, Trust(), () => controller.Members.Where(m => !m.Gone).Select(m => m.Input), () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), _clock, logs.CreateLogger<RemoteConsole>());
         link.Console = call => _ = remote.ServeAsync(call, stop);
-        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles), logs.CreateLogger<LocalServer>());
+        using var desk = Desk(store, controller);
+        link.Decide = desk.TakeAsync;
+        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk), logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -184,7 +186,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         return set.IsTrusted ? set.Value : null;
     }
 
-    private void TakeApprovers(IdentityFolder folder, byte[] bytes, Controller controller)
+    private void TakeApprovers(IdentityFolder folder, byte[] bytes, Controller controller, LocalStore store)
     {
         var set = folder.TakeApproverSet(bytes, Now());
         if (!set.IsTrusted)
@@ -194,6 +196,8 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
         var news = _approvers?.Version != set.Value.Version;
         _approvers = set.Value;
+        // Who may not decide any more took his denials with him: what they stopped is asked anew, and not free.
+        if (news) _ = store.ForgetDenialsAsync(key => set.Value.Find(key) is not null, Now(), CancellationToken.None).AsTask().GetAwaiter().GetResult();
         // What waits for signatures may be signed as the new set wants it, and the other way round.
         if (news) controller.Wake(null);
     }
@@ -203,7 +207,18 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
 
     private ConsoleTrust Trust() => new() { NodeUid = _identity.Peer.Uid, NodeKey = () => _identity.Key, NodeCertificate = () => _identity.CertificateDer, Approvers = () => _approvers, Now = Now };
 
-    private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link, ConsoleDesk consoles) => new()
+    private DecisionDesk Desk(LocalStore store, Controller controller) => new(new()
+    {
+        Store = store,
+        NodeUid = _identity.Peer.Uid,
+        Approvers = () => _approvers,
+        Now = Now,
+        Members = () => controller.Members,
+        Decided = controller.WakeResource,
+        Audit = (resource, kind, body) => AuditAsync(store, resource, kind, body),
+    });
+
+    private LocalSources Sources(LocalStore store, Controller controller, CoordinatorLink link, ConsoleDesk consoles, DecisionDesk desk) => new()
     {
         Node = () =>
         {
@@ -214,11 +229,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         Members = () => controller.Members,
         Held = view => view.Held.IsEmpty ? null
             : Wire.ToCarried(Wire.ToHeld(view, config.Name, _identity.Key, Now(), TimeSpan.FromHours(24)), _identity.CertificateDer).ToByteArray(),
-        Approve = async (approval, stop) =>
-        {
-            await store.AddApprovalAsync(approval, stop);
-            controller.WakeResource(approval.ResourceUid);
-        },
+        Approve = desk.TakeAsync,
         Console = (member, force, peer, stop) => consoles.ServeAsync(member, new("root on this host", "", force), peer, stop),
     };
 

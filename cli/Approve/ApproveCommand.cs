@@ -89,7 +89,9 @@ internal static class ApproveCommand
             session.Screen.Note(Piece.Warn("note: "), $"your key is not in approver set {approvers.Version} of this home; hosts with that set will not obey it");
         Signing.Confirm(session, plans, request);
         var now = session.Screen.Clock.GetUtcNow();
-        return [.. plans.Select(p => Signing.Sign(key, p, request, now))];
+        var signed = plans.Select(p => Signing.Sign(key, p, request, now, session.Home.LastDecision())).ToList();
+        session.Home.RememberDecision(signed.Max(s => s.IssuedUnixMs));
+        return signed;
     }
 
     private static ExitCode List(Session session, (Held Held, Verdict<ReviewedPlan> Verdict)[] all, bool asked, string verb)
@@ -105,10 +107,10 @@ internal static class ApproveCommand
             session.Screen.Note("Nothing waits for a signature.");
             return ExitCode.Ok;
         }
-        var table = new Table(new("ID"), new("RESOURCE"), new("ON"), new("STEPS", Overflow.Cut, 20), new("WAITS"), new("GIVES UP"), new("SIGNED BY HOST"));
+        var table = new Table(new("ID"), new("RESOURCE"), new("ON"), new("STEPS", Overflow.Cut, 20), new("STANDS", Overflow.Wrap, 16), new("WAITS"), new("GIVES UP"), new("SIGNED BY HOST"));
         foreach (var (held, verdict) in all)
         {
-            table.Add(held.Id, held.ResourceKey, held.Plan.NodeName, string.Join("; ", held.Plan.Steps.Select(StepTable.Words)), When.Age(held.CreatedUnixMs, session.Screen.Clock),
+            table.Add(held.Id, held.ResourceKey, held.Plan.NodeName, string.Join("; ", held.Plan.Steps.Select(StepTable.Words)), held.Standing.Length > 0 ? held.Standing : "nobody has signed it yet", When.Age(held.CreatedUnixMs, session.Screen.Clock),
                 When.Until(held.ExpiresUnixMs, session.Screen.Clock), verdict.IsTrusted ? Piece.Good("yes") : Piece.Bad("NO: " + verdict.Problem!.Message));
         }
         table.Write(session.Screen);
@@ -120,18 +122,21 @@ internal static class ApproveCommand
     {
         if (session.ForPrograms)
         {
-            Printer.Document(session, new ListDocument<DecisionDocument>([.. reply.Results.Select(r => new DecisionDocument(r.NodeUid, r.Delivered, r.Message))]), DocumentJson.Default.ListDocumentDecisionDocument);
-            return ExitCode.Ok;
+            Printer.Document(session, new ListDocument<DecisionDocument>([.. reply.Results.Select(r => new DecisionDocument(r.NodeUid, r.Delivered, r.Refused, r.Message))]), DocumentJson.Default.ListDocumentDecisionDocument);
+            return reply.Results.Any(r => r.Refused) ? ExitCode.Refused : ExitCode.Ok;
         }
+        var any = false;
         foreach (var result in reply.Results)
         {
+            var refused = result.Refused || result.Message.StartsWith("refused: ", StringComparison.Ordinal);
+            any |= refused;
             var node = held.FirstOrDefault(h => h.Plan.NodeUid == result.NodeUid)?.Plan.NodeName ?? result.NodeUid;
-            session.Screen.Line(request.Decision == ApprovalDecision.Approve ? Piece.Good("Approved  ") : Piece.Warn("Denied  "), $"{node}: ",
+            session.Screen.Line(refused ? Piece.Bad("No effect  ") : request.Decision == ApprovalDecision.Approve ? Piece.Good("Approved  ") : Piece.Warn("Denied  "), $"{node}: ",
                 result.Message.Length > 0 ? result.Message : result.Delivered ? "delivered" : "it will be delivered when the host is back");
         }
         var key = held[0].ResourceKey.Split(' ');
-        session.Screen.Note($"Next: agentmetal events --watch --for {key[0].ToLowerInvariant()}/{key[^1].Split('/')[^1]}");
-        return ExitCode.Ok;
+        session.Screen.Note(any ? $"Next: agentmetal {request.Verb} --list" : $"Next: agentmetal events --watch --for {key[0].ToLowerInvariant()}/{key[^1].Split('/')[^1]}");
+        return any ? ExitCode.Refused : ExitCode.Ok;
     }
 
     private static bool Matches(Session session, Held held, string which) =>

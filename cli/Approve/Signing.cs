@@ -37,11 +37,38 @@ internal static class Signing
     }
 
     /// <summary>One signature per host and resource, over the hashes that were computed here.</summary>
-    internal static SignedApproval Sign(ECDsa key, ReviewedPlan plan, DecisionRequest request, DateTimeOffset now)
+    internal static SignedApproval Sign(ECDsa key, ReviewedPlan plan, DecisionRequest request, DateTimeOffset now, long last)
     {
         var expires = now + (request.Life < SignedApproval.LongestLife ? request.Life : SignedApproval.LongestLife);
-        return SignedApproval.Sign(key, request.Decision, plan.Asking, plan.Held.Plan.ResourceUid, plan.Node.Uid, expires, request.Reason);
+        if (plan.Held.ApprovalVersion < 2) return SignedApproval.Sign(key, request.Decision, plan.Asking, plan.Held.Plan.ResourceUid, plan.Node.Uid, expires, request.Reason);
+        var issued = ApprovalRule.NextIssue(now.ToUnixTimeMilliseconds(), P256.KeyId(key), Own(key, plan, now),
+            // What lies further ahead no host has taken: a clock that was years ahead must not order everything after it.
+            last <= (now + SignedApproval.LongestLife).ToUnixTimeMilliseconds() ? last : 0);
+        // A clock that is behind must not end it before it begins.
+        if (expires.ToUnixTimeMilliseconds() <= issued) expires = DateTimeOffset.FromUnixTimeMilliseconds(issued) + request.Life;
+        return SignedApproval.Sign(key, request.Decision, plan.Asking, plan.Held.Plan.ResourceUid, plan.Node.Uid, issued, expires, request.Reason);
     }
+
+    /// <summary>The earlier decisions of this key that came with the plan. Who carried them is not believed: each must be this key's own signature.</summary>
+    private static IEnumerable<SignedApproval> Own(ECDsa key, ReviewedPlan plan, DateTimeOffset now)
+    {
+        var self = new ApproverSet { Version = 1, NotAfterUnixMs = long.MaxValue, Threshold = 1, Keys = [new ApproverKey { Name = "self", Spki = key.ExportSubjectPublicKeyInfo() }] };
+        var scope = new ApprovalScope(plan.Node.Uid, plan.Held.Plan.ResourceUid);
+        return plan.Held.Decisions.Take(ApprovalRule.MaxApprovals).Select(FromWire).OfType<SignedApproval>().Where(a => a.VerifyAtAnyAge(scope, self, now).IsTrusted);
+    }
+
+    private static SignedApproval? FromWire(Approval a) => SignedApproval.ParseDecision(a.Decision) is not { } decision ? null : new()
+    {
+        StepHashes = [.. a.StepHashes],
+        ResourceUid = a.ResourceUid,
+        NodeUid = a.NodeUid,
+        Decision = decision,
+        IssuedUnixMs = a.IssuedUnixMs,
+        ExpiresUnixMs = a.ExpiresUnixMs,
+        Reason = a.Reason,
+        KeyId = a.KeyId,
+        Signature = a.Signature.ToByteArray(),
+    };
 
     internal static Approval ToWire(SignedApproval a)
     {
@@ -50,6 +77,7 @@ internal static class Signing
             ResourceUid = a.ResourceUid,
             NodeUid = a.NodeUid,
             Decision = SignedApproval.Word(a.Decision),
+            IssuedUnixMs = a.IssuedUnixMs,
             ExpiresUnixMs = a.ExpiresUnixMs,
             Reason = a.Reason,
             KeyId = a.KeyId,
@@ -60,5 +88,5 @@ internal static class Signing
     }
 
     internal static LocalApproval ToLocal(SignedApproval a) =>
-        new([.. a.StepHashes], a.ResourceUid, a.NodeUid, SignedApproval.Word(a.Decision), a.ExpiresUnixMs, a.Reason, a.KeyId, a.Signature);
+        new([.. a.StepHashes], a.ResourceUid, a.NodeUid, SignedApproval.Word(a.Decision), a.ExpiresUnixMs, a.Reason, a.KeyId, a.Signature, a.IssuedUnixMs);
 }

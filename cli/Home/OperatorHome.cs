@@ -95,6 +95,27 @@ internal sealed class OperatorHome(string path)
             .Select(f => X509CertificateLoader.LoadCertificate(ReadDer(System.IO.Path.Combine(IntermediatesFolder, System.IO.Path.GetFileName(f)))))];
     }
 
+    /// <summary>The place of the newest decision that was signed with this home's key, 0 = none: the next comes after it, also where the clock went back.</summary>
+    internal long LastDecision()
+    {
+        try { return long.TryParse(File.ReadAllText(In(LastDecisionFile)).Trim(), System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var last) ? last : 0; }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return 0; }
+    }
+
+    /// <summary>A home that cannot be written (a key on a read-only stick) orders by its clock, and by what hosts tell of its decisions.</summary>
+    internal void RememberDecision(long issuedUnixMs)
+    {
+        if (issuedUnixMs <= LastDecision()) return;
+        try
+        {
+            File.WriteAllText(In(LastDecisionFile + ".new"), issuedUnixMs.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            File.Move(In(LastDecisionFile + ".new"), In(LastDecisionFile), overwrite: true);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException) { /* See above. */ }
+    }
+
+    private const string LastDecisionFile = "last-decision";
+
     internal HomeConfig LoadConfig()
     {
         try

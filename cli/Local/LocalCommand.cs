@@ -36,11 +36,22 @@ internal static class LocalCommand
         var approve = new Command("approve", "Hand an approval to this host; it verifies it as any") { file };
         shell.Handle(approve, async (session, parsed, stop) =>
         {
+            Failure? refused = null;
             foreach (var approval in CarriedFiles.ReadApprovals(parsed.GetRequiredValue(file)))
             {
-                await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("approve", Approval: approval), stop);
-                session.Screen.Note($"Handed over: {approval.Decision} {approval.StepHashes.Length} steps of resource {approval.ResourceUid}.");
+                try
+                {
+                    var answer = await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("approve", Approval: approval), stop);
+                    session.Screen.Note($"Taken: {approval.Decision} {approval.StepHashes.Length} {(approval.StepHashes.Length == 1 ? "step" : "steps")} of resource {approval.ResourceUid}{(answer.Notice.Length > 0 ? $" ({answer.Notice})" : "")}.");
+                }
+                // One file can be for several hosts and resources: the others are handed over all the same.
+                catch (CommandFailedException e) when (e.Failure.Code == ExitCode.Refused)
+                {
+                    refused = new(ExitCode.Refused, $"no effect: {approval.Decision} {approval.StepHashes.Length} {(approval.StepHashes.Length == 1 ? "step" : "steps")} of resource {approval.ResourceUid}: {e.Failure.Message}", "agentmetal local status");
+                    refused.Write(session.Screen);
+                }
             }
+            if (refused is not null) return refused.Code;
             session.Screen.Note("Next: agentmetal local status");
             return ExitCode.Ok;
         });

@@ -59,7 +59,7 @@ internal sealed record PlanDocument(string Hash, string? ExpiresAt, IReadOnlyLis
 
 internal sealed record HeldDocument(string Id, string Assignment, string Resource, string? CreatedAt, string? ExpiresAt, bool Verified, string? Problem, MemberPlanDocument Plan);
 
-internal sealed record DecisionDocument(string NodeUid, bool Delivered, string Message);
+internal sealed record DecisionDocument(string NodeUid, bool Delivered, bool Refused, string Message);
 
 internal sealed record TokenDocument(string Token, string? ExpiresAt);
 

@@ -15,13 +15,16 @@ internal sealed partial class OperatorService
 {
     private const int MaxAudit = 10_000;
 
-    public override Task<ListHeldReply> ListHeld(ListHeldRequest request, ServerCallContext context)
+    public override async Task<ListHeldReply> ListHeld(ListHeldRequest request, ServerCallContext context)
     {
         var reply = new ListHeldReply();
-        reply.Held.AddRange(held.All.Where(h =>
+        foreach (var h in held.All.Where(h =>
             (request.Project.Length == 0 || request.Project == "-" || h.ResourceKey.Contains($" {request.Project}/", StringComparison.Ordinal))
-            && (request.Name.Length == 0 || h.ResourceKey.EndsWith("/" + request.Name, StringComparison.Ordinal))));
-        return Task.FromResult(reply);
+            && (request.Name.Length == 0 || h.ResourceKey.EndsWith("/" + request.Name, StringComparison.Ordinal))))
+        {
+            reply.Held.Add(await approvals.WithDecisionsAsync(h, context.CancellationToken));
+        }
+        return reply;
     }
 
     public override async Task<DecideReply> Decide(DecideRequest request, ServerCallContext context)

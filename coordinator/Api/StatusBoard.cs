@@ -5,6 +5,7 @@ using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Nodes;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Execution;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Coordinator.Api;
 
@@ -95,7 +96,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
     {
         if (resource.Metadata.DeletedUnixMs == 0) return null;
         var since = DateTimeOffset.FromUnixTimeMilliseconds(resource.Metadata.DeletedUnixMs);
-        if (assignments.Select(a => held.Find(a.Key)).FirstOrDefault(h => h is not null) is { } waiting)
+        if (assignments.Where(a => held.Running(a.Key) is null).Select(a => held.Find(a.Key)).FirstOrDefault(h => h is not null) is { } waiting)
             return new("AwaitingApproval", $"is being deleted; {waiting.Plan.NodeName} waits for a signature: {waiting.Plan.Steps[0].Text}", since, 0, "agentmetal approve " + waiting.Id);
         if (assignments.Select(a => Away(a)).FirstOrDefault(b => b is not null) is { } away) return away with { Message = "is being deleted; " + away.Message };
         return new("Deleting", assignments.Count == 0 ? "is being deleted" : "is being deleted; waits for " + string.Join(", ", assignments.Select(a => model.Current.NodeName(NodeOf(a))).Distinct()), since, 0, Events(resource));
@@ -114,7 +115,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
         var status = last.Report.Status;
         if (status.Phase == Reports.Converged) return null;
         var said = status.Conditions.FirstOrDefault(c => c.Type == "Ready" && c.Status != "True");
-        var next = held.Find(a.Key) is { } h ? "agentmetal approve " + h.Id : said?.NextCommand is { Length: > 0 } theirs ? theirs : Events(resource);
+        var next = held.Running(a.Key) is null && held.Find(a.Key) is { } h ? "agentmetal approve " + h.Id : said?.NextCommand is { Length: > 0 } theirs ? theirs : Events(resource);
         return new(status.Phase.Length > 0 ? status.Phase : "Unknown", doing ?? $"{name}: {(said?.Message is { Length: > 0 } m ? m : status.Summary)}", last.Since, said?.RetryUnixMs ?? 0, next);
     }
 
@@ -154,8 +155,13 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
     private void Waiting(Status status, Resource resource, List<Assignment> assignments)
     {
         var waits = assignments.Select(a => held.Find(a.Key)).Where(h => h is not null).Select(h => h!).ToList();
-        if (waits.Count > 0)
-            Put(status, resource, "Approved", "False", new("AwaitingApproval", string.Join("; ", waits.Select(h => $"{h.Plan.NodeName}: {string.Join(", ", h.Plan.Steps.Select(s => s.Text))}")),
+        if (assignments.Select(a => (Of: a, Run: held.Running(a.Key))).Where(r => r.Run is not null).ToList() is { Count: > 0 } running)
+        {
+            Put(status, resource, "Approved", "True", new("Running", string.Join("; ", running.Select(r => $"running since {ApprovalRule.When(r.Run!.Since.ToUnixTimeMilliseconds(), clock.GetUtcNow())} on {model.Current.NodeName(NodeOf(r.Of))}: {r.Run.Text}")),
+                running[0].Run!.Since, 0, ""));
+        }
+        else if (waits.Count > 0)
+            Put(status, resource, "Approved", "False", new("AwaitingApproval", string.Join("; ", waits.Select(h => $"{h.Plan.NodeName}: {string.Join(", ", h.Plan.Steps.Select(s => s.Text))}{(h.Standing.Length > 0 ? $" ({h.Standing})" : "")}")),
                 DateTimeOffset.FromUnixTimeMilliseconds(waits[0].CreatedUnixMs), 0, "agentmetal approve " + waits[0].Id));
         else Drop(resource, "Approved");
         var waiting = status.Members.FirstOrDefault(m => m.Phase == "Waiting");

@@ -75,12 +75,12 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
         _board = new(_model, _registry, _reports, _held, _orchestrator, catalog, clock);
         Func<ApproverSet?> approvers = () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null;
-        _approvals = new(store, _model, _writer, _registry, approvers, clock);
+        _approvals = new(store, _model, _writer, _registry, _held, _events, approvers, clock);
         _statements = new(store, _model, _writer, _registry, _events, approvers, clock);
         _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
         var previews = new Previews(_registry, clock);
-        var inbox = new NodeInbox(_model, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>());
+        var inbox = new NodeInbox(_model, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>()) { Decided = _approvals.AnsweredAsync };
         Wire(inbox);
         _consoles = new(_model, _registry, _events, clock);
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);

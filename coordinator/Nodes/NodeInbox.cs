@@ -22,6 +22,9 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
     /// <summary>Called with the resource's uid when a report changed what is known of it.</summary>
     public Action<string>? ResourceChanged { get; set; }
 
+    /// <summary>Called with what a node made of a decision that was sent to it.</summary>
+    public Func<NodeSession, DecisionAnswer, Task>? Decided { get; set; }
+
     /// <summary>Called with the resource's uid when a report told only what people look at.</summary>
     public Action<string>? DetailsChanged { get; set; }
 
@@ -37,6 +40,7 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
         foreach (var reply in message.Previews.Take(MaxPerMessage)) previews.Answer(session.Uid, reply);
         foreach (var key in message.ReleasedTurns.Take(100)) await turns.ReleaseAsync(session.Uid, key, stop);
         foreach (var request in message.Turns.Take(100)) session.Put(await turns.AskAsync(session.Uid, request, model.Current.NodeName, stop));
+        foreach (var answer in message.Decided.Take(MaxPerMessage)) if (Decided is { } decided) await decided(session, answer);
         if (message.Audit.Count > 0) TakeAudit(session, message.Audit);
     }
 
@@ -77,8 +81,8 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
             events.Warn(session.Name, KeyOf(assignment), "HeldPlanRefused", $"{session.Name} sent a plan whose steps are not its own");
             return;
         }
-        if (held.Put(session, plan, KeyOf(assignment)) && plan.Plan?.Steps.Count > 0)
-            events.Warn(session.Name, KeyOf(assignment), "ApprovalNeeded", $"#{assignment.Ordinal} waits for a signature; look and decide: agentmetal approve {(plan.Plan.Hash.Length >= 8 ? plan.Plan.Hash[..8] : "")}");
+        if (held.Put(session, plan, KeyOf(assignment)) && held.Find(plan.Assignment) is { } asked)
+            events.Warn(session.Name, KeyOf(assignment), "ApprovalNeeded", $"#{assignment.Ordinal} waits for a signature; look and decide: agentmetal approve {asked.Id}");
         ResourceChanged?.Invoke(assignment.ResourceUid);
     }
 

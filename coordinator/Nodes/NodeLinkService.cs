@@ -24,7 +24,10 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
         var certificate = context.GetHttpContext().Connection.ClientCertificate!;
         if (!await NextAsync(requestStream, HelloDeadline, context.CancellationToken) || requestStream.Current.Hello is not { } hello)
             throw new RpcException(new Grpc.Core.Status(StatusCode.InvalidArgument, "the first message of a node is its hello"));
-        using var session = new NodeSession(registry.NewId(), peer.Uid, peer.Name, hello.BootId, ByteString.CopyFrom(certificate.RawData), new DateTimeOffset(certificate.NotAfter.ToUniversalTime()));
+        using var session = new NodeSession(registry.NewId(), peer.Uid, peer.Name, hello.BootId, ByteString.CopyFrom(certificate.RawData), new DateTimeOffset(certificate.NotAfter.ToUniversalTime()))
+        {
+            ApprovalVersion = Math.Max(1, hello.ApprovalVersion),
+        };
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, session.Ended);
         var why = "the stream ended";
         try

@@ -45,6 +45,9 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
 
     public Heartbeat? Heartbeat { get; set; }
 
+    /// <summary>The newest form of approval that the node understands; from 2 on it answers each decision.</summary>
+    public int ApprovalVersion { get; init; } = 1;
+
     /// <summary>Cancelled when the stream must end.</summary>
     public CancellationToken Ended => _ended.Token;
 

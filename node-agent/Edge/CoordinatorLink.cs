@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using AgentMetal.NodeAgent.Pipeline;
 using Grpc.Core;
+using AgentMetal.Runtime.Trust;
 using Grpc.Net.Client;
 using Microsoft.Extensions.Logging;
 using V1 = AgentMetal.Proto.V1;
@@ -68,6 +69,9 @@ internal sealed partial class CoordinatorLink : ITurns
     /// <summary>Called with an operator's statement that the coordinator relays; verified by the receiver.</summary>
     public Func<Runtime.Trust.SignedStatement, CancellationToken, Task>? Statement { get; set; }
 
+    /// <summary>Judges and records a decision that came from the coordinator; without it, it is only recorded.</summary>
+    public Func<SignedApproval, CancellationToken, Task<DecisionAnswer>>? Decide { get; set; }
+
     /// <summary>Called when an operator asks for a console; must return at once.</summary>
     public Action<V1.ConsoleCall>? Console { get; set; }
 
@@ -116,9 +120,10 @@ internal sealed partial class CoordinatorLink : ITurns
         }
     }
 
-    public async ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop)
+    public async ValueTask<string?> TakeAsync(string key, TimeSpan hold, bool signed, CancellationToken stop)
     {
-        if (!View.Attached) return "the coordinator is away: a running member is not disturbed while this host is alone";
+        // What a person signed for this very member was decided with the risk in view; that nobody can be asked must not stop it until the signature lapses.
+        if (!View.Attached) return signed ? null : "the coordinator is away: a running member is not disturbed while this host is alone";
         var id = Guid.NewGuid().ToString("N");
         var asked = new TaskCompletionSource<V1.TurnGrant>(TaskCreationOptions.RunContinuationsAsynchronously);
         _asked[id] = asked;
@@ -126,8 +131,9 @@ internal sealed partial class CoordinatorLink : ITurns
         {
             _outbox.Put(new V1.TurnRequest { Id = id, Key = key, HoldMs = (long)hold.TotalMilliseconds });
             var grant = await asked.Task.WaitAsync(TurnDeadline, _clock, stop);
-            return grant.Granted ? null : $"{key} is held by {grant.Holder}";
+            return grant.Granted || (signed && grant.NobodyToAsk) ? null : $"{key} is held by {grant.Holder}";
         }
+        catch (TimeoutException) when (signed) { return null; }
         catch (TimeoutException) { return $"the coordinator did not answer for {key} within {TurnDeadline.TotalSeconds:0} s"; }
         finally { _asked.TryRemove(id, out _); }
     }
@@ -142,7 +148,7 @@ internal sealed partial class CoordinatorLink : ITurns
 
     private void PublishHeld(MemberView view)
     {
-        var hashes = string.Join(',', view.Held.Select(s => s.Hash));
+        var hashes = string.Join(',', view.Held.Select(s => s.Hash).Concat(view.Running?.StepHashes ?? []));
         if (hashes.Length == 0 && !_heldSince.TryRemove(view.Input.Key, out _)) return;
         var created = _clock.GetUtcNow();
         if (hashes.Length > 0)
@@ -209,6 +215,7 @@ internal sealed partial class CoordinatorLink : ITurns
             Revision = cursor.Revision,
             AuditSeq = await _state.LastAuditSeqAsync(stop),
             BootId = BootId.Value,
+            ApprovalVersion = Wire.ApprovalVersion,
         };
         hello.Labels.Add(_options.Labels.ToDictionary());
         hello.Facts.Add((await _options.Facts(stop)).ToDictionary());
@@ -225,7 +232,7 @@ internal sealed partial class CoordinatorLink : ITurns
 
     private void FailTurns()
     {
-        foreach (var (_, asked) in _asked) asked.TrySetResult(new V1.TurnGrant { Granted = false, Holder = "nobody to ask: the coordinator went away" });
+        foreach (var (_, asked) in _asked) asked.TrySetResult(new V1.TurnGrant { Granted = false, NobodyToAsk = true, Holder = "nobody to ask: the coordinator went away" });
     }
 
     /// <summary>Distinguishes two boots, and with them two hosts that have the same identity.</summary>

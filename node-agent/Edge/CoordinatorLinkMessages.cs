@@ -1,4 +1,5 @@
 using AgentMetal.NodeAgent.Pipeline;
+using Google.Protobuf;
 using V1 = AgentMetal.Proto.V1;
 
 namespace AgentMetal.NodeAgent.Edge;
@@ -15,7 +16,13 @@ internal sealed partial class CoordinatorLink
         foreach (var wire in message.Approvals)
         {
             if (Wire.Read(wire) is not { } approval) { LogIgnored(_log, "an approval whose decision is neither approve nor deny"); continue; }
-            await _state.AddApprovalAsync(approval, stop);
+            if (Decide is null) await _state.AddApprovalAsync(approval, stop);
+            else
+            {
+                var answer = await Decide(approval, stop);
+                // What is on record is sent again whenever the stream begins anew; that is no news, whatever has become of it.
+                _outbox.Put(new V1.DecisionAnswer { Id = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(wire.ToByteArray())), Accepted = answer.Accepted || answer.Known, Message = answer.Message });
+            }
             _controller.WakeResource(approval.ResourceUid);
         }
         foreach (var request in message.Previews) _ = PreviewAsync(request, stop);

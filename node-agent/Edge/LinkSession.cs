@@ -20,6 +20,7 @@ internal sealed class Outbox
     private readonly List<V1.PreviewReply> _previews = [];
     private readonly List<V1.TurnRequest> _turns = [];
     private readonly List<string> _released = [];
+    private readonly List<V1.DecisionAnswer> _decided = [];
     private readonly Channel<bool> _signal = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
     public ChannelReader<bool> Signal => _signal.Reader;
@@ -38,6 +39,8 @@ internal sealed class Outbox
 
     public void Put(V1.TurnRequest request) => With(() => _turns.Add(request));
 
+    public void Put(V1.DecisionAnswer answer) => With(() => _decided.Add(answer));
+
     public void Release(string turn) => With(() => _released.Add(turn));
 
     public void Wake() => _signal.Writer.TryWrite(true);
@@ -49,6 +52,7 @@ internal sealed class Outbox
         {
             _previews.Clear();
             _turns.Clear();
+            _decided.Clear();
         }
     }
 
@@ -62,7 +66,9 @@ internal sealed class Outbox
             into.Previews.AddRange(_previews);
             into.Turns.AddRange(_turns);
             into.ReleasedTurns.AddRange(_released);
-            var any = _reports.Count + _held.Count + _events.Count + _previews.Count + _turns.Count + _released.Count > 0;
+            into.Decided.AddRange(_decided);
+            var any = _reports.Count + _held.Count + _events.Count + _previews.Count + _turns.Count + _released.Count + _decided.Count > 0;
+            _decided.Clear();
             _reports.Clear();
             _held.Clear();
             _events.Clear();

@@ -31,6 +31,9 @@ internal static class LocalFile
     private const string Later = """
         CREATE TABLE IF NOT EXISTS struck(node TEXT PRIMARY KEY, body BLOB NOT NULL, at INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS spent(nonce TEXT PRIMARY KEY, at INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS asked(step TEXT PRIMARY KEY, content TEXT NOT NULL, at INTEGER NOT NULL, void INTEGER NOT NULL);
+        CREATE INDEX IF NOT EXISTS asked_content ON asked(content);
+        CREATE TABLE IF NOT EXISTS refused(id TEXT PRIMARY KEY, why TEXT NOT NULL, at INTEGER NOT NULL);
         """;
 
     public static SqliteConnection Connect(string path)

@@ -14,6 +14,9 @@ internal sealed record LocalBatch
     /// <summary>The step hash whose approval this transaction uses up. If none waits, or it was used already, nothing is written.</summary>
     public string? Consume { get; init; }
 
+    /// <summary>How many decisions about that step were judged; with one more, nothing is written.</summary>
+    public int ConsumeOf { get; init; }
+
     /// <summary>The content hash of that step; its nonce is forgotten.</summary>
     public string? ConsumedContent { get; init; }
 
@@ -54,7 +57,14 @@ internal sealed record LocalAssignment(string Key, long Revision, byte[] Body, b
 /// <param name="Call">The call whose facts may move: assignment, tool and arguments.</param>
 /// <param name="Nonce">Used if this content was not shown before or its time has passed.</param>
 /// <param name="Body">Kept to say later which fact moved.</param>
-internal sealed record PreviewAsk(string Content, string Call, string Nonce, string Body);
+/// <param name="Step">The step hash with that nonce.</param>
+/// <param name="Anew">The nonce that it was shown with is forgotten, although nothing moved.</param>
+internal sealed record PreviewAsk(string Content, string Call, string Nonce, string Body, string Step = "", bool Anew = false);
+
+/// <param name="AskedAt">When it was shown first; null = never by this host, or so long ago that it is forgotten.</param>
+/// <param name="VoidAt">Since when it is no question any more, because it moved or was asked anew.</param>
+/// <param name="ConsumedAt">When its approval was used.</param>
+internal sealed record StepStanding(DateTimeOffset? AskedAt, DateTimeOffset? VoidAt, DateTimeOffset? ConsumedAt);
 
 /// <param name="Nonce">The nonce to show the step with, now on the disk.</param>
 /// <param name="Voided">Bodies of the same call shown before with other content; they are forgotten, so that their approvals match nothing.</param>

@@ -20,8 +20,8 @@ internal sealed record LocalSources
     /// <summary>What a member holds, signed, as a protobuf message Held; null when it holds nothing.</summary>
     public required Func<MemberView, byte[]?> Held { get; init; }
 
-    /// <summary>Stores an approval carried by hand; the executor verifies it as any.</summary>
-    public required Func<SignedApproval, CancellationToken, Task> Approve { get; init; }
+    /// <summary>Takes a decision carried by hand; the executor verifies it as any.</summary>
+    public required Func<SignedApproval, CancellationToken, Task<DecisionAnswer>> Approve { get; init; }
 
     /// <summary>Serves the console of a member to whoever is behind the socket, until its end; null where there are no consoles.</summary>
     public Func<MemberInput, bool, IConsolePeer, CancellationToken, Task>? Console { get; init; }
@@ -116,18 +116,19 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
     private async Task<LocalAnswer> ApproveAsync(LocalApproval? a, CancellationToken stop)
     {
         if (a is null || SignedApproval.ParseDecision(a.Decision) is not { } decision) return new() { Error = "approval: decision must be approve or deny" };
-        await sources.Approve(new()
+        var answer = await sources.Approve(new()
         {
             StepHashes = a.StepHashes,
             ResourceUid = a.ResourceUid,
             NodeUid = a.NodeUid,
             Decision = decision,
+            IssuedUnixMs = a.IssuedUnixMs,
             ExpiresUnixMs = a.ExpiresUnixMs,
             Reason = a.Reason,
             KeyId = a.KeyId,
             Signature = a.Signature,
         }, stop);
-        return Describe(sources.Members());
+        return answer.Accepted ? Describe(sources.Members()) with { Notice = answer.Message } : new() { Error = answer.Message, Refused = true };
     }
 
     private LocalAnswer Describe(ImmutableArray<MemberView> members)

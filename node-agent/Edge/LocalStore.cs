@@ -54,7 +54,7 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
     public ValueTask<IReadOnlyList<PreviewAnswer>> PreviewAsync(IReadOnlyList<PreviewAsk> asks, DateTimeOffset now, DateTimeOffset expires, CancellationToken stop) =>
         thread.WriteAsync<IReadOnlyList<PreviewAnswer>>(() =>
         {
-            Run("DELETE FROM previews WHERE expires <= $0", Ms(now));
+            if (Run("DELETE FROM previews WHERE expires <= $0", Ms(now)) > 0) Run("UPDATE asked SET void = $0 WHERE void = 0 AND content NOT IN (SELECT content FROM previews)", Ms(now));
             return [.. asks.Select(ask => Preview(ask, now, expires))];
         }, stop);
 
@@ -66,8 +66,48 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
     /// <summary>Forgets approvals that expired before this time, and consumptions older than any approval can live: their steps' nonces are long void.</summary>
     public ValueTask<int> PruneApprovalsAsync(DateTimeOffset now, CancellationToken stop) => thread.WriteAsync(() =>
     {
-        Run("DELETE FROM consumed WHERE at < $0", Ms(now - 2 * SignedApproval.LongestLife));
-        return Run("DELETE FROM approvals WHERE expires < $0", Ms(now));
+        var old = Ms(now - (2 * SignedApproval.LongestLife));
+        Run("DELETE FROM consumed WHERE at < $0", old);
+        Run("DELETE FROM refused WHERE at < $0", old);
+        Run("DELETE FROM asked WHERE void > 0 AND void < $0", old);
+        // One that has run out is still a word in an order: a denial that is forgotten would free what it stopped.
+        return Run("DELETE FROM approvals WHERE expires < $0", old);
+    }, stop);
+
+    /// <summary>What this host knows of a step hash that somebody decides about.</summary>
+    public ValueTask<StepStanding> StandingAsync(string step, CancellationToken stop) => thread.ReadAsync(() =>
+    {
+        var asked = Rows("SELECT at, void FROM asked WHERE step = $0", r => (At: r.GetInt64(0), Void: r.GetInt64(1)), step);
+        var used = Rows("SELECT at FROM consumed WHERE step = $0", r => r.GetInt64(0), step);
+        return new StepStanding(asked.Count > 0 ? At(asked[0].At) : null, asked.Count > 0 && asked[0].Void > 0 ? At(asked[0].Void) : null, used.Count > 0 ? At(used[0]) : null);
+    }, stop);
+
+    /// <summary>Whether this very decision is recorded, and why it was refused if it was.</summary>
+    public ValueTask<(bool Recorded, string? Refused)> DecisionAsync(SignedApproval approval, CancellationToken stop)
+    {
+        var id = Record(approval).Id;
+        return thread.ReadAsync(() => (Rows("SELECT 1 FROM approvals WHERE id = $0", r => r.GetInt64(0), id).Count > 0,
+            Rows("SELECT why FROM refused WHERE id = $0", r => r.GetString(0), id).FirstOrDefault()), stop);
+    }
+
+    /// <summary>Remembers that a decision was refused: what its giver was told stays true, whoever brings it again.</summary>
+    public ValueTask<int> RefuseAsync(SignedApproval approval, string why, DateTimeOffset now, CancellationToken stop)
+    {
+        var id = Record(approval).Id;
+        return thread.WriteAsync(() => Run("INSERT INTO refused VALUES($0, $1, $2) ON CONFLICT DO NOTHING", id, why, Ms(now)), stop);
+    }
+
+    /// <summary>Steps that somebody denied who may not decide any more are asked anew: that he went must not free what he stopped.</summary>
+    public ValueTask<int> ForgetDenialsAsync(Func<string, bool> mayDecide, DateTimeOffset now, CancellationToken stop) => thread.WriteAsync(() =>
+    {
+        var steps = Rows("SELECT step, body FROM approved_steps JOIN approvals ON approval = id", r => (Step: r.GetString(0), Body: r.GetFieldValue<byte[]>(1)))
+            .Select(r => (r.Step, Signed: Wire.Read(V1.Approval.Parser.ParseFrom(r.Body)))).Where(r => r.Signed is { Decision: ApprovalDecision.Deny } d && !mayDecide(d.KeyId)).Select(r => r.Step).Distinct().ToList();
+        foreach (var step in steps)
+        {
+            Run("DELETE FROM previews WHERE content IN (SELECT content FROM asked WHERE step = $0)", step);
+            Run("UPDATE asked SET void = $1 WHERE step = $0 AND void = 0", step, Ms(now));
+        }
+        return steps.Count;
     }, stop);
 
     public ValueTask<string?> MetaAsync(string name, CancellationToken stop) => thread.ReadAsync(() => Meta(name), stop);
@@ -97,7 +137,8 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
     {
         if (batch.Consume is { } step)
         {
-            if (Rows("SELECT 1 FROM approved_steps WHERE step = $0 LIMIT 1", r => r.GetInt64(0), step).Count == 0) return false;
+            var decisions = Rows("SELECT count(*) FROM approved_steps WHERE step = $0", r => r.GetInt64(0), step)[0];
+            if (decisions == 0 || decisions != batch.ConsumeOf) return false;
             if (Run("INSERT INTO consumed VALUES($0, $1) ON CONFLICT DO NOTHING", step, Ms(batch.At)) == 0) return false;
         }
         if (batch.ConsumedContent is { } content) Run("DELETE FROM previews WHERE content = $0", content);
@@ -115,11 +156,23 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
 
     private PreviewAnswer Preview(PreviewAsk ask, DateTimeOffset now, DateTimeOffset expires)
     {
+        if (ask.Anew)
+        {
+            Run("UPDATE asked SET void = $1 WHERE void = 0 AND content = $0", ask.Content, Ms(now));
+            Run("DELETE FROM previews WHERE content = $0", ask.Content);
+        }
         var voided = Rows("SELECT body FROM previews WHERE call = $0 AND content <> $1 ORDER BY created", r => r.GetString(0), ask.Call, ask.Content);
-        Run("DELETE FROM previews WHERE call = $0 AND content <> $1", ask.Call, ask.Content);
-        Run("INSERT INTO previews VALUES($0, $1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", ask.Content, ask.Call, ask.Nonce, ask.Body, Ms(now), Ms(expires));
+        if (voided.Count > 0)
+        {
+            Run("UPDATE asked SET void = $2 WHERE void = 0 AND content IN (SELECT content FROM previews WHERE call = $0 AND content <> $1)", ask.Call, ask.Content, Ms(now));
+            Run("DELETE FROM previews WHERE call = $0 AND content <> $1", ask.Call, ask.Content);
+        }
+        if (Run("INSERT INTO previews VALUES($0, $1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", ask.Content, ask.Call, ask.Nonce, ask.Body, Ms(now), Ms(expires)) > 0 && ask.Step.Length > 0)
+            Run("INSERT INTO asked VALUES($0, $1, $2, 0) ON CONFLICT DO NOTHING", ask.Step, ask.Content, Ms(now));
         return new PreviewAnswer(Rows("SELECT nonce FROM previews WHERE content = $0", r => r.GetString(0), ask.Content)[0], voided);
     }
+
+    private static DateTimeOffset At(long ms) => DateTimeOffset.FromUnixTimeMilliseconds(ms);
 
     private string? Meta(string name) => Rows("SELECT value FROM meta WHERE name = $0", r => r.GetString(0), name).FirstOrDefault();
 

@@ -41,8 +41,7 @@ internal sealed partial class LocalStore
     /// <summary>Keeps an approval for its steps. One that comes again changes nothing, and one for a consumed step finds it consumed.</summary>
     public async ValueTask AddApprovalAsync(SignedApproval approval, CancellationToken stop)
     {
-        var body = ToProto(approval).ToByteArray();
-        var id = Convert.ToHexStringLower(SHA256.HashData(body));
+        var (id, body) = Record(approval);
         await thread.WriteAsync(() =>
         {
             if (Run("INSERT INTO approvals VALUES($0, $1, $2) ON CONFLICT DO NOTHING", id, body, approval.ExpiresUnixMs) == 0) return 0;
@@ -68,17 +67,11 @@ internal sealed partial class LocalStore
     private static AuditRecord Record(SqliteDataReader r) =>
         new(r.GetString(0), r.GetInt64(1), DateTimeOffset.FromUnixTimeMilliseconds(r.GetInt64(2)), r.GetString(3), r.GetString(4), r.GetString(5), r.GetString(6), r.GetString(7));
 
-    private static V1.Approval ToProto(SignedApproval a) => new()
+    private static (string Id, byte[] Body) Record(SignedApproval approval)
     {
-        StepHashes = { a.StepHashes },
-        ResourceUid = a.ResourceUid,
-        NodeUid = a.NodeUid,
-        Decision = a.Decision == ApprovalDecision.Approve ? "approve" : "deny",
-        ExpiresUnixMs = a.ExpiresUnixMs,
-        Reason = a.Reason,
-        KeyId = a.KeyId,
-        Signature = ByteString.CopyFrom(a.Signature),
-    };
+        var body = Wire.ToProto(approval).ToByteArray();
+        return (Convert.ToHexStringLower(SHA256.HashData(body)), body);
+    }
 
     private void Append(DateTimeOffset at, string kind, string resourceKey, string body)
     {

@@ -44,6 +44,7 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
             At = clock.GetUtcNow(),
             ResourceKey = input.ResourceKey,
             Consume = commit.Consume,
+            ConsumeOf = commit.ConsumeOf,
             ConsumedContent = commit.ConsumedContent,
             Open = commit.Open is { } run ? new(run.RunId, run.Key, JournalJson.Write(run)) : null,
             Journal = [.. commit.Journal.Select(e => new LocalJournalRow(commit.RunId, JournalJson.Write(e)))],
@@ -57,8 +58,13 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
         public async ValueTask PreviewAsync(Preview preview, CancellationToken stop)
         {
             var now = clock.GetUtcNow();
-            List<PreviewAsk> asks = [.. preview.Steps.Select(s => new PreviewAsk(s.Hash, input.Key + "|" + s.Key, Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16)),
-                JsonSerializer.Serialize(new(s.Text, s.Basis), MemberStateJson.Default.ShownStep)))];
+            var subject = new PlanSubject(input.NodeUid, input.ResourceUid, input.Generation);
+            List<PreviewAsk> asks = [.. preview.Steps.Select(s =>
+            {
+                var nonce = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
+                return new PreviewAsk(s.Hash, input.Key + "|" + s.Key, nonce, JsonSerializer.Serialize(new(s.Text, s.Basis), MemberStateJson.Default.ShownStep),
+                    Hashes.Bind(subject, s, nonce).Hash, preview.Anew.Contains(s.Key));
+            })];
             var answers = await store.PreviewAsync(asks, now, now + ShownFor, stop);
             preview.Nonces = [.. answers.Select(a => a.Nonce)];
             preview.Voided = [.. preview.Steps.Zip(answers).SelectMany(p => p.Second.Voided.Select(body => Moved(p.First, body)))];

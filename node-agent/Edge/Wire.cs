@@ -110,12 +110,26 @@ internal static class Wire
             ResourceUid = a.ResourceUid,
             NodeUid = a.NodeUid,
             Decision = decision,
+            IssuedUnixMs = a.IssuedUnixMs,
             ExpiresUnixMs = a.ExpiresUnixMs,
             Reason = a.Reason,
             KeyId = a.KeyId,
             Signature = a.Signature.ToByteArray(),
         };
     }
+
+    public static V1.Approval ToProto(SignedApproval a) => new()
+    {
+        StepHashes = { a.StepHashes },
+        ResourceUid = a.ResourceUid,
+        NodeUid = a.NodeUid,
+        Decision = SignedApproval.Word(a.Decision),
+        IssuedUnixMs = a.IssuedUnixMs,
+        ExpiresUnixMs = a.ExpiresUnixMs,
+        Reason = a.Reason,
+        KeyId = a.KeyId,
+        Signature = ByteString.CopyFrom(a.Signature),
+    };
 
     public static V1.Step ToProto(Step s, MemberInput input, string nodeName)
     {
@@ -232,11 +246,21 @@ internal static class Wire
         Hash = r.Hash,
     };
 
+    /// <summary>The newest form of approval that this build understands.</summary>
+    public const int ApprovalVersion = 2;
+
     /// <summary>What this host signs to say that these steps are its own question.</summary>
     public static V1.HeldPlan ToHeld(MemberView v, string nodeName, System.Security.Cryptography.ECDsa key, DateTimeOffset created, TimeSpan life)
     {
         var (from, until) = (created.ToUnixTimeMilliseconds(), (created + life).ToUnixTimeMilliseconds());
-        var held = new V1.HeldPlan { Assignment = v.Input.Key, CreatedUnixMs = from, ExpiresUnixMs = until };
+        var held = new V1.HeldPlan { Assignment = v.Input.Key, CreatedUnixMs = from, ExpiresUnixMs = until, ApprovalVersion = ApprovalVersion, Standing = v.Held.IsEmpty ? "" : v.Report?.Standing ?? "" };
+        if (v.Running is { } running)
+        {
+            (held.RunningSinceUnixMs, held.Running) = (running.Since.ToUnixTimeMilliseconds(), running.Text);
+            if (!v.Held.IsEmpty) held.Standing = "approved; running since " + ApprovalRule.When(held.RunningSinceUnixMs, running.Since);
+            held.RunningSteps.AddRange(running.StepHashes);
+        }
+        if (!v.Held.IsEmpty && v.Report is { } report) held.Decisions.AddRange(report.Decisions.Select(ToProto));
         held.Plan = v.Held.IsEmpty || v.Report is null
             ? new() { NodeUid = v.Input.NodeUid, NodeName = nodeName, ResourceKey = v.Input.ResourceKey, ResourceUid = v.Input.ResourceUid }
             : ToProto(v.Report, v.Input, nodeName, v.Held);
@@ -257,7 +281,10 @@ internal static class Wire
     /// <summary>The same question as it is carried by hand, with the certificate that the coordinator would add.</summary>
     public static V1.Held ToCarried(V1.HeldPlan held, byte[] certificate) => new()
     {
-        Id = held.Plan.Hash.Length > 8 ? held.Plan.Hash[..8] : held.Plan.Hash,
+        Id = HeldId.Of(held.Plan.Steps.Select(s => (s.Hash, s.Risk))),
+        ApprovalVersion = held.ApprovalVersion,
+        Standing = held.Standing,
+        Decisions = { held.Decisions },
         Assignment = held.Assignment,
         Plan = held.Plan,
         CreatedUnixMs = held.CreatedUnixMs,

@@ -260,6 +260,7 @@ internal sealed partial class Controller : IAsyncDisposable
         Pause = (span, stop) => PauseAsync(input.Key, span, stop),
         Underway = doing => Underway(input.Key, doing),
         Boundary = Boundary,
+        Began = run => Began(input.Key, SignedRun.Of(run)),
     };
 
     /// <summary>A step's wait: ends early when a signal about the member arrives, so confirmation is as fast as the world is.</summary>

@@ -21,6 +21,7 @@ internal sealed partial class Controller
             // The baseline is taken before the look: what changes in between makes the next probe differ, and costs one more look at most.
             slot.Fingerprint = JustSeen(slot) ?? await ProbeAsync(slot);
             var open = await _state.OpenRunAsync(key, _stopping.Token);
+            if (open is not null) Began(key, SignedRun.Of(open.Run));
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
             result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told)), _stopping.Token);
             SetWatch(key, slot, runner, input);
@@ -86,11 +87,33 @@ internal sealed partial class Controller
             Drift = result.Drift,
             Seen = result.Errors.IsEmpty && report.Phase != ReconcilePhase.Unseen ? result.Details : old.Seen,
             Underway = "",
+            Running = null,
             Gone = result.Gone,
             // What could not be looked at has not moved.
             Move = report.Phase == ReconcilePhase.Unseen ? old.Move : result.Move,
             Errors = result.Errors,
         };
+    }
+
+    /// <summary>A signed run is under way: people see since when. What of it has not begun can still be denied, so it is still shown.</summary>
+    private void Began(string key, SignedRun? run)
+    {
+        if (run is null) return;
+        MemberView view;
+        lock (_lock)
+        {
+            if (!_slots.TryGetValue(key, out var slot) || slot.View.Running is not null) return;
+            slot.View = view = slot.View with { Running = run, Phase = nameof(ReconcilePhase.Converging), Blocker = "", Since = slot.View.Phase == nameof(ReconcilePhase.Converging) ? slot.View.Since : _clock.GetUtcNow() };
+        }
+        Changed?.Invoke(view);
+    }
+
+    /// <summary>Tells of a member what did not come from a pass of it.</summary>
+    public void Note(string key, Tell told)
+    {
+        MemberSlot? slot;
+        lock (_lock) slot = _slots.GetValueOrDefault(key);
+        if (slot is not null) Tell(slot.Input, told);
     }
 
     private void Tell(MemberInput input, Tell told)

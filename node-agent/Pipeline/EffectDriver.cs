@@ -21,7 +21,8 @@ internal interface IPassStore
 internal interface ITurns
 {
     /// <summary>Null = granted; else who has it or why it cannot be asked for.</summary>
-    ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop);
+    /// <param name="signed">A person signed this plan for this member: where nobody can be asked, it goes without.</param>
+    ValueTask<string?> TakeAsync(string key, TimeSpan hold, bool signed, CancellationToken stop);
 
     void Release(string key);
 }
@@ -37,6 +38,9 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
 
     /// <summary>Told what a step is doing, each time that it is looked at; for people only.</summary>
     public Action<string>? Underway { get; init; }
+
+    /// <summary>Told of a run that begins, once it is on the disk.</summary>
+    public Action<RunRecord>? Began { get; init; }
 
     public async Task RunAsync(IEnumerable<Effect> effects, CancellationToken stop)
     {
@@ -64,11 +68,12 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
                 if (Boundary is not null) await Boundary("before", commit);
                 commit.Consumed = await store.CommitAsync(commit, stop);
                 if (Boundary is not null) await Boundary("after", commit);
+                if (commit.Open is { } run) Began?.Invoke(run);
                 break;
             case FindApproval find: await store.FindApprovalAsync(find, stop); break;
             case Preview preview: await store.PreviewAsync(preview, stop); break;
             case TakeTurn turn:
-                turn.Refusal = await turns.TakeAsync(turn.Key, turn.Hold, stop) ?? "";
+                turn.Refusal = await turns.TakeAsync(turn.Key, turn.Hold, turn.Signed, stop) ?? "";
                 turn.Granted = turn.Refusal.Length == 0;
                 if (turn.Granted) _held.Add(turn.Key);
                 break;

@@ -23,6 +23,9 @@ internal sealed record PassContext
     /// <summary>What the step that runs is doing.</summary>
     public Action<string>? Underway { get; init; }
     public Func<string, Commit, ValueTask>? Boundary { get; init; }
+
+    /// <summary>Told of a run that begins, once it is on the disk.</summary>
+    public Action<RunRecord>? Began { get; init; }
 }
 
 /// <param name="Report">What was found and done.</param>
@@ -73,7 +76,7 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         var request = new PlanRequest(new(input.NodeUid, input.ResourceUid, input.Generation), GoalHash(input), input.Protect) { Teardown = input.Teardown };
         var box = new Reconciler<TGoal, TState>.Box();
         var work = new ReconcileInput<TGoal>(input.Key, request, goal.Goal, context.Attempts, preview ? null : context.Open, context.Mode, context.NewRunId);
-        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway };
+        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway, Began = context.Began };
         await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
         var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);

@@ -7,6 +7,20 @@ namespace AgentMetal.NodeAgent.Pipeline;
 /// <summary>Something that happened to a member, for people.</summary>
 internal sealed record MemberEvent(DateTimeOffset At, string Reason, string Message, bool Warning);
 
+/// <summary>A run under way that persons signed for.</summary>
+/// <param name="Since">When it began, or when its first signed step did.</param>
+/// <param name="Text">For people: what was signed.</param>
+/// <param name="StepHashes">Of the steps that were signed.</param>
+internal sealed record SignedRun(DateTimeOffset Since, string Text, ImmutableArray<string> StepHashes)
+{
+    /// <summary>Null when nothing of the run had to be signed.</summary>
+    public static SignedRun? Of(RunRecord run)
+    {
+        ImmutableArray<Step> signed = [.. run.Steps.Where(s => s.Risk.Level == Runtime.Risk.RiskLevel.Dangerous)];
+        return signed.IsEmpty ? null : new(run.Started, string.Join("; ", signed.Select(s => s.Text)), [.. signed.Select(s => s.Hash)]);
+    }
+}
+
 /// <summary>What is known of a member after its last pass; immutable, replaced as a whole.</summary>
 internal sealed record MemberView
 {
@@ -22,6 +36,9 @@ internal sealed record MemberView
     public ImmutableArray<Difference> Drift { get; init; } = [];
 
     public ImmutableArray<Step> Held { get; init; } = [];
+
+    /// <summary>The signed run that is under way; null = none.</summary>
+    public SignedRun? Running { get; init; }
     public ReconcileReport? Report { get; init; }
     public bool Gone { get; init; }
     public MemberMove Move { get; init; } = MemberMove.None;
@@ -42,7 +59,7 @@ internal sealed record MemberView
 
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
-        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Move == other.Move && Input.Generation == other.Input.Generation
+        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Running?.Since == other.Running?.Since && Report?.Standing == other.Report?.Standing && Move == other.Move && Input.Generation == other.Input.Generation
         && Differences.SequenceEqual(other.Differences) && Drift.SequenceEqual(other.Drift) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 

@@ -7,7 +7,14 @@ namespace AgentMetal.Runtime.Approval;
 /// <param name="Allowed">Whether the step may run.</param>
 /// <param name="By">Names of the approvers, for the audit.</param>
 /// <param name="Why">When refused: what is wrong with what was found.</param>
-public sealed record ApprovalVerdict(bool Allowed, string By, string Why);
+public sealed record ApprovalVerdict(bool Allowed, string By, string Why)
+{
+    /// <summary>Until when a denial stands: then the step is asked anew.</summary>
+    public DateTimeOffset? DeniedUntil { get; init; }
+
+    /// <summary>A denial ran out: what was signed is void, and the step needs another nonce.</summary>
+    public bool AskAnew { get; init; }
+}
 
 /// <summary>Decides whether signatures allow a step; the host's own, never the coordinator's.</summary>
 public interface IApprovalVerifier
@@ -20,7 +27,7 @@ public interface IApprovalVerifier
     ApprovalVerdict Verify(PlanSubject subject, Step step, ImmutableArray<SignedApproval> found, DateTimeOffset now);
 }
 
-/// <summary>The rule of the fleet: enough distinct approvers of the current set, nobody against, none of it expired.</summary>
+/// <summary>The rule of the fleet: enough distinct approvers of the current set whose last word is yes, nobody against, none of it expired.</summary>
 /// <param name="current">The approver set in force, verified against the pinned root; null = none is known, and nothing Dangerous runs.</param>
 public sealed class ApprovalVerifier(Func<ApproverSet?> current) : IApprovalVerifier
 {
@@ -32,7 +39,13 @@ public sealed class ApprovalVerifier(Func<ApproverSet?> current) : IApprovalVeri
         if (current() is not { } set) return new(false, "", "this host has no approver set that the root signed");
         var outcome = ApprovalRule.Judge(Hashes.Of(subject, step), found, new(subject.NodeUid, subject.ResourceUid), set, now);
         if (!outcome.IsApproved)
-            return new(false, "", string.Join("; ", outcome.Ignored.Prepend(outcome.Problem!).Select(p => p.Message).Distinct(StringComparer.Ordinal)));
+        {
+            return new(false, "", string.Join("; ", outcome.Ignored.Prepend(outcome.Problem!).Select(p => p.Message).Distinct(StringComparer.Ordinal)))
+            {
+                DeniedUntil = outcome.DeniedUntil,
+                AskAnew = outcome.AskAnew,
+            };
+        }
         return new(true, string.Join(", ", outcome.Counted.Select(a => set.Find(a.KeyId)?.Name ?? a.KeyId).Order(StringComparer.Ordinal)), "");
     }
 }

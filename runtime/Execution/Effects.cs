@@ -30,6 +30,11 @@ public sealed class TakeTurn(string key, TimeSpan hold) : Effect
     /// <summary>For how long at most.</summary>
     public TimeSpan Hold => hold;
 
+    /// <summary>
+    /// Set when a person signed this very plan for this member: where nobody can be asked for the lock, that does not stop it. A lock that somebody else is known to hold still does.
+    /// </summary>
+    public bool Signed { get; init; }
+
     /// <summary>Set by the driver.</summary>
     public bool Granted { get; set; }
 
@@ -62,6 +67,11 @@ public sealed class Commit : Effect
     public string? Consume { get; init; }
 
     /// <summary>
+    /// How many decisions of the step were judged: a denial that came meanwhile makes it one more, and then nothing is written.
+    /// </summary>
+    public int ConsumeOf { get; init; }
+
+    /// <summary>
     /// The hash without nonce of the step whose approval is used up: its nonce is forgotten with it, so that the same step, asked for again after
     /// an undo, is a new question and not one whose answer is spent.
     /// </summary>
@@ -73,7 +83,7 @@ public sealed class Commit : Effect
     /// <summary>Remedies that ended; kept as input of later planning.</summary>
     public ImmutableArray<Attempt> Attempts { get; init; } = [];
 
-    /// <summary>Set by the driver: false when the approval was already used or is not there; nothing was written then.</summary>
+    /// <summary>Set by the driver: false when the approval was already used, is not there, or another decision has come since; nothing was written then.</summary>
     public bool Consumed { get; set; } = true;
 }
 
@@ -92,6 +102,9 @@ public sealed class Preview(ImmutableArray<Step> steps) : Effect
 {
     /// <summary>The steps, without a nonce.</summary>
     public ImmutableArray<Step> Steps => steps;
+
+    /// <summary>Keys of steps that are asked anew although nothing moved, because a denial of them ran out: they get another nonce, so that nothing signed before is for them.</summary>
+    public ImmutableHashSet<string> Anew { get; init; } = [];
 
     /// <summary>One nonce a step: the one already minted while the step's content is unchanged, else a new one. Set by the driver.</summary>
     public ImmutableArray<string> Nonces { get; set; } = [];

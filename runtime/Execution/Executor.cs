@@ -89,9 +89,14 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
         }
         var call = tool.Bind(step.Args);
         var asked = clock.GetUtcNow();
+        var signed = new Box();
+        if (step.Turns.Length > 0)
+        {
+            foreach (var e in FindSignature(request, execution, step, signed)) yield return e;
+        }
         foreach (var key in step.Turns)
         {
-            var turn = new TakeTurn(key, call.Timing.Timeout);
+            var turn = new TakeTurn(key, call.Timing.Timeout) { Signed = signed.Yes };
             yield return turn;
             if (turn.Granted) continue;
             execution.Result = new(Ended.NotMyTurn, step, turn.Refusal);
@@ -119,14 +124,14 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 yield break;
             }
             if (Obstacle(request, goal, execution, look.State, step, call, out var undo) is { } obstacle) { execution.Result = obstacle; yield break; }
-            var approvedBy = "";
+            var (approvedBy, judged) = ("", 0);
             if (NeedsApproval(request, step))
             {
                 var find = new FindApproval(step.Hash);
                 yield return find;
                 var verdict = verifier.Verify(execution.Run.Subject, step, find.Found, clock.GetUtcNow());
                 if (!verdict.Allowed) { execution.Result = new(Ended.NeedsApproval, step, verdict.Why); yield break; }
-                approvedBy = verdict.By;
+                (approvedBy, judged) = (verdict.By, find.Found.Length);
             }
             intent = new(Entry.Intent, step.Hash, clock.GetUtcNow(), Facts(look.State, step.Basis), [], undo, ImmutableSortedDictionary<string, string>.Empty);
             // No cancellation between here and the outcome: what is journalled as intended is observed and confirmed, or undone.
@@ -136,14 +141,39 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 Journal = [intent],
                 Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
                 Consume = NeedsApproval(request, step) ? step.Hash : null,
+                ConsumeOf = judged,
                 ConsumedContent = NeedsApproval(request, step) ? Hashes.Bind(execution.Run.Subject, step, "").Hash : null,
             };
             yield return commit;
-            if (!commit.Consumed) { execution.Result = new(Ended.NeedsApproval, step, "the approval was already used"); yield break; }
+            if (!commit.Consumed) { execution.Result = new(Ended.NeedsApproval, step, "the approval was already used, or another decision came meanwhile"); yield break; }
             execution.Add(intent);
             yield return new Tell("StepStarted", step.Text);
         }
         foreach (var e in Drive(goal, execution, step, call, look.State, intent, resumed, asked)) yield return e;
+    }
+
+    /// <summary>
+    /// Whether a person signed for what this step belongs to: a Dangerous step of its group that has begun, or whose approval stands now. What leads to a signed step
+    /// is signed with it; a step of another group, or one that nobody had to sign, is not.
+    /// </summary>
+    private IEnumerable<Effect> FindSignature(PlanRequest request, Execution execution, Step step, Box signed)
+    {
+        foreach (var other in execution.Run.Steps.Where(s => s.Group == step.Group && NeedsApproval(request, s)))
+        {
+            if (!execution.IsDone(other.Hash) && execution.OpenIntent(other.Hash) is null)
+            {
+                var find = new FindApproval(other.Hash);
+                yield return find;
+                if (!verifier.Verify(execution.Run.Subject, other, find.Found, clock.GetUtcNow()).Allowed) continue;
+            }
+            signed.Yes = true;
+            yield break;
+        }
+    }
+
+    private sealed class Box
+    {
+        public bool Yes { get; set; }
     }
 
     /// <summary>Whether a person must have signed it.</summary>

@@ -4,6 +4,7 @@ using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Reasoning;
 using AgentMetal.Runtime.Risk;
+using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Runtime.Execution;
 
@@ -53,7 +54,14 @@ public enum ReconcilePhase
 /// <param name="Mode">What is allowed.</param>
 /// <param name="NewRunId">Identifies the run that may be opened; unique per host.</param>
 public sealed record ReconcileInput<TGoal>(string Key, PlanRequest Request, TGoal? Goal, Attempts Attempts, OpenRun? Open, Mode Mode, string NewRunId)
-    where TGoal : class;
+    where TGoal : class
+{
+    /// <summary>Nothing runs while anything of the plan waits for a signature: a deletion that nobody has signed begins with nothing.</summary>
+    public bool AllOrNothing { get; init; }
+
+    /// <summary>What would need a signature is left out, and nobody is asked for it: another question about the same thing is open.</summary>
+    public bool AskNobody { get; init; }
+}
 
 /// <summary>What one reconcile found and did.</summary>
 public sealed record ReconcileReport
@@ -75,6 +83,12 @@ public sealed record ReconcileReport
 
     /// <summary>Steps that wait for a signature, with those that wait for them; hashes bound to their nonces.</summary>
     public ImmutableArray<Step> Held { get; init; } = [];
+
+    /// <summary>How the decisions about them stand, in words; empty when nothing is held.</summary>
+    public string Standing { get; init; } = "";
+
+    /// <summary>The decisions that are recorded for them.</summary>
+    public ImmutableArray<SignedApproval> Decisions { get; init; } = [];
 
     /// <summary>The plan's steps as they would run.</summary>
     public ImmutableArray<Step> Steps { get; init; } = [];
@@ -114,6 +128,8 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
     /// <summary>Of why a remedy failed, this many characters are kept with the attempt.</summary>
     private const int MaxDetail = 300;
 
+    private static readonly TimeSpan s_soonest = TimeSpan.FromMilliseconds(50);
+
     /// <summary>Holds the report once the sequence of effects has ended.</summary>
     public sealed class Box
     {
@@ -152,26 +168,39 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         if (plan.Outcome == Outcome.Converged || input.Mode == Mode.Observe) { box.Report = report; yield break; }
 
         var bound = plan.Steps;
-        if (input.Mode == Mode.Enforce || input.Mode == Mode.Propose)
+        if (!input.AskNobody)
         {
             foreach (var e in BindNonces(input.Request, plan.Steps, b => bound = b)) yield return e;
         }
         if (input.Mode == Mode.Propose) { box.Report = report with { Steps = bound, Held = bound, Phase = ReconcilePhase.AwaitingApproval, Blocker = "mode is propose" }; yield break; }
 
-        var refusals = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (var step in bound.Where(s => Executor<TGoal, TState>.NeedsApproval(input.Request, s)))
+        var judged = new Judged();
+        foreach (var e in Judge(input, bound, judged)) yield return e;
+        if (!judged.Anew.IsEmpty)
         {
-            var find = new FindApproval(step.Hash);
-            yield return find;
-            var verdict = verifier.Verify(input.Request.Subject, step, find.Found, clock.GetUtcNow());
-            if (!verdict.Allowed) refusals[step.Hash] = verdict.Why;
+            // A denial ran out: the same question gets another hash, so that nothing that was signed before is an answer to it.
+            foreach (var step in bound.Where(s => judged.Anew.Contains(s.Key))) yield return new Tell("AskedAnew", $"{step.Text}: {judged.Refusals[step.Hash]}", warning: true);
+            foreach (var e in BindNonces(input.Request, plan.Steps, b => bound = b, judged.Anew)) yield return e;
+            judged = new();
+            foreach (var e in Judge(input, bound, judged)) yield return e;
         }
+        var refusals = judged.Refusals;
         var held = HeldBy(bound, s => refusals.ContainsKey(s.Hash));
-        ImmutableArray<Step> run = [.. bound.Except(held)];
+        ImmutableArray<Step> run = input.AllOrNothing && !held.IsEmpty ? [] : [.. bound.Except(held)];
+        if (input.AskNobody) held = [];
         report = report with { Steps = bound, Held = held };
+        if (!held.IsEmpty)
+        {
+            report = report with
+            {
+                Standing = string.Join("; ", refusals.Where(r => held.Any(s => s.Hash == r.Key)).Select(r => r.Value).Distinct(StringComparer.Ordinal)),
+                Decisions = [.. judged.Found.DistinctBy(a => Convert.ToHexString(a.Signature)).TakeLast(64)],
+            };
+        }
         if (run.IsEmpty)
         {
-            box.Report = held.IsEmpty ? report : report with { Phase = ReconcilePhase.AwaitingApproval, Blocker = HeldBlocker(held, refusals) };
+            // Where a denial stands, the next look is when it ends.
+            box.Report = held.IsEmpty ? report : report with { Phase = ReconcilePhase.AwaitingApproval, Blocker = HeldBlocker(held, refusals), Again = judged.Until is { } until ? Later(until - clock.GetUtcNow()) : report.Again };
             yield break;
         }
         var record = new RunRecord(input.NewRunId, input.Key, input.Request.Subject, input.Request.GoalHash, plan.Hash, run, clock.GetUtcNow());
@@ -182,6 +211,32 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         foreach (var e in _executor.Run(input.Request, plan.Goal, execution)) yield return e;
         foreach (var e in Close(execution, box, report, held, refusals)) yield return e;
     }
+
+    private sealed class Judged
+    {
+        public Dictionary<string, string> Refusals { get; } = new(StringComparer.Ordinal);
+        public ImmutableHashSet<string> Anew { get; set; } = [];
+        public DateTimeOffset? Until { get; set; }
+        public List<SignedApproval> Found { get; } = [];
+    }
+
+    private IEnumerable<Effect> Judge(ReconcileInput<TGoal> input, ImmutableArray<Step> bound, Judged judged)
+    {
+        foreach (var step in bound.Where(s => Executor<TGoal, TState>.NeedsApproval(input.Request, s)))
+        {
+            if (input.AskNobody) { judged.Refusals[step.Hash] = "nobody is asked for it now"; continue; }
+            var find = new FindApproval(step.Hash);
+            yield return find;
+            var verdict = verifier.Verify(input.Request.Subject, step, find.Found, clock.GetUtcNow());
+            judged.Found.AddRange(find.Found);
+            if (verdict.Allowed) continue;
+            judged.Refusals[step.Hash] = verdict.Why;
+            if (verdict.AskAnew) judged.Anew = judged.Anew.Add(step.Key);
+            if (verdict.DeniedUntil is { } until && (judged.Until is null || until < judged.Until)) judged.Until = until;
+        }
+    }
+
+    private static TimeSpan Later(TimeSpan span) => span < s_soonest ? s_soonest : span;
 
     private IEnumerable<Effect> Resume(ReconcileInput<TGoal> input, OpenRun open, Box box)
     {
@@ -268,12 +323,12 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         };
     }
 
-    private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Action<ImmutableArray<Step>> bound)
+    private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Action<ImmutableArray<Step>> bound, ImmutableHashSet<string>? anew = null)
     {
         // A person signs whole groups: what leads to the Dangerous step is shown with it, so it gets a nonce too.
         var asking = HeldBy(steps, s => s.Risk.Level == RiskLevel.Dangerous);
         if (asking.IsEmpty) yield break;
-        var preview = new Preview(asking);
+        var preview = new Preview(asking) { Anew = anew ?? [] };
         yield return preview;
         foreach (var voided in preview.Voided) yield return new Tell("ApprovalVoided", voided, warning: true);
         var nonces = asking.Zip(preview.Nonces).ToDictionary(p => p.First.Index, p => p.Second);

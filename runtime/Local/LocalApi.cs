@@ -23,13 +23,19 @@ public static class LocalSocket
 public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null);
 
 /// <summary>An approval as it is carried by hand; the host verifies it as any.</summary>
-public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature);
+public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature, long IssuedUnixMs = 0);
 
 /// <summary>What the host knows.</summary>
 public sealed record LocalAnswer
 {
     /// <summary>Set when the request could not be served; the rest is empty.</summary>
     public string? Error { get; init; }
+
+    /// <summary>With <see cref="Error"/>: what was asked for is known, and refused.</summary>
+    public bool Refused { get; init; }
+
+    /// <summary>For people, beside what was asked for; may be empty.</summary>
+    public string Notice { get; init; } = "";
 
     /// <summary>This host.</summary>
     public LocalNode? Node { get; init; }

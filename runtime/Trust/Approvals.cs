@@ -9,7 +9,10 @@ public enum ApprovalDecision
     Deny,
 }
 
-/// <summary>An operator's signature over step hashes, for one resource on one node, until a time, for a reason.</summary>
+/// <summary>
+/// An operator's signature over step hashes, for one resource on one node, until a time, for a reason. Since version 2 the signed bytes carry when it was given, which is its place among
+/// the decisions of the same approver; what has no such time (version 1) has no place in any order, and <see cref="ApprovalRule"/> says what becomes of it.
+/// </summary>
 public sealed record SignedApproval
 {
     public const int MaxSteps = 1024;
@@ -18,7 +21,7 @@ public sealed record SignedApproval
     /// <summary>An approval is an answer to a question that is open now: nobody signs for longer than this.</summary>
     public static readonly TimeSpan LongestLife = TimeSpan.FromDays(7);
 
-    private const string Domain = "agentmetal/approval/v1";
+    private const string Unordered = "agentmetal/approval/v1", Domain = "agentmetal/approval/v2";
 
     /// <summary>Lower-case hex SHA-256 each, in ordinal order, none twice, 1 to <see cref="MaxSteps"/>.</summary>
     public required IReadOnlyList<string> StepHashes { get; init; }
@@ -31,6 +34,12 @@ public sealed record SignedApproval
 
     public required long ExpiresUnixMs { get; init; }
 
+    /// <summary>
+    /// When it was given, Unix milliseconds: the order of one approver's decisions. It is later than every decision of that approver which the signer could know of, whatever the clocks say.
+    /// 0 = version 1, without an order.
+    /// </summary>
+    public long IssuedUnixMs { get; init; }
+
     /// <summary>For people and the audit; at most <see cref="MaxReason"/> characters; may be empty.</summary>
     public required string Reason { get; init; }
 
@@ -40,8 +49,12 @@ public sealed record SignedApproval
     /// <summary>64 bytes, see <see cref="P256"/>.</summary>
     public required byte[] Signature { get; init; }
 
-    /// <summary>Signs. Hashes are sorted and their doubles dropped; the key's id is filled in.</summary>
-    public static SignedApproval Sign(ECDsa key, ApprovalDecision decision, IEnumerable<string> stepHashes, string resourceUid, string nodeUid, DateTimeOffset expires, string reason)
+    /// <summary>Signs version 1, for hosts that know no other. Hashes are sorted and their doubles dropped; the key's id is filled in.</summary>
+    public static SignedApproval Sign(ECDsa key, ApprovalDecision decision, IEnumerable<string> stepHashes, string resourceUid, string nodeUid, DateTimeOffset expires, string reason) =>
+        Sign(key, decision, stepHashes, resourceUid, nodeUid, 0, expires, reason);
+
+    /// <summary>Signs with its place in the order of this key's decisions; see <see cref="ApprovalRule.NextIssue"/>.</summary>
+    public static SignedApproval Sign(ECDsa key, ApprovalDecision decision, IEnumerable<string> stepHashes, string resourceUid, string nodeUid, long issuedUnixMs, DateTimeOffset expires, string reason)
     {
         var unsigned = new SignedApproval
         {
@@ -49,6 +62,7 @@ public sealed record SignedApproval
             ResourceUid = resourceUid,
             NodeUid = nodeUid,
             Decision = decision,
+            IssuedUnixMs = issuedUnixMs,
             ExpiresUnixMs = expires.ToUnixTimeMilliseconds(),
             Reason = reason,
             KeyId = P256.KeyId(key),
@@ -75,8 +89,18 @@ public sealed record SignedApproval
         _ => null,
     };
 
-    /// <summary>Checks this one approval: form, scope, time, key, signature. Says nothing about the threshold.</summary>
+    /// <summary>Checks this one approval: form, scope, time, key, signature. Says nothing about the threshold, nor about other decisions.</summary>
     public Verdict<ApproverKey> Verify(ApprovalScope scope, ApproverSet set, DateTimeOffset now)
+    {
+        var signed = VerifyAtAnyAge(scope, set, now);
+        return signed.IsTrusted && IsOver(now) ? Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, "the approval has expired; approve again") : signed;
+    }
+
+    /// <summary>Whether its time is over.</summary>
+    public bool IsOver(DateTimeOffset now) => ExpiresUnixMs <= now.ToUnixTimeMilliseconds();
+
+    /// <summary>The same for what may have run out: it is still its approver's decision, and came before or after others.</summary>
+    public Verdict<ApproverKey> VerifyAtAnyAge(ApprovalScope scope, ApproverSet set, DateTimeOffset now)
     {
         ArgumentNullException.ThrowIfNull(scope);
         ArgumentNullException.ThrowIfNull(set);
@@ -87,16 +111,18 @@ public sealed record SignedApproval
         if (ResourceUid != scope.ResourceUid)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.WrongScope, $"the approval is for resource {ResourceUid}");
         var nowMs = now.ToUnixTimeMilliseconds();
-        if (ExpiresUnixMs <= nowMs)
-            return Verdict<ApproverKey>.Refuse(TrustProblemCode.Expired, "the approval has expired; approve again");
         if (ExpiresUnixMs - nowMs > (long)LongestLife.TotalMilliseconds)
             return Verdict<ApproverKey>.Refuse(TrustProblemCode.NotYetValid, $"the approval would be valid for more than {LongestLife.Days} days from now; sign it for less, and check this machine's clock");
         var holder = set.Holder(KeyId, now);
         return holder.Problem is { } stranger ? stranger : holder.Value.Signed(BytesToSign(), Signature, "this approval");
     }
 
-    private byte[] BytesToSign() => new SignedBytes(Domain)
-        .Add(Word(Decision)).Add(StepHashes).Add(ResourceUid).Add(NodeUid).Add(ExpiresUnixMs).Add(Reason).Add(KeyId).ToArray();
+    private byte[] BytesToSign()
+    {
+        var bytes = new SignedBytes(IssuedUnixMs == 0 ? Unordered : Domain).Add(Word(Decision)).Add(StepHashes).Add(ResourceUid).Add(NodeUid);
+        if (IssuedUnixMs != 0) bytes.Add(IssuedUnixMs);
+        return bytes.Add(ExpiresUnixMs).Add(Reason).Add(KeyId).ToArray();
+    }
 
     private string? FormError()
     {
@@ -115,8 +141,10 @@ public sealed record SignedApproval
             return "nodeUid: not 32 lower-case hex characters";
         if (!Enum.IsDefined(Decision))
             return "decision: neither approve nor deny";
-        if (ExpiresUnixMs < 0)
-            return "expires: before 1970";
+        if (ExpiresUnixMs < 0 || IssuedUnixMs < 0)
+            return "expires, issued: before 1970";
+        if (IssuedUnixMs != 0 && IssuedUnixMs >= ExpiresUnixMs)
+            return "issued: not before it expires";
         if (Reason.Length > MaxReason || HasLoneSurrogate(Reason))
             return $"reason: longer than {MaxReason} characters, or not valid Unicode";
         if (KeyId.Length != 64 || !TrustNames.IsLowerHex(KeyId))
@@ -136,65 +164,5 @@ public sealed record SignedApproval
             i++;
         }
         return false;
-    }
-}
-
-/// <summary>Where a step would run.</summary>
-/// <param name="NodeUid">This node.</param>
-/// <param name="ResourceUid">The resource whose plan is waiting.</param>
-public sealed record ApprovalScope(string NodeUid, string ResourceUid);
-
-/// <summary>What the approvals at hand say about one step.</summary>
-public sealed record ApprovalOutcome
-{
-    public required bool IsApproved { get; init; }
-
-    /// <summary>The approvals that count, one per approver; empty unless approved.</summary>
-    public required IReadOnlyList<SignedApproval> Counted { get; init; }
-
-    /// <summary>Why it is not approved; null when it is.</summary>
-    public required TrustProblem? Problem { get; init; }
-
-    /// <summary>Why single approvals did not count; for the audit.</summary>
-    public required IReadOnlyList<TrustProblem> Ignored { get; init; }
-}
-
-/// <summary>Decides whether a step is approved: enough distinct approvers, nobody against.</summary>
-public static class ApprovalRule
-{
-    public const int MaxApprovals = 256;
-
-    /// <summary>A denial counts from one approver, whatever the threshold: stopping must be easier than starting.</summary>
-    public static ApprovalOutcome Judge(string stepHash, IReadOnlyList<SignedApproval> approvals, ApprovalScope scope, ApproverSet set, DateTimeOffset now)
-    {
-        ArgumentNullException.ThrowIfNull(approvals);
-        ArgumentNullException.ThrowIfNull(set);
-        var ignored = new List<TrustProblem>();
-        var counted = new Dictionary<string, SignedApproval>(StringComparer.Ordinal);
-        TrustProblem? denied = null;
-        foreach (var approval in approvals.Take(MaxApprovals))
-        {
-            if (!approval.StepHashes.Contains(stepHash, StringComparer.Ordinal))
-            {
-                ignored.Add(new TrustProblem(TrustProblemCode.WrongScope, "the approval is for other steps"));
-                continue;
-            }
-            var verdict = approval.Verify(scope, set, now);
-            if (verdict.Problem is { } problem)
-                ignored.Add(problem);
-            else if (approval.Decision == ApprovalDecision.Deny)
-                denied ??= new TrustProblem(TrustProblemCode.Denied, $"{verdict.Value.Name} denied it: {approval.Reason}");
-            else
-                counted[verdict.Value.KeyId] = approval;
-        }
-        if (denied is null && counted.Count >= set.Threshold)
-            return new ApprovalOutcome { IsApproved = true, Counted = [.. counted.Values], Problem = null, Ignored = ignored };
-        return new ApprovalOutcome
-        {
-            IsApproved = false,
-            Counted = [],
-            Problem = denied ?? new TrustProblem(TrustProblemCode.ThresholdNotMet, $"{counted.Count} of {set.Threshold} approvers have approved"),
-            Ignored = ignored,
-        };
     }
 }

@@ -25,11 +25,11 @@ public sealed class Approver : IDisposable
     /// <summary>The engine's own verifier over that set.</summary>
     public ApprovalVerifier Verifier => new(() => Set);
 
-    /// <summary>Signs steps as they were shown.</summary>
-    public SignedApproval Sign(PlanSubject subject, IEnumerable<Step> steps, DateTimeOffset expires, ApprovalDecision decision = ApprovalDecision.Approve)
+    /// <summary>Signs steps as they were shown; 0 = in the form without an order.</summary>
+    public SignedApproval Sign(PlanSubject subject, IEnumerable<Step> steps, DateTimeOffset expires, ApprovalDecision decision = ApprovalDecision.Approve, long issuedUnixMs = 0)
     {
         ArgumentNullException.ThrowIfNull(subject);
-        return SignedApproval.Sign(_key, decision, steps.Select(s => s.Hash), subject.ResourceUid, subject.NodeUid, expires, "");
+        return SignedApproval.Sign(_key, decision, steps.Select(s => s.Hash), subject.ResourceUid, subject.NodeUid, issuedUnixMs, expires, "");
     }
 
     /// <inheritdoc />

@@ -54,7 +54,7 @@ public sealed class HostMemory(string chain, Func<DateTimeOffset> now)
         ArgumentNullException.ThrowIfNull(commit);
         if (commit.Consume is { } step)
         {
-            if (_consumed.Contains(step) || !_approvals.Exists(a => a.StepHashes.Contains(step))) return false;
+            if (_consumed.Contains(step) || _approvals.Count(a => a.StepHashes.Contains(step)) is var there && (there == 0 || there != commit.ConsumeOf)) return false;
             _consumed.Add(step);
         }
         Writes++;
@@ -85,6 +85,7 @@ public sealed class HostMemory(string chain, Func<DateTimeOffset> now)
             foreach (var old in _shown.Where(s => s.Call == step.Key && s.Content != step.Hash))
                 voided.Add(step.Key + ": " + string.Join(", ", step.Basis.Where(f => old.Basis.Any(o => o.Key == f.Key && o.Value != f.Value)).Select(f => f.Key)));
             _shown.RemoveAll(s => s.Call == step.Key && (s.Content != step.Hash || _consumed.Contains(Hashes.Bind(subject, step, s.Nonce).Hash)));
+            if (preview.Anew.Contains(step.Key)) _shown.RemoveAll(s => s.Content == step.Hash);
             if (_shown.Find(s => s.Content == step.Hash) is not { } shown)
                 _shown.Add(shown = new(step.Key, step.Hash, $"{chain}-{++_nonces}", step.Basis));
             nonces.Add(shown.Nonce);

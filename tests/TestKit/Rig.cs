@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
+using AgentMetal.Runtime.Trust;
 using AgentMetal.Runtime.Reasoning;
 using Microsoft.Extensions.Time.Testing;
 
@@ -18,7 +19,7 @@ public sealed class Rig<TGoal, TState>
     /// <summary>Never disposed: it lives as long as the tests.</summary>
     private static readonly Approver s_approver = new("alice", Began.AddYears(1));
 
-    private int _runs;
+    private int _runs, _signed;
 
     /// <param name="start">What is there at the beginning.</param>
     /// <param name="agent">The agent that acts on the world.</param>
@@ -60,13 +61,14 @@ public sealed class Rig<TGoal, TState>
     public Plan<TGoal, TState> Plan(TGoal? goal) => PlanChecks.Plan(Agent, goal, World.State, Request, Memory.Tried(Key));
 
     /// <summary>Signs steps as they were shown.</summary>
-    public void Sign(IEnumerable<Step> steps) => Memory.Take(s_approver.Sign(Request.Subject, steps, Clock.GetUtcNow().AddHours(1)));
+    public void Sign(IEnumerable<Step> steps, ApprovalDecision decision = ApprovalDecision.Approve, TimeSpan? life = null) =>
+        Memory.Take(s_approver.Sign(Request.Subject, steps, Clock.GetUtcNow() + (life ?? TimeSpan.FromHours(1)), decision, Clock.GetUtcNow().ToUnixTimeMilliseconds() + ++_signed));
 
     /// <summary>One pass of the pipeline, as the daemon makes it.</summary>
-    public ReconcileReport Pass(TGoal? goal, Mode mode = Mode.Enforce, IReasoner? reasoner = null)
+    public ReconcileReport Pass(TGoal? goal, Mode mode = Mode.Enforce, IReasoner? reasoner = null, bool allOrNothing = false, bool askNobody = false)
     {
         var box = new Reconciler<TGoal, TState>.Box();
-        var input = new ReconcileInput<TGoal>(Key, Request, goal, Memory.Tried(Key), Open, mode, "run-" + ++_runs);
+        var input = new ReconcileInput<TGoal>(Key, Request, goal, Memory.Tried(Key), Open, mode, "run-" + ++_runs) { AllOrNothing = allOrNothing, AskNobody = askNobody };
         Port.Run(new Reconciler<TGoal, TState>(Agent, s_approver.Verifier, reasoner ?? new RulesReasoner(), Clock).Reconcile(input, box));
         return box.Report!;
     }

@@ -79,6 +79,9 @@ internal sealed class FakeStream : IAsyncDisposable
 
     public Dictionary<string, TurnGrant> Turns { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>Answers decisions: why it is refused, or nothing; null = stay silent.</summary>
+    public Func<Approval, string>? Decides { get; set; }
+
     /// <summary>Answers previews; null = stay silent.</summary>
     public Func<Assignment, PlanSummary>? Plans { get; set; }
 
@@ -156,6 +159,13 @@ internal sealed class FakeStream : IAsyncDisposable
             if (message.Revision > 0) Revision = message.Revision;
             if (message.AuditAcked > 0) Acked = message.AuditAcked;
             Approvals.AddRange(message.Approvals);
+            var answers = new NodeMessage();
+            foreach (var a in Decides is null ? [] : message.Approvals)
+            {
+                var why = Decides!(a);
+                answers.Decided.Add(new DecisionAnswer { Id = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(Google.Protobuf.MessageExtensions.ToByteArray(a))), Accepted = why.Length == 0, Message = why });
+            }
+            if (answers.Decided.Count > 0) _ = SendAsync(answers);
             foreach (var grant in message.Turns) Turns[grant.Id] = grant;
         }
         if (_obedient)

@@ -63,17 +63,58 @@ public sealed class TrustTests
         var request = new DecideRequest();
         request.Approvals.AddRange([good, bad, stranger]);
         var results = (await kit.Operator.DecideAsync(request, cancellationToken: Stop)).Results;
-        Assert.Equal((false, "will be delivered when edge-1 is back"), (results[0].Delivered, results[0].Message));
-        Assert.All(results.Skip(1), r => Assert.StartsWith("refused: ", r.Message, StringComparison.Ordinal));
+        Assert.Equal((false, false, "will be delivered when edge-1 is back; the host judges it then, and an event tells if it does not count"), (results[0].Delivered, results[0].Refused, results[0].Message));
+        Assert.All(results.Skip(1), r => Assert.True(r.Refused && r.Message.StartsWith("refused: ", StringComparison.Ordinal), r.Message));
 
         await kit.RestartAsync();
         await using var stream = await node.AttachAsync();
         await stream.UntilAsync(s => s.Approvals.Count == 1);
         Assert.Equal(good, stream.Approvals[0]);
         var denied = new DecideRequest();
-        denied.Approvals.Add(Wire(SignedApproval.Sign(key, ApprovalDecision.Deny, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.AddHours(1), "no")));
+        denied.Approvals.Add(Wire(SignedApproval.Sign(key, ApprovalDecision.Deny, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), DateTimeOffset.UtcNow.AddHours(1), "no")));
         Assert.True((await kit.Operator.DecideAsync(denied, cancellationToken: Stop)).Results[0].Delivered);
         await stream.UntilAsync(s => s.Approvals.Count == 2);
+    }
+
+    /// <summary>What the host refuses is told at once, and never sent again.</summary>
+    [Fact]
+    public async Task Decide_RefusedByTheHost_IsToldAndForgotten()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        using var key = kit.OperatorKey;
+        await using (var stream = await node.AttachAsync(h => h.ApprovalVersion = 2))
+        {
+            var (yes, no) = (Decision(ApprovalDecision.Approve, 0), Decision(ApprovalDecision.Approve, 1));
+            stream.Decides = a => a.Equals(no) ? "it has been running since 12:00:00 UTC" : "";
+            var results = (await kit.Operator.DecideAsync(new() { Approvals = { yes, no } }, cancellationToken: Stop)).Results;
+            Assert.Equal((true, false), (results[0].Delivered, results[0].Refused));
+            Assert.Equal((false, true, "refused: it has been running since 12:00:00 UTC"), (results[1].Delivered, results[1].Refused, results[1].Message));
+        }
+        await using var again = await node.AttachAsync(h => h.ApprovalVersion = 2);
+        await again.UntilAsync(s => s.Approvals.Count > 0);
+        Assert.Single(again.Approvals);
+
+        Approval Decision(ApprovalDecision decision, int place) =>
+            Wire(SignedApproval.Sign(key, decision, [Hash], "uid", node.Uid, DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() + place, DateTimeOffset.UtcNow.AddHours(1), ""));
+    }
+
+    /// <summary>Of a host that is away the coordinator judges by what it carries: a void approval must not lie in wait.</summary>
+    [Fact]
+    public async Task Decide_ApproveWhileADenialWaitsForTheHost_IsTakenBackByItsGiverOnly()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        using var key = kit.OperatorKey;
+        Assert.False(await RefusedAsync(ApprovalDecision.Deny, 5));
+        Assert.True(await RefusedAsync(ApprovalDecision.Approve, 4));
+        Assert.False(await RefusedAsync(ApprovalDecision.Approve, 6));
+        Assert.False(await RefusedAsync(ApprovalDecision.Deny, 7));
+
+        async Task<bool> RefusedAsync(ApprovalDecision decision, int place) => (await kit.Operator.DecideAsync(new()
+        {
+            Approvals = { Wire(SignedApproval.Sign(key, decision, [Hash], "uid", node.Uid, 1_000_000_000_000 + place, DateTimeOffset.UtcNow.AddHours(1), "")) },
+        }, cancellationToken: Stop)).Results[0].Refused;
     }
 
     [Fact]
@@ -92,9 +133,9 @@ public sealed class TrustTests
         await Send(stream, plan);
         await stream.ReportAsync(a, "AwaitingApproval", message: "waits");
         var waiting = await kit.UntilAsync("sessions", r => Is(r, "Approved", "False"));
-        Assert.Equal("agentmetal approve bbbbbbbb", Condition(waiting, "Approved").NextCommand);
+        Assert.Equal("agentmetal approve " + HeldId.Of(plan.Plan.Steps.Select(x => (x.Hash, x.Risk))), Condition(waiting, "Approved").NextCommand);
         var held = Assert.Single((await kit.Operator.ListHeldAsync(new(), cancellationToken: Stop)).Held);
-        Assert.Equal(("bbbbbbbb", "Redis default/sessions", plan.Plan), (held.Id, held.ResourceKey, held.Plan));
+        Assert.Equal((HeldId.Of(plan.Plan.Steps.Select(x => (x.Hash, x.Risk))), "Redis default/sessions", plan.Plan), (held.Id, held.ResourceKey, held.Plan));
         Assert.Equal(node.Certificate.RawData, held.NodeCertificate.ToByteArray());
         Assert.Single((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e.Reason == "HeldPlanRefused");
         plan.Plan.Steps.Clear();
@@ -167,6 +208,7 @@ public sealed class TrustTests
             Decision = SignedApproval.Word(a.Decision),
             ExpiresUnixMs = a.ExpiresUnixMs,
             Reason = a.Reason,
+            IssuedUnixMs = a.IssuedUnixMs,
             KeyId = a.KeyId,
             Signature = ByteString.CopyFrom(a.Signature),
         };

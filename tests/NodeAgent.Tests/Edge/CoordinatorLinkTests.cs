@@ -112,13 +112,15 @@ public sealed class CoordinatorLinkTests : IAsyncDisposable
     [Fact]
     public async Task Turn_AloneOrWhenTheStreamEnds_IsRefusedAndNotWaitedFor()
     {
-        Assert.Contains("alone", await _link.TakeAsync("a", TimeSpan.FromSeconds(1), TestContext.Current.CancellationToken), StringComparison.Ordinal);
+        // What a person signed for this very member goes without anybody to ask.
+        Assert.Null(await _link.TakeAsync("a", TimeSpan.FromSeconds(1), true, TestContext.Current.CancellationToken));
+        Assert.Contains("alone", await _link.TakeAsync("a", TimeSpan.FromSeconds(1), false, TestContext.Current.CancellationToken), StringComparison.Ordinal);
         await AttachAsync();
-        var granted = _link.TakeAsync("a", TimeSpan.FromSeconds(1), TestContext.Current.CancellationToken).AsTask();
+        var granted = _link.TakeAsync("a", TimeSpan.FromSeconds(1), false, TestContext.Current.CancellationToken).AsTask();
         var asked = (await HeardAsync(m => m.Turns.Count > 0))[^1].Turns[0];
         await _coordinator.SayAsync(new() { Turns = { new V1.TurnGrant { Id = asked.Id, Granted = true } } });
         Assert.Null(await granted);
-        var cut = _link.TakeAsync("b", TimeSpan.FromSeconds(1), TestContext.Current.CancellationToken).AsTask();
+        var cut = _link.TakeAsync("b", TimeSpan.FromSeconds(1), false, TestContext.Current.CancellationToken).AsTask();
         await HeardAsync(m => m.Turns.Count > 0);
         _coordinator.HangUp();
         Assert.Contains("went away", await cut, StringComparison.Ordinal);

@@ -42,8 +42,8 @@ public sealed class LocalStoreTests : IAsyncDisposable
     public async Task Commit_ApprovalUsedTwice_WritesNothingTheSecondTime()
     {
         await Open().AddApprovalAsync(Approval("aa", "bb"), Stop);
-        Assert.True(await store!.CommitAsync(Batch() with { Consume = "aa", Audit = [("StepIntent", "{}")] }));
-        Assert.False(await store.CommitAsync(Batch() with { Consume = "aa", Audit = [("StepIntent", "{}")] }));
+        Assert.True(await store!.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1, Audit = [("StepIntent", "{}")] }));
+        Assert.False(await store.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1, Audit = [("StepIntent", "{}")] }));
         Assert.Equal(1, await store.LastAuditSeqAsync(Stop));
         Assert.Empty(await store.ApprovalsForAsync("aa", Stop));
         Assert.Equal(["aa", "bb"], Assert.Single(await store.ApprovalsForAsync("bb", Stop)).StepHashes);
@@ -57,7 +57,7 @@ public sealed class LocalStoreTests : IAsyncDisposable
         var again = Assert.Single(await store!.PreviewAsync([new("content", "call", "nonce-2", "{}")], now, now.AddDays(1), Stop));
         Assert.Equal(first.Nonce, again.Nonce);
         await store.AddApprovalAsync(Approval("aa"), Stop);
-        Assert.True(await store.CommitAsync(Batch() with { Consume = "aa", ConsumedContent = "content" }));
+        Assert.True(await store.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1, ConsumedContent = "content" }));
         Assert.Equal("nonce-3", Assert.Single(await store.PreviewAsync([new("content", "call", "nonce-3", "{}")], now, now.AddDays(1), Stop)).Nonce);
     }
 
@@ -65,18 +65,18 @@ public sealed class LocalStoreTests : IAsyncDisposable
     public async Task AddApproval_AgainOrByAnotherKeyAfterUse_StaysUsed()
     {
         await Open().AddApprovalAsync(Approval("aa"), Stop);
-        await store!.CommitAsync(Batch() with { Consume = "aa" });
+        await store!.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1 });
         await store.AddApprovalAsync(Approval("aa"), Stop);
         await store.AddApprovalAsync(Approval("aa") with { KeyId = "other" }, Stop);
         Assert.Empty(await store.ApprovalsForAsync("aa", Stop));
         await Reopen();
-        Assert.False(await store.CommitAsync(Batch() with { Consume = "aa" }));
+        Assert.False(await store.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1 }));
     }
 
     [Fact]
     public async Task Commit_NoApprovalWaits_WritesNothing()
     {
-        Assert.False(await Open().CommitAsync(Batch() with { Consume = "aa", Open = new("r1", "k", "run") }));
+        Assert.False(await Open().CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1, Open = new("r1", "k", "run") }));
         Assert.Empty(await store!.OpenRunsAsync(Stop));
     }
 
@@ -84,7 +84,7 @@ public sealed class LocalStoreTests : IAsyncDisposable
     public async Task Commit_OnePartFails_ConsumesNothing()
     {
         await Open().AddApprovalAsync(Approval("aa"), Stop);
-        await Assert.ThrowsAsync<LocalStoreException>(async () => await store!.CommitAsync(Batch() with { Consume = "aa", Audit = [("StepIntent", "{}")], Journal = [new("no such run", "intent")] }));
+        await Assert.ThrowsAsync<LocalStoreException>(async () => await store!.CommitAsync(Batch() with { Consume = "aa", ConsumeOf = 1, Audit = [("StepIntent", "{}")], Journal = [new("no such run", "intent")] }));
         Assert.Single(await store!.ApprovalsForAsync("aa", Stop));
         Assert.Equal(0, await store.LastAuditSeqAsync(Stop));
     }

@@ -151,7 +151,7 @@ internal sealed class ControllerKit : IAsyncDisposable
 
     internal sealed class NoTurns : ITurns
     {
-        public ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop) => new("nobody grants it");
+        public ValueTask<string?> TakeAsync(string key, TimeSpan hold, bool signed, CancellationToken stop) => new("nobody grants it");
         public void Release(string key) { }
     }
 

@@ -71,7 +71,7 @@ public sealed class EffectDriverTests
         public string? Refusal { get; init; }
         public List<string> Log { get; } = [];
 
-        public ValueTask<string?> TakeAsync(string key, TimeSpan hold, CancellationToken stop)
+        public ValueTask<string?> TakeAsync(string key, TimeSpan hold, bool signed, CancellationToken stop)
         {
             Log.Add("taken " + key);
             return new(Refusal);

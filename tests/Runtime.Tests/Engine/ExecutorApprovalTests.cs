@@ -50,10 +50,20 @@ public sealed class ExecutorApprovalTests
     {
         var (rig, step) = Rig();
         rig.Sign([step]);
-        rig.Port.Before = e => { if (e is Commit { Consume: { } hash }) rig.Memory.Write("thief", new Commit { Consume = hash }); };
+        rig.Port.Before = e => { if (e is Commit { Consume: { } hash }) rig.Memory.Write("thief", new Commit { Consume = hash, ConsumeOf = 1 }); };
         var result = rig.Execute(s_goal, [step]);
-        Assert.Equal((Ended.NeedsApproval, "the approval was already used", 0), (result.Ended, result.Detail, rig.World.Begun));
+        Assert.Equal((Ended.NeedsApproval, "the approval was already used, or another decision came meanwhile", 0), (result.Ended, result.Detail, rig.World.Begun));
         Assert.Empty(rig.Open!.Entries);
+    }
+
+    [Fact]
+    public void Run_DeniedBetweenLookAndIntent_DoesNotBegin()
+    {
+        var (rig, step) = Rig();
+        rig.Sign([step]);
+        rig.Port.Before = e => { if (e is Commit { Consume: not null }) rig.Sign([step], ApprovalDecision.Deny); };
+        Assert.Equal((Ended.NeedsApproval, 0), (rig.Execute(s_goal, [step]).Ended, rig.World.Begun));
+        Assert.Empty(rig.Memory.Consumed);
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
+using AgentMetal.Runtime.Trust;
 using AgentMetal.TestKit;
 using Xunit;
 
@@ -67,6 +68,59 @@ public sealed class ReconcilerTests
         var report = rig.Pass(s_on);
         Assert.Equal((ReconcilePhase.AwaitingApproval, writes), (report.Phase, rig.Memory.Writes));
         Assert.Contains("1 Dangerous step waits for a signed approval (flip deadly to on): nobody has signed it yet", report.Blocker, StringComparison.Ordinal);
+    }
+
+    /// <summary>What was signed while a denial stood must not act by itself when that runs out: the question is another one then.</summary>
+    [Fact]
+    public void Reconcile_DenialThatRanOut_AsksAnewAndTakesNothingSignedBefore()
+    {
+        var rig = Rig();
+        var held = rig.Pass(s_on).Held;
+        rig.Sign(held, life: TimeSpan.FromHours(4));
+        rig.Sign(held, ApprovalDecision.Deny, TimeSpan.FromMinutes(1));
+        var denied = rig.Pass(s_on);
+        Assert.Equal((held[0].Hash, TimeSpan.FromMinutes(1)), (denied.Held[0].Hash, denied.Again));
+        Assert.Contains("denied it until", denied.Blocker, StringComparison.Ordinal);
+        rig.Clock.Advance(TimeSpan.FromMinutes(1));
+        var anew = rig.Pass(s_on);
+        Assert.Contains(rig.Port.Trace.OfType<Tell>(), t => t.Reason == "AskedAnew");
+        Assert.NotEqual(held[0].Hash, Assert.Single(anew.Held).Hash);
+        Assert.Equal("off", rig.Pass(s_on).Held.IsEmpty ? "on" : rig.World.State["deadly"]);
+        Assert.Equal(anew.Held[0].Hash, rig.Pass(s_on).Held[0].Hash);
+        rig.Sign(anew.Held);
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(s_on).Phase);
+    }
+
+    [Fact]
+    public void Reconcile_ApprovedAfterTheDenial_Goes()
+    {
+        var rig = Rig();
+        var held = rig.Pass(s_on).Held;
+        rig.Sign(held, ApprovalDecision.Deny);
+        Assert.Equal(held[0].Hash, rig.Pass(s_on).Held[0].Hash);
+        rig.Sign(held);
+        rig.Pass(s_on);
+        Assert.Equal("on", rig.World.State["deadly"]);
+    }
+
+    [Fact]
+    public void Reconcile_AllOrNothing_BeginsWithNothingWhileAnythingWaits()
+    {
+        var rig = Rig();
+        var report = rig.Pass(s_on, allOrNothing: true);
+        Assert.Equal((ReconcilePhase.AwaitingApproval, 0, "off"), (report.Phase, rig.World.Begun, rig.World.State["calm"]));
+        rig.Sign(report.Held);
+        rig.Pass(s_on, allOrNothing: true);
+        Assert.Equal(("on", "on"), (rig.World.State["calm"], rig.World.State["deadly"]));
+    }
+
+    [Fact]
+    public void Reconcile_AskingNobody_RunsTheRestAndMintsNothing()
+    {
+        var rig = Rig();
+        var report = rig.Pass(s_on, askNobody: true);
+        Assert.Equal((0, "on", "off"), (report.Held.Length, rig.World.State["calm"], rig.World.State["deadly"]));
+        Assert.DoesNotContain(rig.Port.Trace, e => e is Preview);
     }
 
     [Fact]

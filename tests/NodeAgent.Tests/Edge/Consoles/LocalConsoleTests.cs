@@ -30,7 +30,7 @@ public sealed class LocalConsoleTests : IAsyncDisposable
             Link = () => new(false, default, "", null),
             Members = () => [.. new[] { "hello", "other" }.Select(n => new MemberView { Input = FakeConsoles.Input(n), Phase = "Converged" })],
             Held = _ => null,
-            Approve = (_, _) => Task.CompletedTask,
+            Approve = (_, _) => Task.FromResult(new DecisionAnswer(true, "")),
             Console = (member, force, peer, stop) => desk.ServeAsync(member, new("root", "", force), peer, stop),
         };
         _running = new LocalServer(SocketPath, sources, NullLogger<LocalServer>.Instance).RunAsync(_stop.Token);
