@@ -76,7 +76,7 @@ internal sealed class TurnTable(IStore store, Leadership leadership, TimeProvide
         }
         catch (Exception e) when (e is StoreAwayException or NotLeaderException)
         {
-            refusal.Holder = "nobody: " + e.Message;
+            (refusal.Holder, refusal.NobodyToAsk) = ("nobody: " + e.Message, true);
             return refusal;
         }
         finally { _gate.Release(); }
