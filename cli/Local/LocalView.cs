@@ -54,7 +54,8 @@ internal sealed class LocalView(Screen screen)
         }
         if (answer.Link is not { } link) return;
         if (link.State == "Attached") screen.Line("Coordinator  ", Piece.Good("Attached"), $"  since {When.ClockAndAge(link.SinceUnixMs, screen.Clock)}");
-        else
+        if (link.StoreRefused is { } refused) screen.Line("Store        ", Piece.Bad("Refused"), $"   {refused}. This host goes on as it was. Next, where an operator's key is: agentmetal nodes accept-store");
+        if (link.State != "Attached")
         {
             screen.Line("Coordinator  ", Piece.Warn(link.State), $"  since {When.ClockAndAge(link.SinceUnixMs, screen.Clock)}: {link.Detail}"
                 + (link.NextTryUnixMs > 0 ? $"; tried again {When.Until(link.NextTryUnixMs, screen.Clock)}" : "") + ". This host goes on by itself.");

@@ -19,7 +19,7 @@ internal static class NodesCommand
         name.CompletionSources.Add(Suggestions.Nodes(shell));
         var describe = new Command("describe", "One host, all that is known") { name };
         shell.Handle(describe, (session, parsed, stop) => Describe(session, parsed.GetRequiredValue(name), stop));
-        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe, RemoveCommand.Build(shell) };
+        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe, RemoveCommand.Build(shell), AcceptStoreCommand.Build(shell), OrphansCommand.Build(shell) };
         nodes.Aliases.Add("node");
         shell.Handle(nodes, (session, _, stop) => List(session, stop));
         return nodes;
@@ -33,6 +33,7 @@ internal static class NodesCommand
         else if (session.Format == OutputFormat.Name) foreach (var node in nodes) session.Screen.Line($"node/{node.Name}");
         else if (nodes.Length == 0) session.Screen.Note("No host has joined. Let one in: agentmetal join-token create --name edge-1");
         else TableOf(session, nodes).Write(session.Screen);
+        if (!session.ForPrograms && nodes.Any(n => n.StoreRefused.Length > 0)) session.Screen.Note("What hosts refuse, and how to go on: agentmetal nodes accept-store");
         return ExitCode.Ok;
     }
 
@@ -43,7 +44,7 @@ internal static class NodesCommand
             new(wide ? "ADDRESS" : ""), new(wide ? "CERTIFICATE" : ""), new(wide ? "UID" : ""));
         foreach (var n in nodes)
         {
-            table.Add(n.Name, new(n.Liveness, ToneOf(n.Liveness)), $"{n.Converged}/{n.Members}", When.Age(n.LastSeenUnixMs, session.Screen.Clock), n.Version, Labels(n.Labels),
+            table.Add(n.Name, n.StoreRefused.Length > 0 ? Piece.Bad(n.Liveness + ", refuses the store") : new(n.Liveness, ToneOf(n.Liveness)), $"{n.Converged}/{n.Members}", When.Age(n.LastSeenUnixMs, session.Screen.Clock), n.Version, Labels(n.Labels),
                 wide ? n.Addresses.FirstOrDefault() ?? "" : "", wide ? "ends " + When.Until(n.CertificateExpiresUnixMs, session.Screen.Clock) : "", wide ? n.Uid : "");
         }
         return table;
@@ -74,6 +75,8 @@ internal static class NodesCommand
         lines.Add("Certificate", "ends " + When.Until(node.CertificateExpiresUnixMs, screen.Clock));
         lines.Add("Audit", $"{node.AuditSeq} records");
         foreach (var assignment in node.Assignments) lines.Add("Assignment", assignment);
+        foreach (var m in node.Known)
+            lines.Add(m.Stand == "orphan" ? "Orphan" : "Differs", new($"{m.ResourceKey} #{m.Ordinal}   {AcceptStoreCommand.Then(m)}", Tone.Warn));
         // Attached is said above already.
         var open = node.Conditions.Where(c => c.Status != "True").ToArray();
         foreach (var c in open.Where(c => c.Type != "Attached"))

@@ -29,7 +29,10 @@ internal sealed record ApplyDocument(string Action, ResourceDocument Resource);
 
 internal sealed record NodeDocument(string Uid, string Name, string Version, string Liveness, IReadOnlyDictionary<string, string> Labels,
     IReadOnlyDictionary<string, string> Facts, IReadOnlyList<string> Addresses, string? LastSeenAt, string? JoinedAt, string? CertificateExpiresAt,
-    int Members, int Converged, IReadOnlyList<string> Assignments, long AuditSeq, long MemoryReserved, long MemoryAllocatable, int CpuMillisReserved, int CpuMillisAllocatable);
+    int Members, int Converged, IReadOnlyList<string> Assignments, long AuditSeq, long MemoryReserved, long MemoryAllocatable, int CpuMillisReserved, int CpuMillisAllocatable,
+    string? StoreRefused = null, IReadOnlyList<OrphanDocument>? Orphans = null);
+
+internal sealed record OrphanDocument(string Resource, string Uid, int Ordinal, string Node, long Generation, string? Since, string Summary);
 
 internal sealed record EventDocument(long Seq, string? At, string Node, string Resource, string Type, string Reason, string Message);
 
@@ -68,6 +71,7 @@ internal sealed record VersionDocument(string Client, string? Server, string? St
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, WriteIndented = true)]
 [JsonSerializable(typeof(ListDocument<ResourceDocument>))]
 [JsonSerializable(typeof(ListDocument<NodeDocument>))]
+[JsonSerializable(typeof(ListDocument<OrphanDocument>))]
 [JsonSerializable(typeof(ListDocument<EventDocument>))]
 [JsonSerializable(typeof(ListDocument<AuditDocument>))]
 [JsonSerializable(typeof(ListDocument<AuditVerdictDocument>))]

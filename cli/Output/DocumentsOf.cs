@@ -21,7 +21,8 @@ internal static class DocumentsOf
     }
 
     internal static NodeDocument Node(Node n) => new(n.Uid, n.Name, n.Version, n.Liveness, n.Labels, n.Facts, n.Addresses, When.Stamp(n.LastSeenUnixMs), When.Stamp(n.JoinedUnixMs),
-        When.Stamp(n.CertificateExpiresUnixMs), n.Members, n.Converged, n.Assignments, n.AuditSeq, n.MemoryReserved, n.MemoryAllocatable, n.CpuMillisReserved, n.CpuMillisAllocatable);
+        When.Stamp(n.CertificateExpiresUnixMs), n.Members, n.Converged, n.Assignments, n.AuditSeq, n.MemoryReserved, n.MemoryAllocatable, n.CpuMillisReserved, n.CpuMillisAllocatable,
+        Some(n.StoreRefused), [.. n.Known.Where(m => m.Stand == "orphan").Select(m => new OrphanDocument(m.ResourceKey, m.ResourceUid, m.Ordinal, n.Name, m.Generation, When.Stamp(m.SinceUnixMs), m.Summary))]);
 
     internal static EventDocument Event(Event e) => new(e.Seq, When.Stamp(e.AtUnixMs), e.NodeName, e.ResourceKey, e.Type, e.Reason, e.Message);
 

@@ -49,5 +49,6 @@ internal static class VersionCommand
         session.Screen.Line("agentmetal    ", Client);
         if (server is not null)
             session.Screen.Line($"coordinator   {server.Version.Split('+')[0]} at {session.Address}   {server.Nodes} nodes   store {server.Store} {server.StoreId}, revision {server.Revision}");
+        if (server is { PutBack.Length: > 0 }) session.Screen.Line(Piece.Bad("put back      "), $"{server.PutBack}. Next: agentmetal nodes accept-store");
     }
 }

@@ -20,7 +20,7 @@ namespace AgentMetal.Coordinator.Api;
 
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
-    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, StatementShelf statements, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
+    ChangeHub hub, HeldPlans held, ApprovalShelf approvals, StatementShelf statements, StoreBook book, HostStandings standings, OrphanAdoption adoption, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
     SecretShelf secrets, AgentCatalog catalog, ConsoleBridge consoles, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;
@@ -29,11 +29,13 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     {
         var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
         if (request.DryRun) return DryRun(request);
+        RequireFollowed();
         if (request.PlanHash.Length > 0) await RequireSamePlanAsync(request, context.CancellationToken);
         var admitted = await writer.ChangeAsync(view =>
         {
             var (all, errors) = admission.Check(view, request.Resources);
             if (errors.Count > 0) throw Refusals.Invalid(errors);
+            RequireNoOrphan(all);
             var writes = all.Where(a => a.Action != "unchanged").ToList();
             return new FleetChange<IReadOnlyList<Admitted>>(all)
             {
@@ -72,6 +74,7 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     public override async Task<Resource> Delete(DeleteRequest request, ServerCallContext context)
     {
         var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        RequireFollowed();
         var (deleted, news) = await writer.ChangeAsync(_ =>
         {
             var row = Find(request.Project, request.Kind, request.Name);

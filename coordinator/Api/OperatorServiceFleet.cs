@@ -92,6 +92,30 @@ internal sealed partial class OperatorService
         return new() { Token = verdict.Value.Reveal(), ExpiresUnixMs = (clock.GetUtcNow() + life).ToUnixTimeMilliseconds() };
     }
 
+    public override async Task<Resource> AdoptOrphan(OrphanRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        RequireFollowed();
+        var resource = await adoption.AdoptAsync(request.Project.Length == 0 ? Runtime.Resources.Metadata.DefaultProject : request.Project, KindOf(request.Kind), request.Name, request.Remove, context.CancellationToken);
+        journal.Audit(request.Remove ? "OrphanRemoved" : "OrphanAdopted", Keys.Of(resource), AuditBody.Of(("by", by), ("uid", resource.Metadata.Uid), ("spec", PlacementWorld.SpecHash(resource.Spec.Span))));
+        events.Note("", Keys.Of(resource), request.Remove ? "Deleted" : "Adopted", request.Remove ? $"{by} asked for the deletion of what no list named" : $"{by} made it known again as it runs, generation {resource.Metadata.Generation}");
+        return board.Dressed(model.Current.Resources[resource.Metadata.Uid]);
+    }
+
+    /// <summary>What would be written to an older store would be lost, or would stand against what hosts have.</summary>
+    private void RequireFollowed()
+    {
+        if (book.PutBack is { } why) throw Refusals.Precondition($"this store is not the one that was followed: {why}. Nothing is changed in it until an operator signs: agentmetal nodes accept-store");
+    }
+
+    /// <summary>A second one of the name would stand in the way of the first, and the first in its way.</summary>
+    private void RequireNoOrphan(IReadOnlyList<Admitted> all)
+    {
+        foreach (var r in all.Where(a => a.Action == "created").Select(a => a.Resource))
+            if (adoption.RunBy(r.Metadata.Project, r.Kind, r.Metadata.Name) is { } hosts)
+                throw Refusals.Precondition($"{Keys.Of(r)} runs on {hosts} without being in any list: make it known again first (agentmetal nodes orphans adopt {Keys.Command(r)}), or remove it (agentmetal nodes orphans remove {Keys.Command(r)})");
+    }
+
     public override async Task<StateReply> State(StateRequest request, ServerCallContext context)
     {
         var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
@@ -133,6 +157,9 @@ internal sealed partial class OperatorService
         StoreId = model.Current.At.StoreId,
         Revision = model.Current.At.Number,
         Nodes = model.Current.Joined.Values.Count(n => n.RevokedUnixMs is null),
+        Epoch = book.Current.Id,
+        EpochFrom = book.Current.From,
+        PutBack = book.PutBack ?? "",
     });
 
     private Node Describe(string uid)
@@ -155,6 +182,7 @@ internal sealed partial class OperatorService
             (node.MemoryAllocatable, node.CpuMillisAllocatable) = (host.Allocatable?.MemoryBytes ?? 0, host.Allocatable?.CpuMillis ?? 0);
             (node.MemoryReserved, node.CpuMillisReserved) = (host.Held.MemoryBytes, host.Held.CpuMillis);
         }
+        Stand(node, uid);
         var chain = audit.Head(uid);
         node.AuditSeq = chain.Acked;
         node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,
@@ -163,6 +191,36 @@ internal sealed partial class OperatorService
         if (joined.RevokedUnixMs is { } revoked)
             node.Conditions.Add(Condition("Admitted", false, "Revoked", joined.RevokedReason ?? "", DateTimeOffset.FromUnixTimeMilliseconds(revoked), "agentmetal join-token create"));
         return node;
+    }
+
+    private void Stand(Node node, string uid)
+    {
+        if (standings.Find(uid) is not { } standing) return;
+        (node.StoreRefused, node.StoreRefusedSinceUnixMs) = (standing.StoreRefused, standing.SinceUnixMs);
+        (node.StoreSeenId, node.StoreSeenRevision) = (standing.Seen?.StoreId ?? "", standing.Seen?.Revision ?? 0);
+        foreach (var m in standing.Members.OrderBy(m => m.Assignment.Key, StringComparer.Ordinal))
+        {
+            node.Known.Add(new NodeMember
+            {
+                Assignment = m.Assignment.Key,
+                ResourceKey = Keys.Of(m.Assignment),
+                ResourceUid = m.Assignment.ResourceUid,
+                Ordinal = m.Assignment.Ordinal,
+                Generation = m.Stand == "returns" ? 0 : m.Assignment.Generation,
+                ToldGeneration = m.ToldGeneration,
+                Stand = m.Stand,
+                Why = m.Why,
+                Summary = m.Summary,
+                SinceUnixMs = m.SinceUnixMs,
+                Spec = m.Assignment.Spec,
+            });
+        }
+        if (standing.StoreRefused.Length > 0)
+            node.Conditions.Add(Condition("FollowsStore", false, "StoreRefused", $"{standing.StoreRefused}; it goes on as it was", DateTimeOffset.FromUnixTimeMilliseconds(standing.SinceUnixMs), "agentmetal nodes accept-store"));
+        if (standing.Members.Any(m => m.Stand == "orphan") && standing.StoreRefused.Length == 0)
+            node.Conditions.Add(Condition("NoOrphans", false, "Orphaned", $"{standing.Members.Count(m => m.Stand == "orphan")} members run there and are in no list", DateTimeOffset.FromUnixTimeMilliseconds(standing.Members.Min(m => m.SinceUnixMs)), "agentmetal nodes orphans"));
+        foreach (var m in standing.Members.Where(m => m.Stand != "orphan" && standing.StoreRefused.Length == 0))
+            node.Conditions.Add(Condition("DoesAsTold", false, "AssignmentRefused", m.Why, DateTimeOffset.FromUnixTimeMilliseconds(m.SinceUnixMs), $"agentmetal describe {m.Assignment.Kind.ToLowerInvariant()} {m.Assignment.Name}"));
     }
 
     private static Condition Condition(string type, bool good, string reason, string message, DateTimeOffset since, string next) => new()

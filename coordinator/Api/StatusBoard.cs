@@ -13,7 +13,7 @@ namespace AgentMetal.Coordinator.Api;
 /// How resources stand: put together from placement, the nodes' reports and their liveness whenever it is read. Nothing of it is stored; only since when
 /// a condition is as it is, is remembered.
 /// </summary>
-internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Reports reports, HeldPlans held, Orchestrator orchestrator, AgentCatalog catalog, TimeProvider clock)
+internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostStandings standings, Reports reports, HeldPlans held, Orchestrator orchestrator, AgentCatalog catalog, TimeProvider clock)
 {
     private sealed record Blocker(string Reason, string Message, DateTimeOffset? Since, long RetryUnixMs, string Next);
 
@@ -123,8 +123,12 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, Repor
     {
         var node = NodeOf(a);
         var live = registry.Live(node);
-        if (live.Standing == Standing.Open) return null;
         var name = model.Current.NodeName(node);
+        if (standings.Find(node) is { StoreRefused.Length: > 0 } refuses)
+            return new("StoreRefused", $"{name} does not follow this store: {refuses.StoreRefused}; it goes on as it was", DateTimeOffset.FromUnixTimeMilliseconds(refuses.SinceUnixMs), 0, "agentmetal nodes accept-store");
+        if (standings.Find(node)?.Members.FirstOrDefault(m => m.Assignment.Key == a.Key && m.Stand != "orphan") is { } kept)
+            return new("AssignmentRefused", $"{name}: {kept.Why}", DateTimeOffset.FromUnixTimeMilliseconds(kept.SinceUnixMs), 0, "agentmetal nodes describe " + name);
+        if (live.Standing == Standing.Open) return null;
         var seen = live.LastSeen is { } at ? "last seen " + at.ToString("HH:mm:ss", CultureInfo.InvariantCulture) : "not seen since this coordinator started";
         return live.Standing == Standing.Quarantined
             ? new("NodeQuarantined", live.Why, live.Since, 0, "agentmetal nodes describe " + name)

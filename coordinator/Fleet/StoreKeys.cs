@@ -12,6 +12,7 @@ internal static class StoreKeys
     public const string Secrets = "secrets/";
     public const string Turns = "turns/";
     public const string Intents = "intents/";
+    public const string Epochs = "meta/epochs/";
     public const string Statements = "statements/";
     public const string Lease = "meta/coordinator-lease";
 
@@ -26,6 +27,8 @@ internal static class StoreKeys
     public static string Node(string uid) => Nodes + uid;
 
     public static string Approval(string node, string hash) => $"{Approvals}{node}/{hash}";
+
+    public static string Epoch(long number) => string.Create(CultureInfo.InvariantCulture, $"{Epochs}{number:D10}");
 
     public static string Statement(string purpose, string nonce) => $"{Statements}{purpose}/{nonce}";
 

@@ -45,6 +45,8 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly ChangeHub _hub = new();
     private readonly ApprovalShelf _approvals;
     private readonly StatementShelf _statements;
+    private readonly StoreBook _book;
+    private readonly HostStandings _standings = new();
     private readonly ConsoleBridge _consoles;
     private readonly JoinTokens _tokens;
     private readonly ServerIdentity _server;
@@ -63,34 +65,35 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _writer = new(store, _model, _leadership);
         _events = new(Path.Combine(options.Data, "events"), clock, logs.CreateLogger<EventLog>());
         _registry = new(_model, _events, clock);
-        _hosts = new(_model, _registry);
+        _hosts = new(_model, _registry, _standings);
+        _book = new(store, Path.Combine(options.Data, "store.seen"), clock, logs.CreateLogger<StoreBook>());
         _reports = new(clock);
         _held = new(clock);
         _turns = new(store, _leadership, clock);
         var secrets = new SecretShelf(bundle.KeyEncryptionKey, logs.CreateLogger<SecretShelf>());
         var reservations = new PlanReservations(clock);
-        _feed = new(_model, _registry, secrets);
+        _feed = new(_model, _registry, secrets, _book);
         var agent = new PlacementAgent(new AssignmentWriter(_writer, catalog, secrets, reservations));
         var world = new PlacementWorld(_model, _hosts, _reports, catalog);
         _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
-        _board = new(_model, _registry, _reports, _held, _orchestrator, catalog, clock);
+        _board = new(_model, _registry, _standings, _reports, _held, _orchestrator, catalog, clock);
         Func<ApproverSet?> approvers = () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null;
         _approvals = new(store, _model, _writer, _registry, _held, _events, approvers, clock);
-        _statements = new(store, _model, _writer, _registry, _events, approvers, clock);
+        _statements = new(store, _model, _writer, _registry, _events, _book, approvers, clock);
         _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
         var previews = new Previews(_registry, clock);
-        var inbox = new NodeInbox(_model, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>()) { Decided = _approvals.AnsweredAsync };
+        var inbox = new NodeInbox(_model, _standings, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>()) { Decided = _approvals.AnsweredAsync };
         Wire(inbox);
         _consoles = new(_model, _registry, _events, clock);
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
-        var link = new NodeLinkService(_registry, new NodeRecords(_writer), _feed, inbox, audit, _held, _approvals, _statements, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
+        var link = new NodeLinkService(_registry, new NodeRecords(_model, _writer), _feed, inbox, audit, _held, _approvals, _statements, _book, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _statements, _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
+            reservations, _board, _hub, _held, _approvals, _statements, _book, _standings, new OrphanAdoption(_model, _writer, _standings, secrets, clock), _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
-        _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _held, _board, _events, journal), Unhealthy);
+        _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _standings, _book, _held, _board, _events, journal), Unhealthy);
     }
 
     /// <summary>Where it listens with TLS.</summary>
@@ -155,6 +158,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private async Task StartAsync(CancellationToken stop)
     {
         if (await _leadership.AcquireAsync(stop) is { } other) throw new StartupException(other);
+        await _book.BeginAsync(_leadership.Proof, stop);
         await _model.LoadAsync(stop);
         _hosts.Load();
         _feed.Load();
@@ -164,8 +168,10 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         await ListenAsync(_app, "--listen", _options.Listen, stop);
         await ListenAsync(_metricsApp, "--metrics", _options.Metrics, stop);
         _events.Note("", "", "CoordinatorStarted", $"coordinator {_leadership.Proof.Holder} {Coordinator.Build.Version} started at revision {_model.Current.At.Number}");
+        if (_book.PutBack is { } putBack)
+            _events.Warn("", "", "StorePutBack", $"this store is not the one that was followed: {putBack}. Nothing is placed or told to hosts by it, and they go on as they were, until an operator signs: agentmetal nodes accept-store");
         _running = WatchAsync(following, Task.Run(() => _leadership.KeepAsync(_stopping.Token), CancellationToken.None),
-            Task.Run(() => _orchestrator.RunAsync(_stopping.Token), CancellationToken.None), Task.Run(() => TickAsync(_stopping.Token), CancellationToken.None));
+            Task.Run(PlaceAsync, CancellationToken.None), Task.Run(() => TickAsync(_stopping.Token), CancellationToken.None));
     }
 
     /// <summary>The first loop that ends before it is asked to ends all of them: half a coordinator is worse than a restart.</summary>
@@ -179,6 +185,14 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         if (!asked) throw new InvalidOperationException("a loop of the coordinator ended by itself");
     }
 
+    /// <summary>What an older store says of places is not acted on.</summary>
+    private async Task PlaceAsync()
+    {
+        try { await _book.Accepted.WaitAsync(_stopping.Token); }
+        catch (OperationCanceledException) { return; }
+        await _orchestrator.RunAsync(_stopping.Token);
+    }
+
     private async Task TickAsync(CancellationToken stop)
     {
         var chores = _clock.GetUtcNow() + Chores;
@@ -188,6 +202,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             {
                 await Task.Delay(Tick, _clock, stop);
                 _registry.Tick();
+                _book.Note(_model.Current.At.Number);
                 if (_clock.GetUtcNow() < chores) continue;
                 chores = _clock.GetUtcNow() + Chores;
                 if (_server.RenewIfDue(_clock.GetUtcNow()).Problem is { } problem) _events.Warn("", "", "ServerCertificate", problem.Message);
@@ -239,6 +254,12 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             if (delta.Hosts.Count > 0 || freed) _orchestrator.WakeUnplaced();
         };
         _registry.StandingChanged = node =>
+        {
+            _hosts.Refresh(node);
+            WakeMembers(_model.Current, node);
+            _orchestrator.WakeUnplaced();
+        };
+        _standings.Changed = node =>
         {
             _hosts.Refresh(node);
             WakeMembers(_model.Current, node);

@@ -14,7 +14,8 @@ internal sealed record CoordinatorOptions
           --listen ADDR:PORT   for nodes and operators, TLS only; default 0.0.0.0:7443
           --metrics ADDR:PORT  /metrics and /healthz in plaintext, loopback only; default 127.0.0.1:9464
           --name NAME          unique in the fleet; default: the name in the identity
-          --restored           the store in --data is a backup that was put back: what was read from it before is read anew; give it once
+          --restored           the store in --data is a backup that was put back: it gets a new id, and hosts follow it
+                               once an operator signs (agentmetal nodes accept-store); give it once
           --version, --help
         """;
 

@@ -4,7 +4,7 @@ using AgentMetal.Proto.V1;
 namespace AgentMetal.Coordinator.Nodes;
 
 /// <summary>Brings assignments to the streams: the whole list where a node may have missed something, else what changed.</summary>
-internal sealed class AssignmentFeed(FleetModel model, NodeRegistry registry, SecretShelf secrets)
+internal sealed class AssignmentFeed(FleetModel model, NodeRegistry registry, SecretShelf secrets, StoreBook book)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, long> _listFrom = new(StringComparer.Ordinal);
@@ -21,7 +21,9 @@ internal sealed class AssignmentFeed(FleetModel model, NodeRegistry registry, Se
         {
             var view = model.Current;
             var from = Math.Max(_start, _listFrom.GetValueOrDefault(session.Uid));
-            if (hello.StoreId != view.At.StoreId || hello.Revision < from || hello.Revision > view.At.Number)
+            // One that may refuse the store compares the whole list.
+            var known = hello.Seen is null or { Epoch.Length: 0 } || book.Has(hello.Seen.Epoch, hello.Seen.Revision);
+            if (!known || book.PutBack is not null || hello.StoreId != view.At.StoreId || hello.Revision < from || hello.Revision > view.At.Number)
                 session.PutAll(view.OfNode(session.Uid).Select(r => Dressed(view, r.Value)), view.At.Number);
             else
                 foreach (var row in view.OfNode(session.Uid).Where(r => r.ModifiedAt > hello.Revision))

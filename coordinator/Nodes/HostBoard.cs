@@ -6,7 +6,7 @@ using AgentMetal.Coordinator.Fleet;
 namespace AgentMetal.Coordinator.Nodes;
 
 /// <summary>The hosts as placement sees them, kept as things change: one pass over one resource must not cost a look at every assignment.</summary>
-internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
+internal sealed class HostBoard(FleetModel model, NodeRegistry registry, HostStandings standings)
 {
     private readonly Lock _lock = new();
     private ImmutableSortedDictionary<string, HostView> _hosts = ImmutableSortedDictionary.Create<string, HostView>(StringComparer.Ordinal);
@@ -40,9 +40,9 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
         foreach (var (key, value) in joined.Labels) labels[key] = value;
         var ports = ImmutableSortedDictionary.CreateBuilder<int, PortHolder>();
         var holds = ImmutableSortedDictionary.CreateBuilder<string, Hold>(StringComparer.Ordinal);
-        foreach (var row in view.OfNode(uid))
+        // What runs there without being known takes its room and its port as well.
+        foreach (var a in standings.Orphans(uid).Select(o => o.Assignment).Concat(view.OfNode(uid).Select(r => r.Value)))
         {
-            var a = row.Value;
             var port = a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal)?.Port ?? 0;
             if (Hold.Of(a.ReserveMemory, a.ReserveCpuMillis, port) is { } hold) holds[Placement.KeyOf(a.ResourceUid, a.Ordinal)] = hold;
             if (port > 0) ports[port] = new(a.ResourceUid, a.Ordinal, $"{a.Kind} {a.Project}/{a.Name}");
@@ -52,7 +52,7 @@ internal sealed class HostBoard(FleetModel model, NodeRegistry registry)
             Uid = uid,
             Name = joined.Name,
             Address = said?.Addresses.FirstOrDefault() ?? "",
-            Standing = registry.Live(uid).Standing,
+            Standing = registry.Live(uid).Standing is var standing && standing == Standing.Open && standings.RefusedBy(uid).Length > 0 ? Standing.Refuses : standing,
             Labels = labels.ToImmutable(),
             Kinds = said is null ? ImmutableSortedSet.Create<string>(StringComparer.Ordinal) : said.Kinds.ToImmutableSortedSet(StringComparer.Ordinal),
             NoHypervisor = said?.Facts.GetValueOrDefault("hypervisor") == "none",

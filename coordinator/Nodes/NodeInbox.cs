@@ -9,7 +9,7 @@ namespace AgentMetal.Coordinator.Nodes;
 /// Takes what a node says. A node is hostile until proved otherwise: what it says about assignments that are not its own is dropped, texts are cut, and
 /// its events cannot drown those of others.
 /// </summary>
-internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldPlans held, Previews previews, TurnTable turns, AuditSegments audit, EventLog events,
+internal sealed partial class NodeInbox(FleetModel model, HostStandings standings, Reports reports, HeldPlans held, Previews previews, TurnTable turns, AuditSegments audit, EventLog events,
     TimeProvider clock, ILogger<NodeInbox> log)
 {
     /// <summary>Events of one node: this many at once, and a twentieth of it each second.</summary>
@@ -29,11 +29,16 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
     public Action<string>? DetailsChanged { get; set; }
 
     /// <summary>A stream begins.</summary>
-    public Task BeginAsync(NodeSession session, CancellationToken stop) => turns.AttachedAsync(session.Uid, session.BootId, stop);
+    public Task BeginAsync(NodeSession session, CancellationToken stop)
+    {
+        standings.Forget(session.Uid);
+        return turns.AttachedAsync(session.Uid, session.BootId, stop);
+    }
 
     public async Task TakeAsync(NodeSession session, NodeMessage message, CancellationToken stop)
     {
         if (message.Heartbeat is { } heartbeat) session.Heartbeat = heartbeat;
+        if (message.Standing is { } standing) standings.Put(session.Uid, standing);
         foreach (var report in message.Reports.Take(MaxPerMessage)) Take(session, report);
         foreach (var happened in message.Events.Take(MaxPerMessage)) Take(session, happened);
         foreach (var plan in message.Held.Take(MaxPerMessage)) Take(session, plan);
@@ -68,7 +73,8 @@ internal sealed partial class NodeInbox(FleetModel model, Reports reports, HeldP
     private void Take(NodeSession session, Event happened)
     {
         if (!_allowances.GetOrCreateValue(session).Spend(clock.GetUtcNow())) return;
-        var own = happened.ResourceKey.Length == 0 || model.Current.OfNode(session.Uid).Any(r => KeyOf(r.Value) == happened.ResourceKey);
+        var own = happened.ResourceKey.Length == 0 || model.Current.OfNode(session.Uid).Any(r => KeyOf(r.Value) == happened.ResourceKey)
+            || (standings.Find(session.Uid)?.Members.Any(m => KeyOf(m.Assignment) == happened.ResourceKey) ?? false);
         var at = DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(happened.AtUnixMs, 0, clock.GetUtcNow().ToUnixTimeMilliseconds()));
         events.Add(session.Name, own ? happened.ResourceKey : "", happened.Type, happened.Reason, happened.Message, at);
     }

@@ -1,5 +1,6 @@
 using AgentMetal.Coordinator.AuditLog;
 using AgentMetal.Coordinator.Consoles;
+using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Hosting;
 using AgentMetal.Coordinator.Identity;
 using AgentMetal.Proto.V1;
@@ -13,7 +14,7 @@ namespace AgentMetal.Coordinator.Nodes;
 /// The stream of a node: one reader, one writer. The node is who its certificate says; what a message says about identity is not read.
 /// </summary>
 internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords records, AssignmentFeed feed, NodeInbox inbox, AuditSegments audit, HeldPlans held,
-    Approvals.ApprovalShelf approvals, StatementShelf statements, ConsoleBridge consoles, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
+    Approvals.ApprovalShelf approvals, StatementShelf statements, StoreBook book, ConsoleBridge consoles, CoordinatorIdentity identity, TimeProvider clock, ILogger<NodeLinkService> log) : NodeLink.NodeLinkBase
 {
     private static readonly TimeSpan HelloDeadline = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan SettleEvery = TimeSpan.FromMilliseconds(500);
@@ -85,18 +86,22 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
         held.ForgetNode(session.Uid);
         var head = hello.AuditSeq > 0 ? audit.Shrunk(session.Uid, hello.AuditSeq) : audit.Head(session.Uid);
         inbox.Tell(session, head);
-        await stream.WriteAsync(new()
+        var said = await statements.OfNodeAsync(session.Uid, stop);
+        var welcome = new Welcome
         {
-            Welcome = new()
-            {
-                StoreId = identity.StoreId,
-                HeartbeatMs = (long)NodeRegistry.Heartbeat.TotalMilliseconds,
-                Coordinator = identity.Name,
-                AuditAcked = head.Acked,
-            },
-            ApproverSet = ByteString.CopyFrom(identity.ApproverSet),
-        }, stop);
-        foreach (var statement in await statements.OfNodeAsync(session.Uid, stop)) session.Put(statement);
+            StoreId = identity.StoreId,
+            HeartbeatMs = (long)NodeRegistry.Heartbeat.TotalMilliseconds,
+            Coordinator = identity.Name,
+            AuditAcked = head.Acked,
+            Head = records.Head,
+            PutBack = book.PutBack ?? "",
+            NowUnixMs = clock.GetUtcNow().ToUnixTimeMilliseconds(),
+        };
+        var named = said.Select(s => StoreAcceptance.Read(StatementShelf.Read(s))?.Epoch).Append(hello.Seen?.Epoch).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        welcome.Epochs.AddRange(book.Told(named).Select(e => new Proto.V1.StoreEpoch { Id = e.Id, Token = e.Token, From = e.From, Until = e.Until }));
+        var first = new CoordinatorMessage { Welcome = welcome, ApproverSet = ByteString.CopyFrom(identity.ApproverSet) };
+        first.Statements.AddRange(said);
+        await stream.WriteAsync(first, stop);
         feed.Begin(session, hello);
         foreach (var (hash, approval) in await approvals.OfNodeAsync(session.Uid, stop)) session.Put(approval, hash);
     }

@@ -6,10 +6,13 @@ using Google.Protobuf;
 namespace AgentMetal.Coordinator.Nodes;
 
 /// <summary>What nodes say of themselves, stored when it changes, so that it is known while they are away and after a restart.</summary>
-internal sealed class NodeRecords(FleetWriter writer)
+internal sealed class NodeRecords(FleetModel model, FleetWriter writer)
 {
     private const int MaxEntries = 64;
     private const int MaxText = 256;
+
+    /// <summary>The store's newest revision, as this coordinator has read it.</summary>
+    public long Head => model.Current.At.Number;
 
     public Task RememberAsync(NodeSession session, Hello hello, CancellationToken stop) => writer.ChangeAsync(view =>
     {

@@ -19,7 +19,7 @@ internal sealed record StatementResult(string? Refused, string Message, IReadOnl
 /// Operators' statements on their way to the hosts, and what the coordinator itself does by them. It carries them and cannot make them: a host that is
 /// struck off here is gone for another host only once that host has judged the signatures itself.
 /// </summary>
-internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter writer, NodeRegistry registry, EventLog events, Func<ApproverSet?> approvers, TimeProvider clock)
+internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter writer, NodeRegistry registry, EventLog events, StoreBook book, Func<ApproverSet?> approvers, TimeProvider clock)
 {
     private const int MaxKept = 10_000;
 
@@ -32,17 +32,34 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         var statement = Read(wire);
         if (approvers() is not { } set) return Refuse("this coordinator has no approver set that the root signed");
         if (statement.Verify(set, clock.GetUtcNow()).Problem is { } problem) return Refuse(problem.Message);
-        if (StrikeOff.Read(statement) is not { } struck) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
-        if (WhyNot(struck) is { } why) return Refuse(why);
+        var struck = StrikeOff.Read(statement);
+        var accepts = StoreAcceptance.Read(statement);
+        if (struck is null && accepts is null) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
+        if ((struck is not null ? WhyNot(struck) : WhyNot(accepts!)) is { } why) return Refuse(why);
         var all = await AllAsync(stop);
         if (all.Count >= MaxKept) return Refuse($"{MaxKept} statements are kept already");
         var outcome = StatementRule.Holds(statement.Says, all.Select(Read).Append(statement), set, clock.GetUtcNow());
-        await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
-        foreach (var session in registry.Serving) session.Put(wire);
+        await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null || struck is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
         if (outcome is null) return new(null, $"kept; {set.Threshold} approvers must say the same", []);
-        var by = string.Join(", ", outcome.By);
-        events.Warn(struck.NodeName, "", "NodeStruckOff", $"{struck.NodeName} was struck off by {by}: {struck.Members.Length} members count as gone and are made anew where there is room; its certificate is refused from now on");
-        return new(null, $"{struck.NodeName} is struck off", outcome.By);
+        var message = struck is not null ? Struck(struck, outcome) : Accepted(accepts!, outcome);
+        foreach (var session in registry.Serving.Where(s => Concerns(wire, s.Uid))) session.Put(wire);
+        return new(null, message, outcome.By);
+    }
+
+    private string Struck(StrikeOff struck, StatementOutcome outcome)
+    {
+        events.Warn(struck.NodeName, "", "NodeStruckOff", $"{struck.NodeName} was struck off by {string.Join(", ", outcome.By)}: {struck.Members.Length} members count as gone and are made anew where there is room; its certificate is refused from now on");
+        return $"{struck.NodeName} is struck off";
+    }
+
+    private string Accepted(StoreAcceptance accepts, StatementOutcome outcome)
+    {
+        var names = accepts.Nodes.Select(n => model.Current.NodeName(n)).Order(StringComparer.Ordinal).ToList();
+        events.Warn("", "", "StoreAccepted", $"{string.Join(", ", outcome.By)} signed that {string.Join(", ", names.Take(8))}{(names.Count > 8 ? $" and {names.Count - 8} more" : "")} follow this store from revision {accepts.From} on");
+        // All of them heard that it was put back, and attach anew.
+        if (book.Accept(model.Current.At.Number))
+            foreach (var session in registry.Serving) session.Leave("operators signed for this store: attach anew", retry: true);
+        return $"{names.Count} hosts are told to follow this store; those that are away hear it when they attach, until the signature ends";
     }
 
     /// <summary>Forgets what has ended; at most 100 a call.</summary>
@@ -77,6 +94,13 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         if (registry.Session(struck.NodeUid) is not null) return $"{node.Name} is attached: it is not gone. Switch it off for good first";
         var unnamed = view.OfNode(struck.NodeUid).Where(r => !struck.Members.Contains(StrikeOff.MemberOf(r.Value.ResourceUid, r.Value.Ordinal))).Select(r => r.Value).ToList();
         return unnamed.Count == 0 ? null : $"the signature does not name {string.Join(", ", unnamed.Take(3).Select(a => $"{a.Kind} {a.Project}/{a.Name} #{a.Ordinal}"))}, which is there by now; look and sign again";
+    }
+
+    private string? WhyNot(StoreAcceptance accepts)
+    {
+        if (accepts.StoreId != store.StoreId) return $"the signature is for the store {accepts.StoreId}, and this one is {store.StoreId}";
+        if (!book.Has(accepts.Epoch, accepts.From)) return "the signature is for a history that this store has not; look and sign again";
+        return accepts.Nodes.FirstOrDefault(n => !model.Current.Joined.ContainsKey(n)) is { } stranger ? $"there is no node {stranger}" : null;
     }
 
     private List<StoreWrite> Strike(FleetView view, StrikeOff struck, StatementOutcome outcome, SignedStatement statement)

@@ -105,7 +105,7 @@ internal static class SqliteFile
     }
 
     private static string Damaged(string path, string what) =>
-        $"{path} is damaged: {what}. It was not changed. Move it and its -wal file aside, put the last backup in its place and start with --restored.";
+        $"{path} is damaged: {what}. It was not changed. Hosts go on as they are. Move it and its -wal file aside, put the last backup in its place and start with --restored: hosts say what they have beyond it and follow it once an operator signs (agentmetal nodes accept-store).";
 }
 
 /// <summary>The result codes we tell apart (https://www.sqlite.org/rescode.html).</summary>
@@ -122,7 +122,7 @@ internal static class SqliteCode
     {
         Full => $"the disk that holds {path} is full. Free space there; nothing that was acknowledged is lost.",
         IoError => $"the disk that holds {path} fails ({e.Message}). Look at the kernel log.",
-        Corrupt or NotADatabase => $"{path} is damaged ({e.Message}). Stop the coordinator and put the last backup in its place.",
+        Corrupt or NotADatabase => $"{path} is damaged ({e.Message}). Stop the coordinator, put the last backup in its place and start with --restored; hosts go on as they are, and follow it once an operator signs (agentmetal nodes accept-store).",
         ReadOnly => $"{path} cannot be written. Check its owner, its mode and whether the file system is mounted read-only.",
         CannotOpen => $"{path} cannot be opened. Check that its directory exists and may be written.",
         _ => $"{path}: {e.Message}",

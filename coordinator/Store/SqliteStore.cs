@@ -119,7 +119,7 @@ internal sealed class SqliteStore : IStore
         var bytes = await ReadAsync(r => r.Blob(hash), cancel).ConfigureAwait(false);
         if (bytes is null) return null;
         if (Convert.ToHexStringLower(SHA256.HashData(bytes)) != hash)
-            throw new StoreAwayException($"blob {hash} in {options.Path} no longer matches its hash. Put the last backup in place.");
+            throw new StoreAwayException($"blob {hash} in {options.Path} no longer matches its hash. Stop the coordinator, put the last backup in place and start with --restored; hosts follow it once an operator signs.");
         return bytes;
     }
 

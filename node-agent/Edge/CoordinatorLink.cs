@@ -32,7 +32,11 @@ internal sealed record LinkOptions
 }
 
 /// <summary>State of the link, for people.</summary>
-internal sealed record LinkView(bool Attached, DateTimeOffset Since, string Detail, DateTimeOffset? NextTry);
+internal sealed record LinkView(bool Attached, DateTimeOffset Since, string Detail, DateTimeOffset? NextTry)
+{
+    /// <summary>Why the store of a coordinator that is there is not followed; empty = it is.</summary>
+    public string StoreRefused { get; init; } = "";
+}
 
 /// <summary>
 /// One stream to the coordinator, opened by this host. Its loss changes nothing on the host: members are kept converged from the local store,
@@ -59,7 +63,11 @@ internal sealed partial class CoordinatorLink : ITurns
     {
         (_options, _state, _connect, _nodeKey, _clock, _log) = (options, state, connect, nodeKey, clock, log);
         View = new(false, clock.GetUtcNow(), "not connected yet", null);
+        Guard = new(state, clock);
     }
+
+    /// <summary>What this host has seen of a store, and does not go back from.</summary>
+    public StoreGuard Guard { get; }
 
     public LinkView View { get; private set; }
 
@@ -98,6 +106,7 @@ internal sealed partial class CoordinatorLink : ITurns
     public async Task RunAsync(CancellationToken stop)
     {
         var failures = 0;
+        await Guard.LoadAsync(stop);
         while (!stop.IsCancellationRequested)
         {
             var why = "the coordinator closed the stream";
@@ -124,6 +133,8 @@ internal sealed partial class CoordinatorLink : ITurns
     {
         // What a person signed for this very member was decided with the risk in view; that nobody can be asked must not stop it until the signature lapses.
         if (!View.Attached) return signed ? null : "the coordinator is away: a running member is not disturbed while this host is alone";
+        // What an older store knows of turns is older too: somebody else may have this one.
+        if (Guard.Refused.Length > 0) return signed ? null : $"the coordinator's store is not followed ({Guard.Refused}): a running member is not disturbed by its word";
         var id = Guid.NewGuid().ToString("N");
         var asked = new TaskCompletionSource<V1.TurnGrant>(TaskCreationOptions.RunContinuationsAsynchronously);
         _asked[id] = asked;
@@ -142,8 +153,21 @@ internal sealed partial class CoordinatorLink : ITurns
 
     private void Publish(MemberView view)
     {
-        _outbox.Put(Wire.ToReport(view, _options.Name));
+        if (Guard.Handed(view) is { } handed) _ = RememberAsync(view, handed);
+        else _outbox.Put(Wire.ToReport(view, _options.Name));
         PublishHeld(view);
+    }
+
+    /// <summary>That a member was handed over is on the disk before the coordinator hears of it and forgets that this host ever had it.</summary>
+    private async Task RememberAsync(MemberView view, SeenMember handed)
+    {
+        try
+        {
+            await Guard.SaveHandedAsync(view.Input.Key, handed, CancellationToken.None);
+            _outbox.Put(Wire.ToReport(view, _options.Name));
+        }
+        // The next report tries again.
+        catch (LocalStoreException e) { LogIgnored(_log, "what was handed over could not be kept: " + e.Message); }
     }
 
     private void PublishHeld(MemberView view)
@@ -172,7 +196,9 @@ internal sealed partial class CoordinatorLink : ITurns
         if (first.Welcome is not { } welcome) throw new IOException("the coordinator did not begin with a welcome");
 
         attached();
-        View = new(true, _clock.GetUtcNow(), welcome.Coordinator, null);
+        await Guard.WelcomeAsync(welcome, stop);
+        _stands = null; // Whoever is there now has not heard it.
+        View = new(true, _clock.GetUtcNow(), welcome.Coordinator, null) { StoreRefused = Guard.Refused };
         LogAttached(_log, _options.Coordinator, welcome.Coordinator);
         LinkChanged?.Invoke(true);
         foreach (var view in _controller.Members) { _outbox.Put(Wire.ToReport(view, _options.Name)); PublishHeld(view); }
@@ -181,6 +207,7 @@ internal sealed partial class CoordinatorLink : ITurns
         try
         {
             await HandleAsync(first, welcome.StoreId, session.Token);
+            await TellStoreAsync(session.Token);
             await ReadAsync(call.ResponseStream, welcome.StoreId, writing, session.Token);
         }
         finally
@@ -217,6 +244,8 @@ internal sealed partial class CoordinatorLink : ITurns
             BootId = BootId.Value,
             ApprovalVersion = Wire.ApprovalVersion,
         };
+        hello.Seen = StoreGuard.ToProto(Guard.Mark);
+        hello.AuditAcked = await _state.AuditAckedSeqAsync(stop);
         hello.Labels.Add(_options.Labels.ToDictionary());
         hello.Facts.Add((await _options.Facts(stop)).ToDictionary());
         hello.Addresses.AddRange(_options.Addresses());

@@ -10,13 +10,16 @@ namespace AgentMetal.NodeAgent.Edge;
 /// Operators' words about the fleet, judged by this host itself: the coordinator relays them and cannot make them. A host that was struck off stays so,
 /// because no other host ever has its uid.
 /// </summary>
-internal sealed partial class FleetWords(LocalStore store, Func<ApproverSet?> approvers, Func<DateTimeOffset> now, ILogger<FleetWords> log)
+internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<ApproverSet?> approvers, Func<DateTimeOffset> now, ILogger<FleetWords> log)
 {
     private const int MaxPending = 256;
 
     private readonly Lock _lock = new();
     private readonly List<SignedStatement> _pending = [];
     private ImmutableDictionary<string, StrikeOff> _struck = ImmutableDictionary.Create<string, StrikeOff>(StringComparer.Ordinal);
+
+    /// <summary>Which store is offered, and whether it is followed; null = nothing is to be accepted.</summary>
+    public StoreGuard? Guard { get; set; }
 
     /// <summary>Called when a host was struck off: members see their peers with other eyes.</summary>
     public Action<StrikeOff>? Struck { get; set; }
@@ -45,6 +48,7 @@ internal sealed partial class FleetWords(LocalStore store, Func<ApproverSet?> ap
             _pending.Add(statement);
         }
         if (StrikeOff.Read(statement) is { } struck) await StrikeAsync(statement, struck);
+        else if (statement.Purpose == StatementPurpose.AcceptStore) await AcceptAsync(statement);
     }
 
     /// <summary>The member with what this host knows of its peers by signatures.</summary>
@@ -58,6 +62,27 @@ internal sealed partial class FleetWords(LocalStore store, Func<ApproverSet?> ap
         return input with { Peers = [.. peers], StruckOff = [.. gone.OrderBy(g => g.Ordinal).ThenBy(g => g.NodeUid, StringComparer.Ordinal)] };
 
         bool Covers(string node, string resource, int ordinal) => struck.TryGetValue(node, out var s) && s.Members.Contains(StrikeOff.MemberOf(resource, ordinal));
+    }
+
+    /// <summary>A signature for a store serves once, also where it is not needed: a later copy of that store could bring it again.</summary>
+    private async Task AcceptAsync(SignedStatement statement)
+    {
+        if (StoreAcceptance.Read(statement) is not { } accepts || !accepts.Nodes.Contains(nodeUid) || Guard?.Answers(accepts.StoreId, accepts.Epoch, accepts.From) is not { } mark) return;
+        SignedStatement[] found;
+        lock (_lock) found = [.. _pending];
+        if (StatementRule.Holds(statement.Says, found, approvers(), now()) is not { } outcome) return;
+        var refused = Guard.Refused;
+        var by = string.Join(", ", outcome.By);
+        var audit = AuditBody.Of(("store", mark.StoreId), ("epoch", mark.Epoch), ("from", mark.Revision.ToString(System.Globalization.CultureInfo.InvariantCulture)),
+            ("seen", $"{Guard.Mark.StoreId} {Guard.Mark.Epoch} {Guard.Mark.Revision}"), ("refused", refused), ("by", by), ("reason", statement.Reason));
+        if (refused.Length == 0)
+        {
+            await store.SpendAsync(outcome, now(), audit);
+            return;
+        }
+        await store.AcceptStoreAsync(outcome, mark, now(), audit);
+        Guard.Accept(mark);
+        LogAccepted(log, mark.StoreId, mark.Revision, by);
     }
 
     private async Task StrikeAsync(SignedStatement statement, StrikeOff struck)
@@ -79,6 +104,9 @@ internal sealed partial class FleetWords(LocalStore store, Func<ApproverSet?> ap
 
     [LoggerMessage(EventId = 1451, Level = LogLevel.Warning, Message = "{Name} ({Uid}) was struck off by {By}: its members are counted as gone")]
     private static partial void LogStruck(ILogger log, string name, string uid, string by);
+
+    [LoggerMessage(EventId = 1454, Level = LogLevel.Warning, Message = "{By} signed that the store {Store} is followed from revision {From} on")]
+    private static partial void LogAccepted(ILogger log, string store, long from, string by);
 
     [LoggerMessage(EventId = 1452, Level = LogLevel.Warning, Message = "an operator's statement about {Name} does not hold here: {Why}")]
     private static partial void LogWaits(ILogger log, string name, string why);

@@ -16,6 +16,7 @@ internal sealed class Outbox
     private readonly Lock _lock = new();
     private readonly Dictionary<string, V1.MemberReport> _reports = new(StringComparer.Ordinal);
     private readonly Dictionary<string, V1.HeldPlan> _held = new(StringComparer.Ordinal);
+    private V1.HostStanding? _standing;
     private readonly Queue<V1.Event> _events = new();
     private readonly List<V1.PreviewReply> _previews = [];
     private readonly List<V1.TurnRequest> _turns = [];
@@ -34,6 +35,9 @@ internal sealed class Outbox
         if (_events.Count >= MaxEvents) _events.Dequeue(); // The oldest goes: the newest says how it stands.
         _events.Enqueue(happened);
     });
+
+    /// <summary>In place of the one before.</summary>
+    public void Put(V1.HostStanding standing) => With(() => _standing = standing);
 
     public void Put(V1.PreviewReply reply) => With(() => _previews.Add(reply));
 
@@ -60,6 +64,7 @@ internal sealed class Outbox
     {
         lock (_lock)
         {
+            into.Standing = _standing;
             into.Reports.AddRange(_reports.Values);
             into.Held.AddRange(_held.Values);
             into.Events.AddRange(_events);
@@ -67,7 +72,8 @@ internal sealed class Outbox
             into.Turns.AddRange(_turns);
             into.ReleasedTurns.AddRange(_released);
             into.Decided.AddRange(_decided);
-            var any = _reports.Count + _held.Count + _events.Count + _previews.Count + _turns.Count + _released.Count + _decided.Count > 0;
+            var any = (_standing is null ? 0 : 1) + _reports.Count + _held.Count + _events.Count + _previews.Count + _turns.Count + _released.Count + _decided.Count > 0;
+            _standing = null;
             _decided.Clear();
             _reports.Clear();
             _held.Clear();
@@ -84,6 +90,7 @@ internal sealed class Outbox
     {
         lock (_lock)
         {
+            _standing ??= failed.Standing;
             foreach (var r in failed.Reports) _reports.TryAdd(r.Assignment, r);
             foreach (var h in failed.Held) _held.TryAdd(h.Assignment, h);
             foreach (var e in failed.Events) if (_events.Count < MaxEvents) _events.Enqueue(e);

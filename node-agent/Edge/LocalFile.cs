@@ -30,6 +30,8 @@ internal static class LocalFile
     /// <summary>Made where they are not there: a daemon of before leaves them alone, so the version of the schema stays.</summary>
     private const string Later = """
         CREATE TABLE IF NOT EXISTS struck(node TEXT PRIMARY KEY, body BLOB NOT NULL, at INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS seen(key TEXT PRIMARY KEY, generation INTEGER NOT NULL, handed TEXT NOT NULL, handed_name TEXT NOT NULL);
+        CREATE TABLE IF NOT EXISTS orphans(key TEXT PRIMARY KEY, since INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS spent(nonce TEXT PRIMARY KEY, at INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS asked(step TEXT PRIMARY KEY, content TEXT NOT NULL, at INTEGER NOT NULL, void INTEGER NOT NULL);
         CREATE INDEX IF NOT EXISTS asked_content ON asked(content);

@@ -137,7 +137,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         return new()
         {
             Node = sources.Node(),
-            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0),
+            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0, link.StoreRefused.Length > 0 ? link.StoreRefused : null),
             Members = [.. members.Where(m => !m.Gone).Select(Describe)],
         };
     }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
 using Google.Protobuf;
 using Microsoft.Data.Sqlite;
@@ -15,15 +16,19 @@ internal sealed partial class LocalStore
 
     public ValueTask<LinkCursor> CursorAsync(CancellationToken stop) => thread.ReadAsync(() => new LinkCursor(Meta(StoreIdName) ?? "", Number(RevisionName)), stop);
 
-    public async ValueTask SaveAsync(IReadOnlyList<V1.Assignment> changed, IReadOnlyList<string> dropped, LinkCursor cursor, CancellationToken stop) => await thread.WriteAsync(() =>
+    public async ValueTask SaveAsync(IReadOnlyList<V1.Assignment> changed, IReadOnlyList<string> dropped, LinkCursor cursor, StoreMark mark, CancellationToken stop) => await thread.WriteAsync(() =>
     {
         foreach (var a in changed)
+        {
             Run("INSERT INTO assignments VALUES($0, $1, $2, 0) ON CONFLICT DO UPDATE SET revision = $1, body = $2, acked = 0", a.Key, a.Revision, a.ToByteArray());
+            Run("INSERT INTO seen VALUES($0, $1, '', '') ON CONFLICT DO UPDATE SET generation = max(generation, $1)", a.Key, a.Generation);
+        }
         foreach (var key in dropped)
         {
             Run("DELETE FROM assignments WHERE key = $0", key);
             Run("DELETE FROM attempts WHERE key = $0", key);
         }
+        SetMark(mark);
         SetMeta(StoreIdName, cursor.StoreId);
         return SetMeta(RevisionName, cursor.Revision.ToString(CultureInfo.InvariantCulture));
     }, stop).ConfigureAwait(false);

@@ -41,7 +41,7 @@ internal sealed class Metrics
         factory.CreateGauge("agentmetal_build_info", "Always 1; the version is a label.", "version").WithLabels(version).Set(1);
     }
 
-    public void Observe(Controller controller)
+    public void Observe(Controller controller, StoreGuard guard)
     {
         controller.PassEnded = (resource, phase, took) =>
         {
@@ -51,8 +51,12 @@ internal sealed class Metrics
             if (Interlocked.CompareExchange(ref _lookedAt, 1, 0) == 0) _firstPass.Set(_sinceExec().TotalSeconds);
         };
         controller.LookedAtAll.ContinueWith(_ => _allPasses.Set(_sinceExec().TotalSeconds), TaskContinuationOptions.ExecuteSynchronously);
+        var refused = Prometheus.Metrics.WithCustomRegistry(_registry).CreateGauge("agentmetal_store_refused", "1 while the coordinator's store is not followed, because this host has seen a newer or another one.");
+        var orphans = Prometheus.Metrics.WithCustomRegistry(_registry).CreateGauge("agentmetal_orphans", "Members that run here and are in no list of the coordinator.");
         _registry.AddBeforeCollectCallback(() =>
         {
+            refused.Set(guard.Refused.Length > 0 ? 1 : 0);
+            orphans.Set(guard.Orphans);
             var members = controller.Members;
             foreach (var phase in Enum.GetNames<ReconcilePhase>()) _members.WithLabels(phase).Set(members.Count(m => m.Phase == phase));
             _held.Set(members.Sum(m => m.Held.Length));

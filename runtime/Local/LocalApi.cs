@@ -57,7 +57,8 @@ public sealed record LocalNode(string Name, string Uid, string Version, long Sta
 /// <param name="SinceUnixMs">Since when.</param>
 /// <param name="Detail">The last error when away.</param>
 /// <param name="NextTryUnixMs">0 when attached.</param>
-public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs);
+/// <param name="StoreRefused">Why the store of a coordinator that is there is not followed; null = it is.</param>
+public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs, string? StoreRefused = null);
 
 /// <summary>One member.</summary>
 public sealed record LocalMember

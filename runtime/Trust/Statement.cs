@@ -133,6 +133,25 @@ public static class StatementRule
     }
 }
 
+/// <summary>That hosts follow this store from there on, whatever they have seen before, as operators said it.</summary>
+/// <param name="StoreId">The store's id.</param>
+/// <param name="Epoch">A run of a coordinator on it, in whose history it is accepted.</param>
+/// <param name="From">The revision at which that run began.</param>
+/// <param name="Nodes">Uids of the hosts that it is said to.</param>
+public sealed record StoreAcceptance(string StoreId, string Epoch, long From, ImmutableArray<string> Nodes)
+{
+    /// <summary>What is signed.</summary>
+    public ImmutableArray<string> Fields => [StoreId, Epoch, From.ToString(CultureInfo.InvariantCulture), .. Nodes.Order(StringComparer.Ordinal)];
+
+    /// <summary>Null = the statement says something else.</summary>
+    public static StoreAcceptance? Read(SignedStatement statement)
+    {
+        ArgumentNullException.ThrowIfNull(statement);
+        return statement.Purpose == StatementPurpose.AcceptStore && statement.Fields.Length >= 4 && long.TryParse(statement.Fields[2], NumberStyles.None, CultureInfo.InvariantCulture, out var from)
+            ? new(statement.Fields[0], statement.Fields[1], from, [.. statement.Fields.Skip(3)]) : null;
+    }
+}
+
 /// <summary>That a host is gone for good, as operators said it.</summary>
 /// <param name="NodeUid">The host's uid, which no other host will ever have.</param>
 /// <param name="NodeName">For people.</param>

@@ -34,7 +34,7 @@ internal sealed class FleetJournal : IDisposable
             Run("PRAGMA synchronous=FULL");
             var version = Convert.ToInt32(Scalar("PRAGMA user_version"), CultureInfo.InvariantCulture);
             if (version > Schema) throw new InvalidOperationException($"{path} was written by a newer coordinator (format {version}, this one knows {Schema}); run that version");
-            if (Scalar("PRAGMA quick_check") is not "ok") throw new InvalidOperationException($"{path} is damaged; put the last backup in place");
+            if (Scalar("PRAGMA quick_check") is not "ok") throw new InvalidOperationException(Damaged(path));
             Run("""
                 CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, key TEXT NOT NULL, json TEXT NOT NULL) WITHOUT ROWID;
                 CREATE INDEX IF NOT EXISTS runs_key ON runs (key);
@@ -45,6 +45,11 @@ internal sealed class FleetJournal : IDisposable
                 """);
             Run("PRAGMA user_version=" + Schema.ToString(CultureInfo.InvariantCulture));
         }
+        catch (SqliteException e) when (e.SqliteErrorCode is Store.SqliteCode.Corrupt or Store.SqliteCode.NotADatabase)
+        {
+            _db.Dispose();
+            throw new InvalidOperationException(Damaged(path), e);
+        }
         catch (SqliteException e)
         {
             _db.Dispose();
@@ -52,6 +57,11 @@ internal sealed class FleetJournal : IDisposable
         }
         if (ReadAudit(0, 1, "", newest: true) is [var last]) (_seq, _hash) = (last.Seq, last.Hash);
     }
+
+    /// <summary>An older one in its place would let the audit say less than it did; the store is another file and needs nothing.</summary>
+    private static string Damaged(string path) =>
+        $"{path} is damaged. It holds the coordinator's own audit and journal, not the fleet's state (store.db). Keep it as evidence (mv {path} {path}.damaged, its -wal and -shm too) and start: a new audit chain begins, and placement looks anew; "
+        + "do not put an older copy in its place, and leave store.db as it is";
 
     /// <summary>The newest audit record's sequence number.</summary>
     public long AuditSeq { get { lock (_lock) return _seq; } }

@@ -117,6 +117,7 @@ internal static class PlacementAim
         if (!IsNamed(goal, host)) return $"is not {goal.Shape.Node}";
         if (host.Standing == Standing.Away) return "is away";
         if (host.Standing == Standing.Quarantined) return "is quarantined";
+        if (host.Standing == Standing.Refuses) return "does not follow this store";
         if (host.Address.Length == 0) return "has told no address";
         if (!host.Kinds.Contains(goal.Kind)) return $"runs a build without {goal.Kind}";
         return null;
@@ -149,6 +150,7 @@ internal static class PlacementAim
         Add(h => Taken(h), goal.Shape.SpreadOverHosts ? "has a member already (spread: host)" : $"has a member on port {goal.Shape.Port} already");
         Add(h => !Taken(h) && h.Standing == Standing.Away, "is away");
         Add(h => !Taken(h) && h.Standing == Standing.Quarantined, "is quarantined");
+        Add(h => !Taken(h) && h.Standing == Standing.Refuses, "does not follow this store (agentmetal nodes accept-store)");
         Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length == 0, "has told no address");
         Add(h => !Taken(h) && h.Standing == Standing.Open && h.Address.Length > 0 && !h.Kinds.Contains(goal.Kind), $"runs a build without {goal.Kind}");
         Add(h => !Taken(h) && Fits(goal, h) is null && Lacks(goal, h, hosts.Values), "has no hypervisor (apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils xorriso, then systemctl restart agentmetald)");

@@ -14,6 +14,9 @@ internal enum Standing
 
     /// <summary>Two streams claim to be it: keeps what it has, is given nothing new.</summary>
     Quarantined,
+
+    /// <summary>It does not follow this store: keeps what it has, and does nothing that it is told.</summary>
+    Refuses,
 }
 
 /// <summary>What placement sees of a host.</summary>

@@ -67,7 +67,7 @@ public sealed class FleetWordsTests : IAsyncDisposable
     private (LocalStore, FleetWords) Open()
     {
         var store = Assert.IsType<LocalOpening.Opened>(LocalStore.Open(Path.Combine(_folder.FullName, "local.db"), "n0")).Store;
-        return (store, new(store, () => new()
+        return (store, new(store, "n0", () => new()
         {
             Version = 1,
             NotAfterUnixMs = Now.AddYears(1).ToUnixTimeMilliseconds(),

@@ -2,6 +2,7 @@ using System.Threading.Channels;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Tests.Pipeline;
 using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
 using Grpc.Core;
 using V1 = AgentMetal.Proto.V1;
@@ -116,7 +117,7 @@ public sealed class LinkWriterTests
 
         public ValueTask<LinkCursor> CursorAsync(CancellationToken stop) => new(new LinkCursor("store", 1));
 
-        public ValueTask SaveAsync(IReadOnlyList<V1.Assignment> changed, IReadOnlyList<string> dropped, LinkCursor cursor, CancellationToken stop)
+        public ValueTask SaveAsync(IReadOnlyList<V1.Assignment> changed, IReadOnlyList<string> dropped, LinkCursor cursor, StoreMark mark, CancellationToken stop)
         {
             Saving?.Invoke();
             lock (Log) Log.Add($"saved {changed.Count}, dropped {string.Join(',', dropped)}");
@@ -137,5 +138,19 @@ public sealed class LinkWriterTests
         public ValueTask<long> LastAuditSeqAsync(CancellationToken stop) => new(Length);
 
         public ValueTask AuditAckedAsync(long seq, CancellationToken stop) => default;
+
+        public ValueTask<StoreMark> MarkAsync(CancellationToken stop) => new(StoreMark.None);
+
+        public ValueTask SaveMarkAsync(StoreMark mark, CancellationToken stop) => default;
+
+        public ValueTask<IReadOnlyDictionary<string, SeenMember>> SeenAsync(CancellationToken stop) => new(new Dictionary<string, SeenMember>());
+
+        public ValueTask SaveHandedAsync(string key, SeenMember seen, CancellationToken stop) => default;
+
+        public ValueTask<IReadOnlyDictionary<string, DateTimeOffset>> OrphansAsync(CancellationToken stop) => new(new Dictionary<string, DateTimeOffset>());
+
+        public ValueTask SaveOrphansAsync(IReadOnlyDictionary<string, DateTimeOffset> orphans, CancellationToken stop) => default;
+
+        public ValueTask<long> AuditAckedSeqAsync(CancellationToken stop) => new(0L);
     }
 }

@@ -1,6 +1,7 @@
 using System.Text;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
 using Microsoft.Data.Sqlite;
 using Xunit;
@@ -135,10 +136,10 @@ public sealed class LocalStoreTests : IAsyncDisposable
     public async Task Save_AssignmentsAndCursor_AreOneThing()
     {
         Open();
-        await store!.SaveAsync([new V1.Assignment { Key = "a", Revision = 7 }, new V1.Assignment { Key = "b", Revision = 7 }], [], new LinkCursor("s", 7), Stop);
+        await store!.SaveAsync([new V1.Assignment { Key = "a", Revision = 7 }, new V1.Assignment { Key = "b", Revision = 7 }], [], new LinkCursor("s", 7), StoreMark.None, Stop);
         Assert.Equal(1, await store.AckAssignmentAsync("a", 7, Stop));
         Assert.Equal(0, await store.AckAssignmentAsync("b", 6, Stop));
-        await store.SaveAsync([new V1.Assignment { Key = "a", Revision = 8 }], ["b"], new LinkCursor("s", 8), Stop);
+        await store.SaveAsync([new V1.Assignment { Key = "a", Revision = 8 }], ["b"], new LinkCursor("s", 8), StoreMark.None, Stop);
         await Reopen();
         Assert.Equal(new LinkCursor("s", 8), await store.CursorAsync(Stop));
         Assert.Equal([("a", 8L)], (await store.AssignmentsAsync(Stop)).Select(a => (a.Key, a.Revision)));

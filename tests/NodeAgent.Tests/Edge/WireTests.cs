@@ -3,6 +3,7 @@ using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Approval;
+using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
 using Google.Protobuf;
 using DigestSignature = AgentMetal.Proto.V1.DigestSignature;
@@ -126,7 +127,7 @@ public sealed class WireTests : IDisposable
             var assignment = Assignment();
             assignment.References["Image/debian-12"] = ByteString.CopyFromUtf8("{}");
             assignment.Digests.Add(Signed());
-            await using (var store = Open()) await store.SaveAsync([assignment], [], new("s", 1), stop);
+            await using (var store = Open()) await store.SaveAsync([assignment], [], new("s", 1), AgentMetal.Runtime.Store.StoreMark.None, stop);
             await using var again = Open();
             var input = Wire.Read(Assert.Single(await again.AssignmentsAsync(stop)), s_node).Input! with { DigestVerifier = new DigestVerifier(Set, new Clock()) };
             Assert.True(input.IsTrusted("image", s_digest).IsTrusted);
