@@ -12,6 +12,7 @@ using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.NodeAgent.Host.Transfer;
 using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.NodeAgent.Pipeline.Stories;
 using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Trust;
@@ -59,12 +60,17 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var coordinator = new Uri("https://" + config.Coordinator);
         await using var handOvers = new HandOvers(new TransferFiles(Path.Combine(data, "moves"), new FileReader(), new FileWriter()) { StaysHere = InstanceLayout.StaysHere },
             new PeerTransport(() => _identity, Now, () => TransferAddress(coordinator), logs.CreateLogger<PeerTransport>()), _clock, logs.CreateLogger<HandOvers>());
-        var host = Access(bus, libvirt);
+        var jobs = new OwnJobs(_clock);
+        var host = Access(bus, libvirt, jobs);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
         var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         var time = new TrustedClock(_clock, Now);
-        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images, handOvers), new MemberState(store, _clock), host.Units, paths, link,
-            new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host));
+        var state = new MemberState(store, _clock);
+        await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images, handOvers), state, host.Units, paths, link,
+            new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host))
+        {
+            Stories = new(host.Units, jobs, new MemoryEvents(), state, Boot.Id, _clock, logs.CreateLogger<MemberStories>()),
+        };
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;
         var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Struck = _ => controller.MarkAgain(), Guard = link.Guard };
@@ -142,10 +148,10 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         return new(HostFacts.Addresses(config.Address, coordinator) is [var first, ..] ? IPAddress.Parse(first) : throw new IOException("this host has no address yet"), config.TransferPort);
     }
 
-    private HostAccess Access(SystemdLink bus, LibvirtLink libvirt)
+    private HostAccess Access(SystemdLink bus, LibvirtLink libvirt, OwnJobs jobs)
     {
         var processes = new ProcessRunner(_clock);
-        var units = new UnitWriter(bus);
+        var units = new OwnUnitWriter(new UnitWriter(bus), jobs);
         var packages = new DpkgReader(processes, "/var/lib/dpkg");
         return new(new UnitReader(bus), units, new FileReader(), new FileWriter(), packages, new AptWriter(processes, packages, units, _clock), processes,
             new LibvirtReader(libvirt), new LibvirtWriter(libvirt), new HypervisorProbe(processes, new HypervisorOptions(), _clock),

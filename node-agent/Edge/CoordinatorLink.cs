@@ -46,6 +46,7 @@ internal sealed partial class CoordinatorLink : ITurns
 {
     private static readonly TimeSpan TurnDeadline = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan PreviewDeadline = TimeSpan.FromSeconds(9);
+    private static readonly TimeSpan Stood = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan HeldLife = TimeSpan.FromHours(24);
 
     private readonly LinkOptions _options;
@@ -113,13 +114,15 @@ internal sealed partial class CoordinatorLink : ITurns
             try
             {
                 using var channel = _connect();
-                await AttachAsync(channel, () => failures = 0, stop);
+                await AttachAsync(channel, stop);
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested) { return; }
             catch (RpcException e) { why = $"{e.StatusCode}: {e.Status.Detail}"; }
             catch (Exception e) when (e is IOException or TimeoutException or HttpRequestException or InvalidOperationException or OperationCanceledException) { why = e.Message; }
-            var pause = BackOff(++failures);
             var wasAttached = View.Attached;
+            // A stream that ends as soon as it stands is a failure like any other: without a pause it would be tried for ever, twice a second.
+            if (wasAttached && _clock.GetUtcNow() - View.Since >= Stood) failures = 0;
+            var pause = BackOff(++failures);
             View = new(false, wasAttached ? _clock.GetUtcNow() : View.Since, why, _clock.GetUtcNow() + pause);
             if (wasAttached || failures == 1) LogAway(_log, _options.Coordinator, why);
             if (wasAttached) LinkChanged?.Invoke(false);
@@ -183,7 +186,7 @@ internal sealed partial class CoordinatorLink : ITurns
         _outbox.Put(Wire.ToHeld(view, _options.Name, _nodeKey(), created, HeldLife));
     }
 
-    private async Task AttachAsync(GrpcChannel channel, Action attached, CancellationToken stop)
+    private async Task AttachAsync(GrpcChannel channel, CancellationToken stop)
     {
         var cursor = await _state.CursorAsync(stop);
         using var session = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -195,15 +198,14 @@ internal sealed partial class CoordinatorLink : ITurns
         if (first.Goodbye is { } refused) throw new IOException("refused: " + refused.Reason);
         if (first.Welcome is not { } welcome) throw new IOException("the coordinator did not begin with a welcome");
 
-        attached();
         await Guard.WelcomeAsync(welcome, stop);
         _stands = null; // Whoever is there now has not heard it.
         View = new(true, _clock.GetUtcNow(), welcome.Coordinator, null) { StoreRefused = Guard.Refused };
         LogAttached(_log, _options.Coordinator, welcome.Coordinator);
         LinkChanged?.Invoke(true);
         foreach (var view in _controller.Members) { _outbox.Put(Wire.ToReport(view, _options.Name)); PublishHeld(view); }
-        var writer = new LinkWriter(_outbox, _state, _controller, call.RequestStream, TimeSpan.FromMilliseconds(Math.Clamp(welcome.HeartbeatMs, 500, 60_000)), welcome.AuditAcked);
-        var writing = writer.RunAsync(session.Token);
+        var writer = new LinkWriter(_outbox, _state, _controller, call.RequestStream, TimeSpan.FromMilliseconds(Math.Clamp(welcome.HeartbeatMs, 500, 60_000)), welcome.AuditAcked) { Trouble = () => _trouble };
+        var writing = _writing = writer.RunAsync(session.Token);
         try
         {
             await HandleAsync(first, welcome.StoreId, session.Token);

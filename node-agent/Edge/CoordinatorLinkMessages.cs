@@ -24,10 +24,11 @@ internal sealed partial class CoordinatorLink
         foreach (var wire in message.Approvals)
         {
             if (Wire.Read(wire) is not { } approval) { LogIgnored(_log, "an approval whose decision is neither approve nor deny"); continue; }
-            if (Decide is null) await _state.AddApprovalAsync(approval, stop);
+            if (Decide is not { } decide) await KeptAsync(async () => await _state.AddApprovalAsync(approval, stop), stop);
             else
             {
-                var answer = await Decide(approval, stop);
+                var answer = new DecisionAnswer(false, "");
+                await KeptAsync(async () => answer = await decide(approval, stop), stop);
                 // What is on record is sent again whenever the stream begins anew; that is no news, whatever has become of it.
                 _outbox.Put(new V1.DecisionAnswer { Id = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(wire.ToByteArray())), Accepted = answer.Accepted || answer.Known, Message = answer.Message });
             }
@@ -37,7 +38,7 @@ internal sealed partial class CoordinatorLink
         foreach (var grant in message.Turns)
             if (_asked.TryRemove(grant.Id, out var asked)) asked.TrySetResult(grant);
             else if (grant.Granted) LogIgnored(_log, "a turn that nobody waits for any more");
-        if (message.AuditAcked > 0) await _state.AuditAckedAsync(message.AuditAcked, stop);
+        if (message.AuditAcked > 0) await KeptAsync(async () => await _state.AuditAckedAsync(message.AuditAcked, stop), stop);
         foreach (var call in message.Consoles) Console?.Invoke(call);
         if (message.Pause is { } pause) _controller.SetPaused(pause.Paused);
     }
@@ -74,7 +75,7 @@ internal sealed partial class CoordinatorLink
                 if (view.Input.Absent && view.Gone) dropped.Add(view.Input.Key);
                 else left.Add(view);
         var mark = Guard.At(message.Revision);
-        await _state.SaveAsync([.. taken.Select(t => t.Wire)], dropped, new(storeId, message.Revision), mark, stop);
+        await KeptAsync(async () => await _state.SaveAsync([.. taken.Select(t => t.Wire)], dropped, new(storeId, message.Revision), mark, stop), stop);
         Guard.Saved(taken.Select(t => t.Wire), mark);
         foreach (var view in await Guard.OrphanAsync(left, named, message.Full, stop))
             Tell(view.Input.ResourceKey, "Orphaned", $"{view.Input.ResourceKey} #{view.Input.Ordinal} is not in the coordinator's list; it keeps running as declared last; see: agentmetal nodes orphans");

@@ -112,6 +112,9 @@ internal sealed class LinkWriter(Outbox outbox, ILinkState state, Controller con
 
     private long _auditSent = auditAcked;
 
+    /// <summary>What keeps this host from taking what it is told; empty = nothing.</summary>
+    public Func<string> Trouble { get; init; } = static () => "";
+
     public async Task RunAsync(CancellationToken stop)
     {
         while (true)
@@ -124,7 +127,7 @@ internal sealed class LinkWriter(Outbox outbox, ILinkState state, Controller con
                 records = await state.AuditAfterAsync(_auditSent, AuditBatch, stop);
                 message.Audit.AddRange(records.Select(Wire.ToProto));
                 var members = controller.Members;
-                message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, Converged = members.Count(m => m.IsConverged), Total = members.Length };
+                message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, Converged = members.Count(m => m.IsConverged), Total = members.Length, Trouble = Trouble() };
                 await stream.WriteAsync(message, stop);
             }
             catch (Exception) { outbox.Return(message); throw; }

@@ -30,6 +30,9 @@ internal sealed record LocalBatch
     /// <summary>Kind and JSON body of audit records; the store gives them their place in the chain.</summary>
     public IReadOnlyList<(string Kind, string Body)> Audit { get; init; } = [];
 
+    /// <summary>Small texts by name; each replaces the one before.</summary>
+    public IReadOnlyList<(string Name, string Value)> Meta { get; init; } = [];
+
     /// <summary>The run that ends here; its journal goes with it, what it did stays in the audit.</summary>
     public string? Close { get; init; }
 }

@@ -149,6 +149,7 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
             Run("INSERT INTO attempts(key, body) VALUES($0, $1)", key, body);
             Run("DELETE FROM attempts WHERE key = $0 AND seq <= (SELECT seq FROM attempts WHERE key = $0 ORDER BY seq DESC LIMIT 1 OFFSET $1)", key, AttemptLimit);
         }
+        foreach (var (name, value) in batch.Meta) SetMeta(name, value);
         foreach (var (kind, body) in batch.Audit) Append(batch.At, kind, batch.ResourceKey, body);
         if (batch.Close is { } closed) Run("DELETE FROM runs WHERE id = $0", closed);
         return true;

@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.NodeAgent.Pipeline.Stories;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 
@@ -20,7 +21,7 @@ internal sealed record ShownStep(string Text, ImmutableArray<Fact> Basis);
 internal sealed partial class MemberStateJson : JsonSerializerContext;
 
 /// <summary>The engine's durable state for members, in the local store.</summary>
-internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMemberState
+internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMemberState, IStoryStore
 {
     /// <summary>How long a shown step can be signed; after that it is shown anew with another nonce.</summary>
     public static readonly TimeSpan ShownFor = TimeSpan.FromHours(24);
@@ -36,6 +37,15 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
     public async ValueTask<ImmutableArray<Attempt>> AttemptsAsync(string key, long generation, CancellationToken stop) =>
         [.. (await store.AttemptsAsync(key, stop)).Select(b => JsonSerializer.Deserialize(b, MemberStateJson.Default.StoredAttempt)!)
             .Where(a => a.Generation == generation).Select(a => a.Attempt)];
+
+    public ValueTask<string?> ReadAsync(string key, CancellationToken stop) => store.MetaAsync(StoryOf(key), stop);
+
+    public async ValueTask WriteAsync(string key, string resourceKey, string json, IReadOnlyList<(string Kind, string Body)> audit, CancellationToken stop) =>
+        await store.CommitAsync(new() { At = clock.GetUtcNow(), ResourceKey = resourceKey, Audit = audit, Meta = [(StoryOf(key), json)] });
+
+    public async ValueTask ForgetAsync(string key, CancellationToken stop) => await store.SetMetaAsync(StoryOf(key), "", stop);
+
+    private static string StoryOf(string key) => "story/" + key;
 
     private sealed class PassStore(LocalStore store, TimeProvider clock, MemberInput input) : IPassStore
     {

@@ -78,7 +78,8 @@ internal sealed class Metrics
 
     public void Attached(bool attached) => _attached.Set(attached ? 1 : 0);
 
-    public void Happened(MemberEvent e) => _steps.WithLabels(e.Reason).Inc();
+    /// <summary>A flood is one line to people and as many events here as there were.</summary>
+    public void Happened(MemberEvent e) => _steps.WithLabels(e.Reason).Inc(e.Count);
 
     /// <summary>Listens on a loopback address; nothing of a host listens in plaintext beyond it.</summary>
     public IDisposable Serve(System.Net.IPEndPoint endpoint)

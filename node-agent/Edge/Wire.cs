@@ -211,6 +211,10 @@ internal static class Wire
             RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
             NextCommand = NextCommand(v),
         });
+        if (v.Serving is { } serving)
+            status.Conditions.Add(new V1.Condition { Type = "Serving", Status = serving.Serves ? "True" : "False", Reason = serving.Serves ? "Serving" : "NotServing", Message = serving.Why, SinceUnixMs = v.Since.ToUnixTimeMilliseconds() });
+        if (v.Story.Unsteady is { } unsteady)
+            status.Conditions.Add(new V1.Condition { Type = "Unsteady", Status = "True", Reason = unsteady.Reason, Message = unsteady.Text, SinceUnixMs = v.Since.ToUnixTimeMilliseconds() });
         if (!v.Drift.IsEmpty)
         {
             status.Drift.AddRange(v.Drift.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));

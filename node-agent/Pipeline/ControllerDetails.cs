@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.Runtime.Execution;
 
 namespace AgentMetal.NodeAgent.Pipeline;
 
@@ -40,7 +41,8 @@ internal sealed partial class Controller
         lock (_lock)
         {
             if (!_slots.TryGetValue(key, out var slot) || slot.View.Underway == doing) return;
-            slot.View = view = slot.View with { Underway = doing };
+            // What was as declared before this step began no longer is: a step may take minutes.
+            slot.View = view = slot.View with { Underway = doing, Phase = slot.View.IsConverged ? nameof(ReconcilePhase.Converging) : slot.View.Phase, Since = slot.View.IsConverged ? _clock.GetUtcNow() : slot.View.Since };
             if (slot.ToldUnderway != 0 && _clock.GetElapsedTime(slot.ToldUnderway) < UnderwayEvery) return;
             (slot.ToldUnderway, slot.Told) = (_clock.GetTimestamp(), view.Details);
         }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using AgentMetal.NodeAgent.Pipeline.Stories;
 using AgentMetal.Runtime.Execution;
 
 namespace AgentMetal.NodeAgent.Pipeline;
@@ -22,9 +23,11 @@ internal sealed partial class Controller
             slot.Fingerprint = JustSeen(slot) ?? await ProbeAsync(slot);
             var open = await _state.OpenRunAsync(key, _stopping.Token);
             if (open is not null) Began(key, SignedRun.Of(open.Run));
+            if (Stories is { } stories && slot.Watch is { } watch) await stories.LookAsync(input, watch, open is not null, _stopping.Token);
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
             result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told)), _stopping.Token);
             SetWatch(key, slot, runner, input);
+            await CompareAsync(runner, slot, input, result, open is not null);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested) { return; }
         catch (Exception e) when (e is not OutOfMemoryException)
@@ -44,7 +47,7 @@ internal sealed partial class Controller
             slot.Working = false;
             var now = _clock.GetUtcNow();
             var retryAt = Schedule(key, slot, result, now);
-            (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt));
+            (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt, Stories?.View(key) ?? StoryView.None));
             slot.View = view;
             if (_slots.ContainsKey(key)) _probes.Add(key, now + _options.Probe);
             Looked(key);
@@ -69,7 +72,7 @@ internal sealed partial class Controller
         return report.Phase == ReconcilePhase.Converged ? null : now + again;
     }
 
-    private static MemberView ViewOf(MemberSlot slot, MemberInput input, PassResult result, DateTimeOffset now, DateTimeOffset? retryAt)
+    private static MemberView ViewOf(MemberSlot slot, MemberInput input, PassResult result, DateTimeOffset now, DateTimeOffset? retryAt, StoryView story)
     {
         var (old, report) = (slot.View, result.Report);
         var phase = result.Errors.IsEmpty ? report.Phase.ToString() : "Unsupported";
@@ -88,6 +91,9 @@ internal sealed partial class Controller
             Seen = result.Errors.IsEmpty && report.Phase != ReconcilePhase.Unseen ? result.Details : old.Seen,
             Underway = "",
             Running = null,
+            Story = story,
+            // A step that ran has changed what was seen before it; the look that follows at once says how it is.
+            Serving = report.Phase == ReconcilePhase.Unseen ? null : report.Executed is not null ? old.Serving : result.Serving,
             Gone = result.Gone,
             // What could not be looked at has not moved.
             Move = report.Phase == ReconcilePhase.Unseen ? old.Move : result.Move,
@@ -114,18 +120,6 @@ internal sealed partial class Controller
         MemberSlot? slot;
         lock (_lock) slot = _slots.GetValueOrDefault(key);
         if (slot is not null) Tell(slot.Input, told);
-    }
-
-    private void Tell(MemberInput input, Tell told)
-    {
-        LogEvent(_log, input.ResourceKey, input.Ordinal, told.Reason, told.Message);
-        var happened = new MemberEvent(_clock.GetUtcNow(), told.Reason, told.Message, told.Warning);
-        lock (_lock)
-        {
-            if (_slots.TryGetValue(input.Key, out var slot))
-                slot.View = slot.View with { Events = [happened, .. slot.View.Events.Take(MemberSlot.MaxEvents - 1)] };
-        }
-        Happened?.Invoke(input, happened);
     }
 
     private void SetWatch(string key, MemberSlot slot, IMemberRunner runner, MemberInput input)

@@ -26,6 +26,18 @@ internal abstract class MemberAgent<TGoal, TState>
     /// </summary>
     public virtual ImmutableSortedDictionary<string, string> DetailsOf(TGoal? goal, TState state) => MemberDetails.None;
 
+    /// <summary>
+    /// Settings, roles and files that only a step of ours changes: one that moved although none ran was changed by hand or by another program, and that is
+    /// told. What cannot be seen now is left out.
+    /// </summary>
+    public virtual ImmutableSortedDictionary<string, string> WatchedOf(TGoal? goal, TState state) => MemberDetails.None;
+
+    /// <summary>Whether people can use it now, which is another question than whether all is as declared; null = it cannot be told.</summary>
+    public virtual MemberServing? ServingOf(TGoal? goal, TState state) => null;
+
+    /// <summary>What is told of one of <see cref="WatchedOf"/> that moved; null = nothing.</summary>
+    public virtual string? MovedWords(MemberInput input, string key, string was, string now) => $"{key} is {now} (it was {was}): changed by hand or by another program";
+
     /// <summary>Reads this member and what it can see of its peers.</summary>
     public abstract IStateObserver<TState> ObserverFor(MemberInput input);
 

@@ -26,6 +26,9 @@ internal sealed partial class MemberDetails(Controller controller, IReadOnlyList
     /// <summary>The key of what a step that runs is doing.</summary>
     public const string Progress = "progress";
 
+    /// <summary>The key of when and why it ended last although none of our steps ended it.</summary>
+    public const string LastEnded = "last ended";
+
     /// <summary>Numbers move all the time: a tenth is news, and what is beneath these is noise.</summary>
     private const long NoiseBytes = 16 * 1024, NoisePercent = 3;
 
@@ -55,6 +58,8 @@ internal sealed partial class MemberDetails(Controller controller, IReadOnlyList
             }
             catch (Exception e) when (e is not (OutOfMemoryException or OperationCanceledException)) { LogNotRead(log, source.Kind, e.GetType().Name); }
         }
+        controller.TellStories();
+        controller.TellFloods();
         controller.TellDetails();
     }
 

@@ -101,6 +101,11 @@ internal sealed record MemberMove(string HandedOver, string Received)
     public static MemberMove None { get; } = new("", "");
 }
 
+/// <summary>Whether people can use a member now.</summary>
+/// <param name="Serves">They can.</param>
+/// <param name="Why">Why not.</param>
+internal sealed record MemberServing(bool Serves, string Why);
+
 /// <param name="Path">spec.persistence.appendfsync.</param>
 /// <param name="Message">What is wrong and how to fix it.</param>
 internal sealed record SpecError(string Path, string Message);
@@ -124,4 +129,7 @@ internal sealed record MemberWatch(ImmutableArray<string> Units, ImmutableArray<
 {
     /// <summary>Topics of sources beside systemd and the file system; see <see cref="ITopicSource"/>.</summary>
     public ImmutableArray<string> Topics { get; init; } = [];
+
+    /// <summary>What a person changes when the kernel kills it for memory again and again.</summary>
+    public string MemoryAdvice { get; init; } = "give it more memory";
 }

@@ -40,6 +40,12 @@ internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableAr
     public ImmutableSortedDictionary<string, string> Details { get; init; } = MemberDetails.None;
 
     public MemberMove Move { get; init; } = MemberMove.None;
+
+    /// <summary>Null = it cannot be told.</summary>
+    public MemberServing? Serving { get; init; }
+
+    /// <summary>Settings, roles and files as the pass saw them before it changed anything; null = it saw nothing.</summary>
+    public ImmutableSortedDictionary<string, string>? Watched { get; init; }
 }
 
 /// <summary>A member agent with its types closed over, as the controller sees it.</summary>
@@ -53,6 +59,9 @@ internal interface IMemberRunner
     Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop);
 
     MemberWatch WatchFor(MemberInput input);
+
+    /// <summary>What is told of a watched setting that moved; null = nothing.</summary>
+    string? MovedWords(MemberInput input, string key, string was, string now) => null;
 }
 
 /// <summary>Closes a member agent's types, at registration, so that nothing is found by reflection.</summary>
@@ -62,6 +71,8 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
     public string Kind => agent.Kind;
 
     public MemberWatch WatchFor(MemberInput input) => agent.WatchFor(input);
+
+    public string? MovedWords(MemberInput input, string key, string was, string now) => agent.MovedWords(input, key, was, now);
 
     public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop) => RunAsync(input, context, preview: false, stop);
 
@@ -85,6 +96,8 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         {
             Drift = box.State is { } now ? [.. planner.Drift(planner.Aim(goal.Goal, now), now)] : [],
             Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None,
+            Serving = box.State is { } answering && report.Executed is null ? agent.ServingOf(goal.Goal, answering) : null,
+            Watched = box.State is { } first ? agent.WatchedOf(goal.Goal, first) : null,
             Move = box.State is { } looked ? agent.MoveOf(looked) : MemberMove.None,
         };
     }

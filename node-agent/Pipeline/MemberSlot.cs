@@ -1,11 +1,16 @@
 using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Pipeline.Stories;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Pipeline;
 
 /// <summary>Something that happened to a member, for people.</summary>
-internal sealed record MemberEvent(DateTimeOffset At, string Reason, string Message, bool Warning);
+internal sealed record MemberEvent(DateTimeOffset At, string Reason, string Message, bool Warning)
+{
+    /// <summary>How often; more than once where a flood is told in one line.</summary>
+    public int Count { get; init; } = 1;
+}
 
 /// <summary>A run under way that persons signed for.</summary>
 /// <param name="Since">When it began, or when its first signed step did.</param>
@@ -49,8 +54,22 @@ internal sealed record MemberView
     public ImmutableSortedDictionary<string, string> Numbers { get; init; } = MemberDetails.None;
     public string Underway { get; init; } = "";
 
+    /// <summary>Whether people can use it now; null = it cannot be told.</summary>
+    public MemberServing? Serving { get; init; }
+
+    /// <summary>What its past says of it.</summary>
+    public StoryView Story { get; init; } = StoryView.None;
+
     /// <summary>All of that.</summary>
-    public ImmutableSortedDictionary<string, string> Details => Underway.Length > 0 ? Seen.SetItems(Numbers).SetItem(MemberDetails.Progress, Underway) : Seen.SetItems(Numbers);
+    public ImmutableSortedDictionary<string, string> Details
+    {
+        get
+        {
+            var all = Seen.SetItems(Numbers);
+            if (Underway.Length > 0) all = all.SetItem(MemberDetails.Progress, Underway);
+            return Story.LastEnded is { } ended ? all.SetItem(MemberDetails.LastEnded, ended) : all;
+        }
+    }
 
     /// <summary>The newest first, at most 20.</summary>
     public ImmutableArray<MemberEvent> Events { get; init; } = [];
@@ -59,7 +78,7 @@ internal sealed record MemberView
 
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
-        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Running?.Since == other.Running?.Since && Report?.Standing == other.Report?.Standing && Move == other.Move && Input.Generation == other.Input.Generation
+        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Running?.Since == other.Running?.Since && Report?.Standing == other.Report?.Standing && Move == other.Move && Story == other.Story && Serving == other.Serving && Input.Generation == other.Input.Generation
         && Differences.SequenceEqual(other.Differences) && Drift.SequenceEqual(other.Drift) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 
@@ -80,6 +99,9 @@ internal sealed class MemberSlot(MemberInput input, IMemberRunner? runner, DateT
     /// <summary>When what a step is doing was told last, as the clock's timestamp, and the details that were.</summary>
     public long ToldUnderway { get; set; }
     public ImmutableSortedDictionary<string, string> Told { get; set; } = MemberDetails.None;
+
+    /// <summary>Holds back what comes again and again.</summary>
+    public EventMerge Floods { get; } = new();
 
     public bool Working { get; set; }
     public int Immediate { get; set; }

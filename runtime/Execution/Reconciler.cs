@@ -298,7 +298,8 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
 
     private ReconcileReport Describe(Plan<TGoal, TState> plan, TState state)
     {
-        var first = plan.Blocked.FirstOrDefault();
+        // The root first: what failed, then what is refused, then what says only that it waits for one of them.
+        var first = plan.Blocked.OrderBy(static b => b.Exhausted ? 0 : b.OnlyWaits ? 2 : 1).FirstOrDefault();
         var retry = plan.Blocked.Where(b => b.RetryAfter is not null).Select(b => b.RetryAfter).Min();
         return new()
         {

@@ -50,9 +50,22 @@ public sealed record Attempts(ImmutableArray<Attempt> Log, DateTimeOffset Now, i
         return Now < until ? (failed[^1], until) : null;
     }
 
-    /// <summary>It "worked" again and again and the difference is back again and again: somebody else is undoing it.</summary>
-    public bool Flapping(string difference) =>
-        !Log.IsEmpty && Log.Count(a => a.Worked && a.Difference == difference && Now - a.At < Span) >= MaxReturns;
+    /// <summary>
+    /// It "worked" again and again and the difference is back again and again: somebody else is undoing it. With a rest it is put right once more whenever the last time is so long ago: whoever
+    /// did that may have stopped, and what is declared is to be in force then.
+    /// </summary>
+    public bool Flapping(string difference) => Returns(difference) is { } returns && Now < returns.Until;
+
+    /// <summary>How often it worked within the window, and when it is put right once more; null when that is not too often.</summary>
+    public (int Times, DateTimeOffset Until)? Returns(string difference)
+    {
+        if (Log.IsEmpty) return null;
+        var worked = Log.Where(a => a.Worked && a.Difference == difference && Now - a.At < Span).ToList();
+        if (worked.Count < MaxReturns) return null;
+        var forgotten = worked[^MaxReturns].At + Span;
+        var rested = worked[^1].At + (Rest ?? Span);
+        return (worked.Count, rested < forgotten ? rested : forgotten);
+    }
 
     /// <summary>When the oldest attempt that damps this difference leaves the window; null if nothing damps it.</summary>
     public DateTimeOffset? OpensAt(string difference) =>

@@ -90,7 +90,11 @@ public enum Outcome
 /// <param name="Reasons">Why each tool does not.</param>
 /// <param name="RetryAfter">When it clears by itself.</param>
 /// <param name="Exhausted">Remedies were tried and failed.</param>
-public sealed record BlockedDifference(string Difference, string Group, ImmutableArray<string> Reasons, TimeSpan? RetryAfter, bool Exhausted);
+public sealed record BlockedDifference(string Difference, string Group, ImmutableArray<string> Reasons, TimeSpan? RetryAfter, bool Exhausted)
+{
+    /// <summary>Its tools only say that they wait for something: where another difference is refused or has failed, that one is the root.</summary>
+    public bool OnlyWaits { get; init; }
+}
 
 /// <summary>Ordered calls with basis, expected facts, risk and undo.</summary>
 public sealed record Plan<TGoal, TState>(Outcome Outcome, TGoal? Goal, TState Start, TState Final, ImmutableArray<Step> Steps, Question? Question,

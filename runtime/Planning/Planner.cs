@@ -115,20 +115,23 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
     {
         List<Proposal<TState>> viable = [];
         List<string>? reasons = null;
+        var onlyWaits = true;
         var retry = difference.ClearsAfter;
         var exhausted = run.Tried.Flapping(difference.Key);
-        if (exhausted) (reasons ??= []).Add("returns after every repair");
+        if (exhausted && run.Tried.Returns(difference.Key) is var (times, until))
+            (reasons ??= []).Add(string.Create(CultureInfo.InvariantCulture, $"returns after every repair: put right {times} times within an hour and undone each time by something else ({difference.Text}); put right once more at {until:HH:mm:ss} UTC"));
         else if (_byKind.TryGetValue(difference.Kind, out var tools))
             foreach (var tool in tools)
                 foreach (var call in tool.ProposeBound(run.Goal, run.Model, difference))
                 {
                     if (Refusal(run, difference, call) is not { } reason) { viable.Add(call); continue; }
                     (reasons ??= []).Add(reason);
+                    onlyWaits &= call.Blocked is not null;
                     exhausted |= call.Blocked is null && run.Tried.Exhausted(difference.Key, call.Key);
                     if (call.RetryAfter is { } r && (retry is null || r < retry)) retry = r;
                 }
         if (viable.Count == 0)
-            run.Blocked.Add(new(difference.Key, difference.Scope, [.. reasons ?? [retry is null ? "no tool resolves " + difference.Kind : difference.Text]], retry, exhausted));
+            run.Blocked.Add(new(difference.Key, difference.Scope, [.. reasons ?? [retry is null ? "no tool resolves " + difference.Kind : difference.Text]], retry, exhausted) { OnlyWaits = onlyWaits && reasons is not null && !exhausted });
         return viable;
     }
 

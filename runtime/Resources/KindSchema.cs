@@ -22,6 +22,12 @@ public sealed class KindSchema
     public Func<ReadOnlyMemory<byte>, IEnumerable<FieldError>> Rules { get; init; } = static _ => [];
 
     /// <summary>
+    /// Rules for what a person declares from now on. A host does not ask them: what was accepted before them keeps running, and is not held up by an unrelated change.
+    /// Called with the spec that was there (null = none) and the one that is to be.
+    /// </summary>
+    public Func<ReadOnlyMemory<byte>?, ReadOnlyMemory<byte>, IEnumerable<FieldError>> DeclaredRules { get; init; } = static (_, _) => [];
+
+    /// <summary>
     /// Digests of what a host would execute for this spec, with the purpose that a signature over each must name: hosts run nothing of it that no operator
     /// has signed. Called only with a spec that was accepted.
     /// </summary>

@@ -17,10 +17,13 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
 {
     private const int BufferBytes = 128 * 1024;
     private const int MaxRedirects = 5;
-    private const int MaxAtOnce = 2;
+    private const int MaxAtOnce = 4;
 
     /// <summary>Bytes that a host keeps free whatever an image wants.</summary>
     private const long KeepFree = 256L << 20;
+
+    /// <summary>A server that sends less than this in <see cref="Stall"/> only holds a place that others wait for.</summary>
+    private const long LeastInAStall = 64 * 1024;
 
     private static readonly TimeSpan Stall = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan FailureIsNews = TimeSpan.FromSeconds(30);
@@ -34,7 +37,7 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
     }
 
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, Download> _downloads = new(StringComparer.Ordinal);
+    private readonly Dictionary<(string Sha256, string Url), Download> _downloads = [];
     private readonly SemaphoreSlim _slots = new(MaxAtOnce);
     private readonly CancellationTokenSource _stopping = new();
 
@@ -44,23 +47,28 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
         var found = ImmutableSortedDictionary.CreateBuilder<string, DownloadState>(StringComparer.Ordinal);
         lock (_lock)
             foreach (var digest in digests)
-                if (_downloads.TryGetValue(digest, out var d) && (d.Failed.Length == 0 || clock.GetUtcNow() - d.Ended < FailureIsNews))
+                // Of several that fetch the same the furthest speaks for it, and one that failed only when none runs.
+                if (_downloads.Where(e => e.Key.Sha256 == digest && (e.Value.Failed.Length == 0 || clock.GetUtcNow() - e.Value.Ended < FailureIsNews)).Select(e => e.Value)
+                    .OrderBy(d => d.Failed.Length > 0).ThenByDescending(d => Interlocked.Read(ref d.Done)).ThenByDescending(d => d.Ended).FirstOrDefault() is { } d)
                     found[digest] = new(Interlocked.Read(ref d.Done), Interlocked.Read(ref d.Total), d.Failed);
         return found.ToImmutable();
     }
 
-    /// <summary>Begins a download, or joins the one that runs.</summary>
+    /// <summary>Begins a download, or joins the one that runs from the same URL. From another one it is fetched beside it, so that a server that is slow holds nobody else up: what is whole first is placed, and what comes later is the same.</summary>
     /// <param name="args">What and from where.</param>
     /// <param name="path">Where it belongs; its directory exists.</param>
     public void Begin(FetchArgs args, string path)
     {
         Download download;
+        string partial;
         lock (_lock)
         {
-            if (_downloads.TryGetValue(args.Sha256, out var running) && running.Failed.Length == 0) return;
-            _downloads[args.Sha256] = download = new();
+            if (_downloads.TryGetValue((args.Sha256, args.Url), out var running) && running.Failed.Length == 0) return;
+            var alone = !_downloads.Any(e => e.Key.Sha256 == args.Sha256 && e.Value.Failed.Length == 0);
+            partial = path + (alone ? "" : "." + Convert.ToHexStringLower(SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(args.Url)))[..8]) + ".partial";
+            _downloads[(args.Sha256, args.Url)] = download = new();
         }
-        _ = Task.Run(() => RunAsync(args, path, download, _stopping.Token));
+        _ = Task.Run(() => RunAsync(args, path, partial, download, _stopping.Token));
     }
 
     public void Dispose()
@@ -69,13 +77,13 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
         _stopping.Dispose();
     }
 
-    private async Task RunAsync(FetchArgs args, string path, Download download, CancellationToken stop)
+    private async Task RunAsync(FetchArgs args, string path, string partial, Download download, CancellationToken stop)
     {
         var failed = "";
         try
         {
             await _slots.WaitAsync(stop);
-            try { failed = await FetchAsync(args, path, download, stop); }
+            try { failed = await FetchAsync(args, path, partial, download, stop); }
             finally { _slots.Release(); }
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { failed = "the daemon stops"; }
@@ -83,9 +91,11 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
         {
             failed = e is OperationCanceledException ? $"no byte came for {Stall.TotalSeconds:0} s" : e.Message + (e.InnerException is { } inner ? ": " + inner.Message : "");
         }
+        // Only a download that was alone is gone on with; what came beside another one would lie there for good.
+        if (failed.Length > 0 && partial != path + ".partial") File.Delete(partial);
         lock (_lock)
         {
-            if (failed.Length == 0) _downloads.Remove(args.Sha256);
+            if (failed.Length == 0) _downloads.Remove((args.Sha256, args.Url));
             else (download.Failed, download.Ended) = (failed, clock.GetUtcNow());
         }
     }
@@ -114,9 +124,8 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
         return "";
     }
 
-    private async Task<string> FetchAsync(FetchArgs args, string path, Download download, CancellationToken stop)
+    private async Task<string> FetchAsync(FetchArgs args, string path, string partial, Download download, CancellationToken stop)
     {
-        var partial = path + ".partial";
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var url = new Uri(args.Url);
         if (url.Scheme == "file")
@@ -160,12 +169,19 @@ internal sealed class ImageStore(TimeProvider clock, ImageDirectories? directori
     private static async Task CopyAsync(Stream source, FileStream target, IncrementalHash hash, Download download, CancellationToken stop)
     {
         var buffer = new byte[BufferBytes];
+        var (since, came) = (System.Diagnostics.Stopwatch.GetTimestamp(), 0L);
         while (true)
         {
+            if (System.Diagnostics.Stopwatch.GetElapsedTime(since) >= Stall)
+            {
+                if (came < LeastInAStall) throw new IOException($"only {came} bytes came in {Stall.TotalSeconds:0} s");
+                (since, came) = (System.Diagnostics.Stopwatch.GetTimestamp(), 0);
+            }
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(stop);
             limit.CancelAfter(Stall);
             var count = await source.ReadAsync(buffer, limit.Token);
             if (count == 0) break;
+            came += count;
             hash.AppendData(buffer, 0, count);
             await target.WriteAsync(buffer.AsMemory(0, count), stop);
             Interlocked.Add(ref download.Done, count);

@@ -67,6 +67,10 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         return all.ToImmutable();
     }
 
+    public override ImmutableSortedDictionary<string, string> WatchedOf(InstanceGoal? goal, InstanceState state) => InstanceTold.Watched(goal, state);
+
+    public override string? MovedWords(MemberInput input, string key, string was, string now) => InstanceTold.Words(key, was, now);
+
     public override MemberWatch WatchFor(MemberInput input)
     {
         var scope = Scope(input);

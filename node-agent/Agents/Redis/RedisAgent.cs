@@ -44,8 +44,8 @@ internal sealed class RedisAgent(RedisScope scope, RedisActuator? actuator = nul
     public override string Summary(RedisGoal? goal, RedisState state) => state.Serving switch
     {
         Serving.Answering when state.Role == RedisRole.Primary => state.Peers.IsEmpty ? "primary"
-            : $"primary, {state.Peers.Values.Count(p => p.Answers && p.Link == Link.Up)} of {state.Peers.Count} replicas in sync",
-        Serving.Answering => $"replica of {RedisRole.Followed(state.Role)}, link {state.Link}",
+            : $"primary, {state.Online} of {state.Peers.Count} replicas in sync",
+        Serving.Answering => $"replica of {RedisRole.Followed(state.Role)}, link {state.Link}{(state.Silent > 0 ? ", and nothing heard from it" : "")}",
         Serving.Refused => goal is null && state.DataDir == FactValue.Absent ? "gone" : "down",
         _ => state.Serving,
     };

@@ -61,7 +61,9 @@ internal static class RedisDifferences
                 foreach (var key in RedisSettings.Live)
                     if (s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]) yield return new(Kind.LiveSetting, key, Differs(goal, s, key));
                 // No tool answers it: the server takes writes again by itself once its disk does.
-                if (s.Writes == Writes.Refused) yield return new(Kind.Writes, "", NoWrites) { ClearsAfter = RedisRoles.Later };
+                if (s.Writes == Writes.Refused) yield return new(Kind.Writes, "", NoWrites(s with { MemoryFull = "" })) { ClearsAfter = RedisRoles.Later };
+                // Neither does any tool answer this: what may be thrown away, and how much memory it may have, people decide.
+                if (s.MemoryFull.Length > 0) yield return new(Kind.Writes, "memory", NoWrites(s)) { ClearsAfter = RedisRoles.Later };
                 break;
             case Serving.Answering or Serving.Loading when s.UnitActive is "activating" or "deactivating" or "active" or "reloading":
                 yield return new(Kind.Starting, "", $"the server is {s.Serving}, its unit {s.UnitActive}") { ClearsAfter = RedisRoles.Soon };
@@ -71,6 +73,10 @@ internal static class RedisDifferences
                 break;
             case Serving.Refused when s.UnitActive is "activating" or "deactivating":
                 yield return new(Kind.Starting, "", "the unit is " + s.UnitActive) { ClearsAfter = RedisRoles.Soon };
+                break;
+            case Serving.Hung when s.UnitActive == "deactivating":
+                // A server that saves before it ends answers nothing meanwhile; systemd's own patience ends it, and nobody else may cut the save short.
+                yield return new(Kind.Starting, "", "the unit is being stopped, and its server answers nothing (it may be saving)") { ClearsAfter = RedisRoles.Soon };
                 break;
             case Serving.Refused or Serving.Hung or Serving.Denied:
                 yield return new(Kind.Mute, "", s.Serving switch
@@ -136,7 +142,8 @@ internal static class RedisDifferences
     public static IEnumerable<string> RestartSettings(RedisGoal goal, RedisState s) =>
         RedisSettings.Restart.Where(key => s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]);
 
-    private const string NoWrites = "the server refuses writes, because it could not write to its disk: free space there (df), or look at its log (journalctl -u)";
+    internal static string NoWrites(RedisState s) => s.MemoryFull.Length > 0 ? $"every write is refused (OOM): {s.MemoryFull}, policy noeviction: delete keys, raise spec.memory.max, or choose a policy that evicts"
+        : $"every write is refused (MISCONF), because the server could not write to its disk: {s.Room}; free space there, or look at its log (journalctl -u)";
 
     private static string Differs(RedisGoal goal, RedisState s, string key) =>
         $"{key} is {Shown(s.Live.GetValueOrDefault(key, FactValue.Absent))}, wants {Shown(goal.Settings[key])}";

@@ -49,11 +49,18 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     {
         var scope = Scope(input);
         var layout = scope.Layout;
-        if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct));
+        if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct)) { MemoryAdvice = $"raise MemoryMax= of {scope.Adopt}" };
         return new([layout.Unit], [layout.UnitPath, layout.DropInDir, layout.ConfDir, layout.Config, layout.Auth, layout.Role, layout.DataDir],
             ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath),
-                [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout)], scope.Auth.DigestOf, ct));
+                [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout)], scope.Auth.DigestOf, ct))
+        { MemoryAdvice = "raise spec.limits.memory, or lower spec.memory.max: a save and a rewrite of the append-only file need as much again" };
     }
+
+    public override ImmutableSortedDictionary<string, string> WatchedOf(RedisGoal? goal, RedisState state) => RedisTold.Watched(goal, state);
+
+    public override MemberServing? ServingOf(RedisGoal? goal, RedisState state) => RedisTold.Serving(goal, state);
+
+    public override string? MovedWords(MemberInput input, string key, string was, string now) => RedisTold.Words(input, key, was, now);
 
     public override bool IsGone(RedisState state) => !RedisDifferences.Of(null, state).Any();
 

@@ -4,6 +4,7 @@ using AgentMetal.NodeAgent.Host;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Systemd;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 
@@ -91,6 +92,10 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         Role = info.Role,
         Link = info.Link,
         Writes = own.Writes,
+        MemoryFull = info.MemoryFull is { } full ? $"{Amounts.Of(full.Used)} used of maxmemory {Amounts.Of(full.Max)}" : "",
+        Room = own.Writes == Writes.Refused ? Room() : "",
+        Online = peers.Count(p => info.Online.Contains(p.Address, StringComparer.Ordinal)),
+        Silent = info.Silent,
         AuthLive = own.MasterAuth == (own.Password ?? "") ? scope.Auth.DigestOf(own.Password) : "mixed:" + scope.Auth.DigestOf(own.MasterAuth),
         Keys = info.Keys,
         Offset = info.Offset,
@@ -98,6 +103,11 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         Progress = info.Progress,
         Rewriting = info.Rewriting,
     };
+
+    /// <summary>Where the data is written to, and how full that is.</summary>
+    private string Room() => readers.Files.Space(_layout.DataDir) is { IsSeen: true, Value: var space }
+        ? $"{_layout.DataDir}: {Amounts.Of(space.TotalBytes - space.AvailableBytes)} of {Amounts.Of(space.TotalBytes)} used, {Amounts.Of(space.AvailableBytes)} free{(space.AvailableInodes == 0 ? ", and no file can be made (no inodes)" : "")}{(space.IsReadOnly ? ", mounted read-only" : "")}"
+        : _layout.DataDir;
 
     private static RedisState WithPeers(RedisState state, OwnServer own, IReadOnlyList<PeerServer> seen)
     {

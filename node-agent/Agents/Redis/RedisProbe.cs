@@ -125,7 +125,7 @@ internal static class RedisProbe
     {
         var own = await OwnAsync(endpoint, passwords, ct).ConfigureAwait(false);
         if (own.Info is not { } info) return own.Serving;
-        return string.Join('|', own.Serving, info.Role, info.Link, own.Writes, info["master_failover_state"], digest(own.Password), digest(own.MasterAuth),
+        return string.Join('|', own.Serving, info.Role, info.Link, own.Writes, info.MemoryFull is null ? "" : "full", string.Join(' ', info.Online), info.Silent > 0 ? "silent" : "", info["master_failover_state"], digest(own.Password), digest(own.MasterAuth),
             string.Join(',', own.Settings.Select(s => s.Key + "=" + s.Value)));
     }
 

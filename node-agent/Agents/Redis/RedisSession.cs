@@ -59,7 +59,7 @@ internal sealed class RedisInfo
     private readonly Dictionary<string, string> _fields = new(StringComparer.Ordinal);
 
     public static readonly ImmutableArray<RespCommand> Commands =
-        [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace")];
+        [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace"), RespCommand.Of("INFO", "memory")];
 
     /// <summary>A field, or empty.</summary>
     public string this[string field] => _fields.GetValueOrDefault(field, "");
@@ -76,6 +76,17 @@ internal sealed class RedisInfo
         : this["master_sync_in_progress"] == "1" ? Redis.Link.Syncing : Redis.Link.Down;
 
     public string Keys => _fields.Keys.Any(k => k.StartsWith("db", StringComparison.Ordinal)) ? Stored.Some : Stored.None;
+
+    /// <summary>host:port of the replicas that are attached and have had their copy.</summary>
+    public IEnumerable<string> Online => _fields.Where(f => f.Key.StartsWith("slave", StringComparison.Ordinal) && f.Key.Length > 5 && char.IsAsciiDigit(f.Key[5]) && f.Value.Contains(",state=online,", StringComparison.Ordinal))
+        .Select(f => f.Value.Split(',')).Select(parts => $"{Part(parts, "ip=")}:{Part(parts, "port=")}").Order(StringComparer.Ordinal);
+
+    /// <summary>Of a replica: seconds without a word of its primary, which pings every ten; 0 while that is usual.</summary>
+    public long Silent => Link == Redis.Link.Up && Number("master_last_io_seconds_ago") is >= 20 and var seconds ? seconds : 0;
+
+    /// <summary>used_memory that counts against maxmemory, where every write is refused for it (evict.c, getMaxmemoryState); null = writes are taken.</summary>
+    public (long Used, long Max)? MemoryFull => Role == RedisRole.Primary && this["maxmemory_policy"] == "noeviction" && Number("maxmemory") is > 0 and var max
+        && Number("used_memory") is { } used && used - (Number("mem_not_counted_for_evict") ?? 0) is var counted && counted >= max ? (counted, max) : null;
 
     public bool Rewriting => this["aof_rewrite_in_progress"] == "1" || this["aof_rewrite_scheduled"] == "1";
 
@@ -96,6 +107,8 @@ internal sealed class RedisInfo
         }
         return info;
     }
+
+    private static string Part(string[] parts, string name) => parts.FirstOrDefault(p => p.StartsWith(name, StringComparison.Ordinal)) is { } part ? part[name.Length..] : "";
 
     public long? Number(string field) => long.TryParse(this[field], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number : null;
 }

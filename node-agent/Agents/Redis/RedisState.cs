@@ -177,6 +177,21 @@ internal sealed record RedisState
     /// <summary>The append-only file is being rewritten; until it is, it may not exist as a whole.</summary>
     public bool Rewriting { get; init; }
 
+    /// <summary>
+    /// Why every write is refused for want of memory ("1 GiB used of maxmemory 1 GiB, ..."); empty = it is not. Clients own how full it is: no fact, for a
+    /// step that promised it could never be confirmed.
+    /// </summary>
+    public string MemoryFull { get; init; } = "";
+
+    /// <summary>For people, while the disk refuses: which file system, how much is used and free.</summary>
+    public string Room { get; init; } = "";
+
+    /// <summary>Members that the primary itself says are attached and online, for people: what its probe sees too, so that it is never older than a probe.</summary>
+    public int Online { get; init; }
+
+    /// <summary>Of a replica: seconds since it heard its primary last, where that is longer than two of the primary's pings; else 0.</summary>
+    public long Silent { get; init; }
+
     /// <summary>For people: why the unit ended, what could not be reached.</summary>
     public string Detail { get; init; } = "";
 

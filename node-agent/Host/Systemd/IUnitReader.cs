@@ -11,6 +11,9 @@ internal interface IUnitReader
     /// <exception cref="OperationCanceledException">The caller gave up.</exception>
     Task<Observed<UnitState>> GetUnitAsync(string name, CancellationToken ct);
 
+    /// <summary>How main processes of a watched unit ended since this was asked last, oldest first; at most <see cref="UnitEnds.Most"/>.</summary>
+    IReadOnlyList<UnitEnd> TakeEnds(string name) => [];
+
     /// <summary>
     /// Signals about these units until cancelled. The first element is <see cref="UnitSignalKind.Resync"/> or
     /// <see cref="UnitSignalKind.Unseen"/>, once the watch stands: what is read after a Resync misses no change. Signals

@@ -33,6 +33,9 @@ internal sealed class SystemdLink : IAsyncDisposable
 
     internal SystemdOptions Options { get; }
 
+    /// <summary>How watched units ended.</summary>
+    internal UnitEnds Ends { get; } = new();
+
     /// <summary>Calls a method of the manager object.</summary>
     internal Task<T> CallManagerAsync<T>(string member, BusArgument[] arguments, Func<BusMessage, T> read, TimeSpan deadline, CancellationToken ct) =>
         _bus.CallAsync(ManagerCall(member, arguments), read, deadline, ct);
@@ -82,7 +85,7 @@ internal sealed class SystemdLink : IAsyncDisposable
             var unit = name;
             var match = new BusMatch(
                 $"type='signal',sender='{Service}',path='{UnitPath(unit)}',interface='org.freedesktop.DBus.Properties',member='PropertiesChanged'",
-                _ => watch.Box.Put(new UnitSignal { Kind = UnitSignalKind.Changed, Unit = unit }));
+                signal => Changed(watch, unit, signal));
             watch.Matches.Add(match);
             _bus.AddMatch(match);
         }
@@ -92,6 +95,13 @@ internal sealed class SystemdLink : IAsyncDisposable
         else
             watch.Box.Put(new UnitSignal { Kind = UnitSignalKind.Unseen });
     });
+
+    private void Changed(UnitWatch watch, string unit, BusMessage signal)
+    {
+        // The signal is a reason to look even where it is not of the shape that is promised.
+        try { if (UnitProperties.ReadEnd(signal) is { } end) Ends.Put(unit, end); }
+        finally { watch.Box.Put(new UnitSignal { Kind = UnitSignalKind.Changed, Unit = unit }); }
+    }
 
     internal void Remove(UnitWatch watch) => _bus.Post(() =>
     {

@@ -50,9 +50,44 @@ internal static class UnitProperties
         "Result" => state with { Result = Text(reply) },
         "NRestarts" => state with { NRestarts = Variant(reply, "u", static r => r.ReadUInt32()) },
         "ExecMainStatus" => state with { ExecMainStatus = Variant(reply, "i", static r => r.ReadInt32()) },
+        "ExecMainCode" => state with { ExecMainCode = Variant(reply, "i", static r => r.ReadInt32()) },
+        "ExecMainExitTimestamp" => state with { ExecMainExitAt = When(Variant(reply, "t", static r => r.ReadUInt64())) },
+        "ActiveEnterTimestamp" => state with { ActiveEnterAt = When(Variant(reply, "t", static r => r.ReadUInt64())) },
+        "ControlGroup" => state with { ControlGroup = Text(reply) },
+        "MemoryMax" => state with { MemoryMax = Known(Variant(reply, "t", static r => r.ReadUInt64())) },
+        "TimeoutStopUSec" => state with { TimeoutStop = Known(Variant(reply, "t", static r => r.ReadUInt64())) is { } span and < (1UL << 53) ? TimeSpan.FromMicroseconds(span) : null },
         "MemoryCurrent" => state with { MemoryCurrent = Known(Variant(reply, "t", static r => r.ReadUInt64())) },
         _ => Skip(state, reply),
     };
+
+    /// <summary>
+    /// What PropertiesChanged says of the end of a main process; null when it says nothing of one. systemd restarts a service within its RestartSec and
+    /// forgets then how it ended: only this signal still knows.
+    /// </summary>
+    internal static UnitEnd? ReadEnd(BusMessage signal)
+    {
+        if (signal.ReadString() != "org.freedesktop.systemd1.Service") return null;
+        var (end, pid) = (new UnitEnd(default, "", 0, 0, 0), -1);
+        signal.Enter('a', "{sv}");
+        while (signal.Enter('e', "sv"))
+        {
+            switch (signal.ReadString())
+            {
+                case "ExecMainExitTimestamp": end = end with { At = When(Variant(signal, "t", static r => r.ReadUInt64())) ?? default }; break;
+                case "Result": end = end with { Result = Text(signal) }; break;
+                case "ExecMainCode": end = end with { Code = Variant(signal, "i", static r => r.ReadInt32()) }; break;
+                case "ExecMainStatus": end = end with { Status = Variant(signal, "i", static r => r.ReadInt32()) }; break;
+                case "NRestarts": end = end with { Restarts = Variant(signal, "u", static r => r.ReadUInt32()) }; break;
+                case "MainPID": pid = (int)Variant(signal, "u", static r => r.ReadUInt32()); break;
+                default: signal.Skip("v"); break;
+            }
+            signal.Leave();
+        }
+        signal.Leave();
+        return pid == 0 && end.At != default && end.Code != 0 ? end : null;
+    }
+
+    private static DateTimeOffset? When(ulong microseconds) => microseconds is > 0 and < (1UL << 55) ? DateTimeOffset.UnixEpoch.AddTicks((long)microseconds * 10) : null;
 
     private static string Text(BusMessage reply) => Variant(reply, "s", static r => r.ReadString());
 

@@ -22,6 +22,8 @@ internal sealed class UnitReader(SystemdLink link) : IUnitReader
         }
     }
 
+    public IReadOnlyList<UnitEnd> TakeEnds(string name) => link.Ends.Take(name);
+
     public IAsyncEnumerable<UnitSignal> WatchAsync(IReadOnlyCollection<string> names, CancellationToken ct)
     {
         foreach (var name in names)

@@ -45,6 +45,24 @@ internal sealed record UnitState
     /// <summary>Exit status, or the signal number, of the last main process that ended; 0 before the first ended.</summary>
     public required int ExecMainStatus { get; init; }
 
+    /// <summary>How the last main process ended (waitid(2), si_code): 1 exited, 2 killed, 3 dumped; 0 before the first ended.</summary>
+    public int ExecMainCode { get; init; }
+
+    /// <summary>When the last main process ended, by the host's clock; null before the first did.</summary>
+    public DateTimeOffset? ExecMainExitAt { get; init; }
+
+    /// <summary>When it became active last; null when it never was.</summary>
+    public DateTimeOffset? ActiveEnterAt { get; init; }
+
+    /// <summary>Its control group, "/system.slice/redis-server.service"; empty when it does not run.</summary>
+    public string ControlGroup { get; init; } = "";
+
+    /// <summary>Bytes of memory that it may have (MemoryMax=); null = as much as there is.</summary>
+    public ulong? MemoryMax { get; init; }
+
+    /// <summary>How long systemd waits for a stop before it ends it with SIGKILL; null = for ever.</summary>
+    public TimeSpan? TimeoutStop { get; init; }
+
     /// <summary>Bytes of memory in the unit's cgroup, or null when accounting is off or the unit does not run.</summary>
     public required ulong? MemoryCurrent { get; init; }
 

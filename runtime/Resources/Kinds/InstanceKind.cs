@@ -31,6 +31,7 @@ public static class InstanceKind
         Aliases = ["instance", "instances", "vm", "vms"],
         Doc = "A virtual machine on one host, made through libvirt. It runs on KVM where the host can run guests on it, else under QEMU's emulation; which of the two is a fact of the node.",
         Rules = Rules,
+        DeclaredRules = DeclaredRules,
         Executes = Executes,
         Spec =
         [
@@ -171,6 +172,15 @@ public static class InstanceKind
         if (s.ReservedMemory < s.Memory / 4) yield return new("spec.reserve.memory", $"{Quantity.Format(s.ReservedMemory)} is less than a quarter of its memory: the host would run out", "leave it out");
     }
 
+    /// <summary>A limit below what it limits means nothing; one that stands so for long is left until somebody touches these fields.</summary>
+    private static IEnumerable<FieldError> DeclaredRules(ReadOnlyMemory<byte>? before, ReadOnlyMemory<byte> after)
+    {
+        var (cpus, maxCpus, memory, maxMemory) = InstanceSpec.Limits(after);
+        if (before is { } was && InstanceSpec.Limits(was) == (cpus, maxCpus, memory, maxMemory)) yield break;
+        if (maxCpus > 0 && cpus > maxCpus) yield return new("spec.cpus", $"{cpus} is more than spec.maxCpus, {maxCpus}", "raise maxCpus, or leave it out: it is as many as cpus then");
+        if (maxMemory > 0 && maxMemory < memory) yield return new("spec.maxMemory", $"{Quantity.Format(maxMemory)} is less than spec.memory, {Quantity.Format(memory)}", "raise it, or leave it out: it is as much as memory then");
+    }
+
     private static IEnumerable<FieldError> VolumeRules(InstanceSpec s, int i, string volume)
     {
         var disk = s.Disks[i];
@@ -208,7 +218,7 @@ public static class InstanceKind
     }
 
     private static string? UserDataError(string text) =>
-        text.Length == 0 || text.StartsWith("#cloud-config\n", StringComparison.Ordinal) || text.StartsWith("#!", StringComparison.Ordinal) ? null : "begins with neither #cloud-config nor #!: cloud-init would ignore it";
+        text.Length == 0 || (text.StartsWith("#cloud-config", StringComparison.Ordinal) && (text.Length == 13 || char.IsWhiteSpace(text[13]))) || text.StartsWith("#!", StringComparison.Ordinal) ? null : "begins with neither #cloud-config nor #!: cloud-init would ignore it";
 
     private static string? IpError(string ip)
     {

@@ -164,6 +164,14 @@ public sealed record InstanceSpec
         }
     }
 
+    /// <summary>cpus, maxCpus, memory and maxMemory as they are written; 0 of a limit = it is not set.</summary>
+    internal static (int Cpus, int MaxCpus, long Memory, long MaxMemory) Limits(ReadOnlyMemory<byte> canonical)
+    {
+        using var document = JsonDocument.Parse(canonical);
+        var s = document.RootElement;
+        return (s.GetProperty("cpus").GetInt32(), s.GetProperty("maxCpus").GetInt32(), Bytes(s, "memory"), Bytes(s, "maxMemory"));
+    }
+
     private static InstanceSpec Read(JsonElement s)
     {
         var (boot, shutdown, reserve) = (s.GetProperty("boot"), s.GetProperty("shutdown"), s.GetProperty("reserve"));

@@ -36,12 +36,17 @@ public sealed class DiskFullTests
         await Fleet.EventuallyAsync(host, "the server refuses a write", TimeSpan.FromSeconds(90), async () =>
             (await Fleet.RedisAsync(host, Port, "SET lost $(head -c 20000 /dev/zero | tr '\\0' x)", stop)).StartsWith("MISCONF", StringComparison.Ordinal), stop);
         Assert.Equal("yes", await Fleet.RedisAsync(host, Port, "GET kept", stop));
-        await Fleet.EventuallyAsync(host, "describe names the disk", TimeSpan.FromSeconds(90), async () =>
-            (await fleet.CliAsync(stop, "describe", "redis", "full")).Stdout.Contains("refuses writes", StringComparison.Ordinal), stop);
+        await Fleet.EventuallyAsync(host, "describe names the disk, how full it is, and that it does not serve", TimeSpan.FromSeconds(90), async () =>
+            (await fleet.CliAsync(stop, "describe", "redis", "full")).Stdout is var said && said.Contains("every write is refused (MISCONF)", StringComparison.Ordinal)
+            && said.Contains($"{Disk}/redis/", StringComparison.Ordinal) && said.Contains("of 24 MiB used", StringComparison.Ordinal) && said.Contains("Serving  False", StringComparison.Ordinal), stop);
 
         // The daemon: a change cannot be journalled, so it is not made, and the host says why.
         var applied = await fleet.ApplyAsync(Yaml("memory: { max: 48Mi }"), stop, "--timeout", "15s");
         Assert.Equal(6, applied.ExitCode);
+        // The host stays attached, and the coordinator names its disk instead of a host that comes and goes.
+        await Fleet.EventuallyAsync(host, "the coordinator names the disk", TimeSpan.FromSeconds(30), async () =>
+            (await fleet.CliAsync(stop, "nodes", "describe", host.Name)).Stdout is var said && said.Contains("is full", StringComparison.Ordinal) && said.Contains("Attached", StringComparison.Ordinal), stop);
+        Assert.InRange((await fleet.CliAsync(stop, "events", "--node", host.Name, "--limit", "1000")).Stdout.Split('\n').Count(l => l.Contains("NodeAttached", StringComparison.Ordinal)), 1, 3);
         Assert.Contains("33554432", await Fleet.RedisAsync(host, Port, "CONFIG GET maxmemory", stop), StringComparison.Ordinal);
         Assert.Contains("is full", await host.ShellAsync("journalctl -u agentmetald -o cat", stop), StringComparison.Ordinal);
 

@@ -85,6 +85,24 @@ public sealed class CoordinatorLinkTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task Assignment_OnAFullDisk_IsKeptTryingWhileTheHostStaysAndSaysWhy()
+    {
+        _kit.Controller.Start();
+        await AttachAsync();
+        var full = true;
+        _state.Saving = () => { if (full) throw new LocalStoreException("the disk that holds local.db is full"); };
+        await _coordinator.SayAsync(new() { Revision = 8, Assignments = { Assignment("n0") } });
+        await HeardAsync(m => m.Heartbeat?.Trouble == "the disk that holds local.db is full");
+        Assert.True(_link.View.Attached);
+        Assert.Empty(_kit.Controller.Members);
+        full = false;
+        await _kit.EndedAsync();
+        Assert.Equal([Key], _kit.Controller.Members.Select(m => m.Input.Key));
+        await HeardAsync(m => m.Heartbeat is { Trouble: "" });
+        Assert.True(_link.View.Attached);
+    }
+
+    [Fact]
     public async Task PauseAndApproval_FromTheCoordinator_ReachTheMember()
     {
         await _kit.BeginAsync();

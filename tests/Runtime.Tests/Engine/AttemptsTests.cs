@@ -49,6 +49,17 @@ public sealed class AttemptsTests
     }
 
     [Fact]
+    public void Flapping_WithARest_IsPutRightOnceMoreAfterEachAndSaysHowOften()
+    {
+        var tried = Attempts.None(s_now) with { Rest = TimeSpan.FromMinutes(5) };
+        for (var i = 0; i < 8; i++) tried = tried.Add("d", "set", true, s_now.AddSeconds(10 * i));
+        Assert.Equal((8, s_now.AddSeconds(70).AddMinutes(5)), tried.Returns("d"));
+        Assert.True((tried with { Now = s_now.AddMinutes(6) }).Flapping("d"));
+        Assert.False((tried with { Now = s_now.AddMinutes(7) }).Flapping("d"));
+        Assert.True(tried.Add("d", "set", true, s_now.AddMinutes(7)).Flapping("d"));
+    }
+
+    [Fact]
     public void Add_ManyAttempts_KeepsTheNewestAndDropsTheOld()
     {
         var tried = Attempts.None(s_now);

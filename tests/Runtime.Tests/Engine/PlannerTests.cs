@@ -109,7 +109,8 @@ public sealed class PlannerTests
     {
         var tried = Enumerable.Range(0, 8).Aggregate(Attempts.None(default), (t, _) => t.Add("switch:a", "x", true, default));
         var plan = PlanChecks.Plan(new PanelAgent(new FlipTool()), s_off.With("a", "on"), s_off, tried: tried);
-        Assert.Equal((Outcome.Escalate, "returns after every repair"), (plan.Outcome, plan.Blocked[0].Reasons[0]));
+        Assert.Equal(Outcome.Escalate, plan.Outcome);
+        Assert.StartsWith("returns after every repair: put right ", plan.Blocked[0].Reasons[0], StringComparison.Ordinal);
     }
 
     [Fact]

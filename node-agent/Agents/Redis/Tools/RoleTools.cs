@@ -116,7 +116,7 @@ internal sealed class Handover(RedisScope scope, RedisActuator? actuator)
     {
         if (goal is null || !state.Peers.TryGetValue(goal.PrimaryOrdinal, out var peer)) yield break;
         var who = $"member {goal.PrimaryOrdinal}";
-        if (!peer.Seen) yield return Move.Wait<HandoverArgs>($"{who} cannot be seen ({peer.Serving})", RedisRoles.Later);
+        if (!peer.Seen) yield return Move.Wait<HandoverArgs>($"{who} cannot be seen", RedisRoles.Later);
         else if (!peer.Answers) yield return Move.Wait<HandoverArgs>($"{who} is down; its host starts it", RedisRoles.Later);
         else if (peer.Role != RedisRole.Follows(goal.Self.Address)) yield return Move.Wait<HandoverArgs>($"{who} does not follow this member yet", RedisRoles.Soon);
         else if (peer.Link != Link.Up) yield return Move.Wait<HandoverArgs>($"{who} is {peer.Link}", RedisRoles.Soon);

@@ -85,7 +85,7 @@ public sealed class RedisPlanningTests
     {
         var plan = Plan(Input(), Converged(Input(), Goal(Input())) with { Writes = Writes.Refused });
         Assert.Equal((Outcome.Waiting, 0), (plan.Outcome, plan.Steps.Length));
-        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("refuses writes", StringComparison.Ordinal)) && b.RetryAfter is not null);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("every write is refused (MISCONF)", StringComparison.Ordinal)) && b.RetryAfter is not null);
     }
 
     [Fact]

@@ -1,0 +1,60 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Redis;
+
+/// <summary>What only a step of ours changes of a member, and how it is told that something else did.</summary>
+internal static class RedisTold
+{
+    private const string RoleKey = "role", Outside = "by hand or by another program";
+
+    public static ImmutableSortedDictionary<string, string> Watched(RedisGoal? goal, RedisState s)
+    {
+        if (goal is null) return MemberDetails.None;
+        var seen = MemberDetails.None.ToBuilder();
+        void Put(string key, string value) { if (!FactValue.IsUnseen(value)) seen[key] = value; }
+        Put("redis.conf", s.ConfigFile);
+        Put("auth.conf", s.AuthFile);
+        Put("the unit's file", s.UnitFile);
+        Put("the data directory", s.DataDir);
+        if (!s.Answers) return seen.ToImmutable();
+        Put(RoleKey, s.Role);
+        Put("password", s.AuthLive);
+        foreach (var (key, value) in s.Live) Put(key, value);
+        return seen.ToImmutable();
+    }
+
+    /// <summary>Whether people can use it now, whatever is not as declared; null = it cannot be told.</summary>
+    public static MemberServing? Serving(RedisGoal? goal, RedisState s) => goal is null ? null : s.Serving switch
+    {
+        Redis.Serving.Answering when s.Writes == Writes.Refused || s.MemoryFull.Length > 0 => new(false, RedisDifferences.NoWrites(s)),
+        Redis.Serving.Answering when s.Leads => new(true, ""),
+        Redis.Serving.Answering => null,
+        Redis.Serving.Refused => new(false, "the server is down"),
+        Redis.Serving.Hung => new(false, "the server takes connections and answers none"),
+        Redis.Serving.Loading => new(false, "the server reads its data"),
+        _ => null,
+    };
+
+    /// <summary>A role can also be another member's doing: its hand-over by FAILOVER makes this one primary.</summary>
+    public static string? Words(MemberInput input, string key, string was, string now) => key switch
+    {
+        RoleKey => $"its role changed: it was {Role(input, was)} and is {Role(input, now)}; none of this host's steps did that: another member's hand-over, a hand or another program",
+        "password" => "its password was changed " + Outside,
+        "redis.conf" or "auth.conf" or "the unit's file" => $"{key} was {(now == FactValue.Absent ? "removed" : was == FactValue.Absent ? "made" : "changed")} {Outside}",
+        "the data directory" => now == FactValue.Absent ? "the data directory is gone: removed " + Outside : was == FactValue.Absent ? "there is a data directory that no step of ours made" : $"the data directory was changed {Outside}: {now}",
+        _ => $"{key} was set to {Shown(key, now)} {Outside} (it was {Shown(key, was)})",
+    };
+
+    private static string Role(MemberInput input, string role)
+    {
+        if (role == RedisRole.Primary) return "primary";
+        var at = RedisRole.Followed(role);
+        return input.Peers.FirstOrDefault(p => string.Create(CultureInfo.InvariantCulture, $"{p.Address}:{p.Port}") == at) is { } peer ? string.Create(CultureInfo.InvariantCulture, $"replica of member {peer.Ordinal}") : $"replica of {at}, which is no member";
+    }
+
+    private static string Shown(string key, string value) => value.Length == 0 ? "nothing"
+        : key == "maxmemory" && long.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var bytes) && bytes > 0 ? Amounts.Of(bytes) : value;
+}
