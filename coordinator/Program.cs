@@ -45,45 +45,57 @@ switch (SqliteStore.Open(new() { Path = Path.Combine(options.Data, "store.db"), 
     default:
         throw new InvalidOperationException("unexpected answer of the store");
 }
-await using var closing = store;
-using var logs = LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning).AddSystemdConsole());
-using var stop = new CancellationTokenSource();
-using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
-using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
-var notifier = new ServiceNotifier();
-try
+var code = await ServeAsync(options, store);
+// An end is no crash, also on a disk that takes nothing any more: what was acknowledged is in the file already.
+try { await store.DisposeAsync(); }
+catch (Exception e) when (e is IOException or Microsoft.Data.Sqlite.SqliteException or StoreAwayException or TimeoutException)
 {
-    await using var host = await CoordinatorHost.StartAsync(options, store, TimeProvider.System, logs, stop.Token);
-    notifier.Ready($"listening on {host.EndPoint}, metrics on {host.MetricsEndPoint}");
-    Console.WriteLine($"listening on {host.EndPoint} (TLS), metrics on http://{host.MetricsEndPoint}/metrics");
-    var asked = Task.Delay(Timeout.InfiniteTimeSpan, stop.Token);
-    while (!asked.IsCompleted && !host.Running.IsCompleted)
-    {
-        notifier.Alive();
-        await Task.WhenAny(asked, host.Running, Task.Delay(notifier.WatchdogEvery ?? Timeout.InfiniteTimeSpan));
-    }
-    notifier.Stopping();
-    if (!asked.IsCompleted) await host.Running;
-    return 0;
+    Console.Error.WriteLine("error: the store was not closed in order: " + e.Message);
+    code = 1;
 }
-catch (OperationCanceledException) when (stop.IsCancellationRequested)
-{
-    return 0;
-}
-catch (StartupException e)
-{
-    Console.Error.WriteLine("error: " + e.Message);
-    return 1;
-}
-catch (Exception e) when (e is StoreAwayException or NotLeaderException or StoreReplacedException)
-{
-    // systemd starts it again, and it reads anew.
-    Console.Error.WriteLine("error: " + e.Message);
-    return 1;
-}
+return code;
 
-void Ask(PosixSignalContext context)
+static async Task<int> ServeAsync(CoordinatorOptions options, SqliteStore store)
 {
-    context.Cancel = true;
-    stop.Cancel();
+    using var logs = LoggerFactory.Create(b => b.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning).AddFilter("Grpc", LogLevel.Warning).AddSystemdConsole());
+    using var stop = new CancellationTokenSource();
+    using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
+    using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
+    var notifier = new ServiceNotifier();
+    try
+    {
+        await using var host = await CoordinatorHost.StartAsync(options, store, TimeProvider.System, logs, stop.Token);
+        notifier.Ready($"listening on {host.EndPoint}, metrics on {host.MetricsEndPoint}");
+        Console.WriteLine($"listening on {host.EndPoint} (TLS), metrics on http://{host.MetricsEndPoint}/metrics");
+        var asked = Task.Delay(Timeout.InfiniteTimeSpan, stop.Token);
+        while (!asked.IsCompleted && !host.Running.IsCompleted)
+        {
+            notifier.Alive();
+            await Task.WhenAny(asked, host.Running, Task.Delay(notifier.WatchdogEvery ?? Timeout.InfiniteTimeSpan));
+        }
+        notifier.Stopping();
+        if (!asked.IsCompleted) await host.Running;
+        return 0;
+    }
+    catch (OperationCanceledException) when (stop.IsCancellationRequested)
+    {
+        return 0;
+    }
+    catch (StartupException e)
+    {
+        Console.Error.WriteLine("error: " + e.Message);
+        return 1;
+    }
+    catch (Exception e) when (e is StoreAwayException or NotLeaderException or StoreReplacedException or IOException or Microsoft.Data.Sqlite.SqliteException or InvalidOperationException)
+    {
+        // systemd starts it again, and it reads anew.
+        Console.Error.WriteLine("error: " + e.Message);
+        return 1;
+    }
+
+    void Ask(PosixSignalContext context)
+    {
+        context.Cancel = true;
+        stop.Cancel();
+    }
 }

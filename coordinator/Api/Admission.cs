@@ -105,6 +105,7 @@ internal sealed class Admission(PlanReservations reservations, AgentCatalog cata
         next.Metadata.Labels.Add(meta.Labels);
         next.Metadata.Annotations.Add(meta.Annotations);
         next.Digests.AddRange(Digests(kind, next.Spec, before?.Value, wanted, errors));
+        errors.AddRange(kind.DeclaredRules(before?.Value.Spec.Memory, next.Spec.Memory));
         if (errors.Count > 0) return null;
         return before is null ? Create(wanted, next, errors) : Change(wanted, next, before, kind, errors);
     }

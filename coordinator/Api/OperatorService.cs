@@ -21,7 +21,7 @@ namespace AgentMetal.Coordinator.Api;
 /// <summary>What people and their programs call: resources.</summary>
 internal sealed partial class OperatorService(FleetModel model, FleetWriter writer, Admission admission, PlanMaker plans, SavedPlans saved, PlanReservations reservations, StatusBoard board,
     ChangeHub hub, HeldPlans held, ApprovalShelf approvals, StatementShelf statements, StoreBook book, HostStandings standings, OrphanAdoption adoption, EventLog events, NodeRegistry registry, HostBoard hosts, Reports reports, AuditSegments audit, FleetJournal journal, JoinTokens tokens,
-    SecretShelf secrets, AgentCatalog catalog, ConsoleBridge consoles, TimeProvider clock) : Operator.OperatorBase
+    SecretShelf secrets, AgentCatalog catalog, ConsoleBridge consoles, DiskWatch disk, TimeProvider clock) : Operator.OperatorBase
 {
     private const int MaxEventsPerApply = 100;
 
@@ -67,6 +67,7 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
         var view = model.Current;
         var reply = new ListReply { Revision = view.At.Number };
         var matches = Matching(request);
+        if (disk.Problem is { } full) reply.Notes.Add(full);
         reply.Resources.AddRange(view.Names.Values.Select(uid => view.Resources[uid]).Where(r => matches(r.Value)).Select(board.Dressed));
         return Task.FromResult(reply);
     }

@@ -35,7 +35,8 @@ internal sealed partial class OperatorService
         foreach (var approval in request.Approvals)
         {
             var result = await approvals.DecideAsync(approval, context.CancellationToken);
-            journal.Audit(approval.Decision == "deny" ? "Denied" : "Approved", "", AuditBody.Of(("carriedFor", by), ("key", approval.KeyId), ("node", approval.NodeUid), ("resource", approval.ResourceUid),
+            var key = model.Current.Resources.TryGetValue(approval.ResourceUid, out var row) ? Keys.Of(row.Value) : "";
+            journal.Audit(approval.Decision == "deny" ? "Denied" : "Approved", key, AuditBody.Of(("carriedFor", by), ("key", approval.KeyId), ("node", approval.NodeUid), ("resource", approval.ResourceUid),
                 ("steps", string.Join('\n', approval.StepHashes.Take(1_000))), ("reason", approval.Reason), ("result", result.Message)));
             reply.Results.Add(result);
         }
@@ -44,6 +45,7 @@ internal sealed partial class OperatorService
 
     public override Task<ListEventsReply> ListEvents(ListEventsRequest request, ServerCallContext context)
     {
+        RequireKnown(request);
         var reply = new ListEventsReply();
         reply.Events.AddRange(events.List(request.AfterSeq, request.Limit, request.ResourceKey, request.Node));
         return Task.FromResult(reply);
@@ -51,6 +53,7 @@ internal sealed partial class OperatorService
 
     public override async Task WatchEvents(ListEventsRequest request, IServerStreamWriter<Event> responseStream, ServerCallContext context)
     {
+        RequireKnown(request);
         await foreach (var happened in events.WatchAsync(request.AfterSeq, request.ResourceKey, request.Node, context.CancellationToken))
             await responseStream.WriteAsync(happened, context.CancellationToken);
     }
@@ -162,6 +165,15 @@ internal sealed partial class OperatorService
         PutBack = book.PutBack ?? "",
     });
 
+    /// <summary>"Nothing has happened yet" of what does not exist would be believed. What is gone and left events behind is known.</summary>
+    private void RequireKnown(ListEventsRequest request)
+    {
+        if (request.Node.Length > 0 && model.Current.Joined.Values.All(n => n.Name != request.Node) && events.List(0, 1, "", request.Node).Count == 0)
+            throw Refusals.NotFound($"there is no host {request.Node}, and no event names one; see agentmetal nodes");
+        if (request.ResourceKey.Length > 0 && model.Current.Resources.Values.All(r => Keys.Of(r.Value) != request.ResourceKey) && events.List(0, 1, request.ResourceKey, "").Count == 0)
+            throw Refusals.NotFound($"there is no {request.ResourceKey}, and no event names it; see agentmetal get all -A");
+    }
+
     private Node Describe(string uid)
     {
         var view = model.Current;
@@ -188,6 +200,8 @@ internal sealed partial class OperatorService
         node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,
             live.Standing == Standing.Quarantined ? "stop one of the two hosts that use this key" : $"on {joined.Name}: agentmetal local status"));
         node.Conditions.Add(Condition("AuditWhole", chain.Problem is null, "ChainBroken", chain.Problem ?? "", live.Since, $"agentmetal audit --chain {joined.Name} --verify"));
+        if (registry.Session(uid)?.Heartbeat?.Trouble is { Length: > 0 } trouble)
+            node.Conditions.Add(Condition("TakesChanges", false, "HostTrouble", trouble, live.Since, $"on {joined.Name}: agentmetal local status"));
         if (joined.RevokedUnixMs is { } revoked)
             node.Conditions.Add(Condition("Admitted", false, "Revoked", joined.RevokedReason ?? "", DateTimeOffset.FromUnixTimeMilliseconds(revoked), "agentmetal join-token create"));
         return node;

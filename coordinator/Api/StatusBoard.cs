@@ -29,20 +29,23 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         var status = resource.Status = new();
         if (!catalog.HasMembers(resource.Kind)) return Entry(resource, view);
         // Read once: a report that arrives in between would make one resource Ready and its member not.
-        var said = assignments.ToDictionary(a => a.Key, a => reports.Find(a.Key), StringComparer.Ordinal);
+        var said = assignments.ToDictionary(a => a.Key, a => reports.Find(a.Key) ?? reports.Last?.Before(a.Key), StringComparer.Ordinal);
         foreach (var a in assignments) status.Members.Add(Member(a, said[a.Key]));
         status.ObservedGeneration = assignments.Count == 0 ? 0 : assignments.Min(a => said[a.Key]?.Report.Generation ?? 0);
 
-        var placement = Placement(resource);
+        var placement = Placement(resource, assignments);
         Put(status, resource, "Placed", placement is null ? "True" : "False", placement ?? new("Placed", orchestrator.Report(uid)?.Report.Summary ?? "", null, 0, ""));
-        var blocker = Deleting(resource, assignments) ?? placement ?? assignments.Select(a => Why(resource, a, said[a.Key])).FirstOrDefault(w => w is not null);
+        var blocker = Deleting(resource, assignments) ?? placement ?? Root(assignments.Select(a => (a.Ordinal, Why: Why(resource, a, said[a.Key]))));
         var ready = blocker is null && assignments.Count > 0;
         Put(status, resource, "Ready", ready ? "True" : "False", blocker ?? new(ready ? "Converged" : "Pending",
-            ready ? Members(assignments, said) : "members are being placed", null, 0, ready ? "" : Events(resource)));
+            ready ? Members(assignments, said) + LastSeen(assignments, said) : "members are being placed", null, 0, ready ? "" : Events(resource)));
         // What its host leaves alone keeps nothing from being ready; people are to see it all the same.
         if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Drifted").Select(c => $"{m.NodeName}: {c.Message}")).ToList() is { Count: > 0 } drifted)
             Put(status, resource, "Drifted", "True", new("ChangedByHand", string.Join("; ", drifted), null, 0, ""));
         else Drop(resource, "Drifted");
+        if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Unsteady").Select(c => (c.Reason, Text: $"{m.NodeName}: {c.Message}"))).ToList() is { Count: > 0 } unsteady)
+            Put(status, resource, "Unsteady", "True", new(unsteady[0].Reason, string.Join("; ", unsteady.Select(u => u.Text)), null, 0, ""));
+        else Drop(resource, "Unsteady");
         Serving(status, resource, assignments, said);
         Waiting(status, resource, assignments);
         return resource;
@@ -74,13 +77,22 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         if (a.Peers.FirstOrDefault(p => p.Ordinal == a.Ordinal) is { } self) status.Address = self.Port == 0 ? self.Address : $"{self.Address}:{self.Port}";
         if (reported is not null) status.ObservedGeneration = reported.Report.Generation;
         // What was reported last is no longer known to be so.
-        if (registry.Live(node).Standing != Standing.Open) status.Phase = "Unseen";
+        if (Away(a) is not null) status.Phase = "Unseen";
         return status;
     }
 
-    private Blocker? Placement(Resource resource)
+    /// <summary>The reason that the others wait for; null = there is none.</summary>
+    private static Blocker? Root(IEnumerable<(int Ordinal, Blocker? Why)> members)
+    {
+        var open = members.Where(m => m.Why is not null).ToList();
+        return open.Count == 0 ? null : open[RootCause.Of([.. open.Select(m => new RootCause.Why(m.Ordinal, m.Why!.Reason, m.Why.Message))])].Why;
+    }
+
+    private Blocker? Placement(Resource resource, List<Assignment> assignments)
     {
         if (resource.Metadata.DeletedUnixMs != 0) return null;
+        // A coordinator that has just started has not looked at it yet; where it was placed before, it still is.
+        if (orchestrator.Report(resource.Metadata.Uid) is null && reports.Last is { Stands: true } && assignments.Count > 0 && assignments.All(a => a.Generation >= resource.Metadata.Generation)) return null;
         if (orchestrator.Report(resource.Metadata.Uid) is not { } last || last.Generation < resource.Metadata.Generation)
             return new("Planning", "members are being placed", null, 0, Events(resource));
         var report = last.Report;
@@ -129,7 +141,9 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         if (standings.Find(node)?.Members.FirstOrDefault(m => m.Assignment.Key == a.Key && m.Stand != "orphan") is { } kept)
             return new("AssignmentRefused", $"{name}: {kept.Why}", DateTimeOffset.FromUnixTimeMilliseconds(kept.SinceUnixMs), 0, "agentmetal nodes describe " + name);
         if (live.Standing == Standing.Open) return null;
-        var seen = live.LastSeen is { } at ? "last seen " + at.ToString("HH:mm:ss", CultureInfo.InvariantCulture) : "not seen since this coordinator started";
+        // It had no time yet to call again: what it said last stands for a while.
+        if (live is { Standing: Standing.Away, LastSeen: null } && reports.Last?.Before(a.Key) is not null) return null;
+        var seen = (live.LastSeen ?? reports.Last?.SeenBefore(node)) is { } at ? "last seen " + at.ToString("HH:mm:ss", CultureInfo.InvariantCulture) : "not seen since this coordinator started";
         return live.Standing == Standing.Quarantined
             ? new("NodeQuarantined", live.Why, live.Since, 0, "agentmetal nodes describe " + name)
             : new("NodeAway", $"{name} cannot be reached; {seen}", live.Since, 0, "agentmetal nodes describe " + name);
@@ -172,6 +186,13 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         if (waiting is null) { Drop(resource, "Waiting"); return; }
         var why = waiting.Conditions.FirstOrDefault(c => c.Type == "Ready");
         Put(status, resource, "Waiting", "True", new("Waiting", $"{waiting.NodeName}: {why?.Message ?? waiting.Summary}", null, why?.RetryUnixMs ?? 0, why?.NextCommand is { Length: > 0 } next ? next : Events(resource)));
+    }
+
+    /// <summary>Of hosts that have not called since the start: when they were seen last.</summary>
+    private string LastSeen(List<Assignment> assignments, Dictionary<string, Reported?> said)
+    {
+        var old = assignments.Where(a => reports.Find(a.Key) is null && said[a.Key] is not null).ToList();
+        return old.Count == 0 ? "" : $"; as last seen at {old.Max(a => said[a.Key]!.At).ToString("HH:mm:ss", CultureInfo.InvariantCulture)} UTC: this coordinator has just started, and waits for {string.Join(", ", old.Select(a => model.Current.NodeName(NodeOf(a))).Distinct(StringComparer.Ordinal))}";
     }
 
     private string Members(List<Assignment> assignments, Dictionary<string, Reported?> reported) => string.Join(", ", assignments.Where(a => !a.Absent).Select(a =>

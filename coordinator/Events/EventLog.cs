@@ -106,7 +106,9 @@ internal sealed partial class EventLog : IDisposable
     {
         lock (_lock)
         {
-            _file?.Dispose();
+            // What a full disk did not take is lost with or without a word; the end of a coordinator does not fail for it.
+            try { _file?.Dispose(); }
+            catch (IOException e) { LogLost(_log, e.Message); }
             _file = null;
         }
     }

@@ -22,6 +22,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
 {
     private static readonly TimeSpan NodeLife = TimeSpan.FromDays(3);
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
+    private const int SaveEvery = 5;
     private static readonly TimeSpan Chores = TimeSpan.FromMinutes(5);
 
     private readonly CoordinatorOptions _options;
@@ -42,6 +43,11 @@ internal sealed class CoordinatorHost : IAsyncDisposable
     private readonly AssignmentFeed _feed;
     private readonly Orchestrator _orchestrator;
     private readonly StatusBoard _board;
+    private readonly LastSaid _last;
+    private readonly ReadinessLog _readiness;
+    private readonly DiskWatch _disk;
+    private bool _lastStood = true;
+    private int _looks;
     private readonly ChangeHub _hub = new();
     private readonly ApprovalShelf _approvals;
     private readonly StatementShelf _statements;
@@ -67,7 +73,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _registry = new(_model, _events, clock);
         _hosts = new(_model, _registry, _standings);
         _book = new(store, Path.Combine(options.Data, "store.seen"), clock, logs.CreateLogger<StoreBook>());
-        _reports = new(clock);
+        _last = new(Path.Combine(options.Data, "last-said"), clock, logs.CreateLogger<LastSaid>());
+        _reports = new(clock, _last);
+        _disk = new(options.Data, clock);
         _held = new(clock);
         _turns = new(store, _leadership, clock);
         var secrets = new SecretShelf(bundle.KeyEncryptionKey, logs.CreateLogger<SecretShelf>());
@@ -77,6 +85,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var world = new PlacementWorld(_model, _hosts, _reports, catalog);
         _orchestrator = new(agent, _model, world, journal, _events, clock, logs.CreateLogger<Orchestrator>());
         _board = new(_model, _registry, _standings, _reports, _held, _orchestrator, catalog, clock);
+        _readiness = new(_model, _board, _events, clock);
         Func<ApproverSet?> approvers = () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null;
         _approvals = new(store, _model, _writer, _registry, _held, _events, approvers, clock);
         _statements = new(store, _model, _writer, _registry, _events, _book, approvers, clock);
@@ -89,11 +98,11 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var identity = new CoordinatorIdentity(name, store.StoreId, bundle.ApproverSet);
         var link = new NodeLinkService(_registry, new NodeRecords(_model, _writer), _feed, inbox, audit, _held, _approvals, _statements, _book, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
-            reservations, _board, _hub, _held, _approvals, _statements, _book, _standings, new OrphanAdoption(_model, _writer, _standings, secrets, clock), _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, clock);
+            reservations, _board, _hub, _held, _approvals, _statements, _book, _standings, new OrphanAdoption(_model, _writer, _standings, secrets, clock), _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, _disk, clock);
         var gate = new Gate(store, bundle, clock);
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
-        _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _standings, _book, _held, _board, _events, journal), Unhealthy);
+        _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _standings, _book, _held, _board, _events, journal, _disk), Unhealthy);
     }
 
     /// <summary>Where it listens with TLS.</summary>
@@ -146,6 +155,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         await _app.DisposeAsync();
         await _metricsApp.DisposeAsync();
         _consoles.Dispose();
+        _last.Save();
         _orchestrator.Dispose();
         _turns.Dispose();
         _writer.Dispose();
@@ -170,6 +180,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _events.Note("", "", "CoordinatorStarted", $"coordinator {_leadership.Proof.Holder} {Coordinator.Build.Version} started at revision {_model.Current.At.Number}");
         if (_book.PutBack is { } putBack)
             _events.Warn("", "", "StorePutBack", $"this store is not the one that was followed: {putBack}. Nothing is placed or told to hosts by it, and they go on as they were, until an operator signs: agentmetal nodes accept-store");
+        _readiness.Begin(_model.Current.Resources.Keys);
         _running = WatchAsync(following, Task.Run(() => _leadership.KeepAsync(_stopping.Token), CancellationToken.None),
             Task.Run(PlaceAsync, CancellationToken.None), Task.Run(() => TickAsync(_stopping.Token), CancellationToken.None));
     }
@@ -203,6 +214,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
                 await Task.Delay(Tick, _clock, stop);
                 _registry.Tick();
                 _book.Note(_model.Current.At.Number);
+                Look();
                 if (_clock.GetUtcNow() < chores) continue;
                 chores = _clock.GetUtcNow() + Chores;
                 if (_server.RenewIfDue(_clock.GetUtcNow()).Problem is { } problem) _events.Warn("", "", "ServerCertificate", problem.Message);
@@ -243,12 +255,12 @@ internal sealed class CoordinatorHost : IAsyncDisposable
             {
                 if (!view.Resources.ContainsKey(uid)) _board.Forget(uid);
                 _orchestrator.Wake(uid);
-                _hub.Touch(uid);
+                Touch(uid);
             }
             WakeBeside(view, delta);
             foreach (var uid in delta.Names.SelectMany(view.ReferrersOf)) _orchestrator.Wake(uid);
             foreach (var path in delta.Referred)
-                if (view.Names.TryGetValue(path, out var used)) _hub.Touch(used);
+                if (view.Names.TryGetValue(path, out var used)) Touch(used);
             foreach (var node in delta.Hosts) WakeMembers(view, node);
             // A host that changed, and a port or memory that somebody gave back, may be what they wait for.
             if (delta.Hosts.Count > 0 || freed) _orchestrator.WakeUnplaced();
@@ -268,10 +280,34 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         inbox.ResourceChanged = uid =>
         {
             if (_orchestrator.Report(uid) is not { Report.Phase: Runtime.Execution.ReconcilePhase.Converged }) _orchestrator.Wake(uid);
-            _hub.Touch(uid);
+            Touch(uid);
         };
-        inbox.DetailsChanged = _hub.Touch;
-        _orchestrator.Reconciled = _hub.Touch;
+        inbox.DetailsChanged = _hub.Touch; // What people only look at changes no readiness.
+        _orchestrator.Reconciled = Touch;
+    }
+
+    private void Touch(string uid)
+    {
+        _hub.Touch(uid);
+        _readiness.Touch(uid);
+    }
+
+    /// <summary>Once a second: what nobody signals.</summary>
+    private void Look()
+    {
+        // What was said before the start no longer stands: everybody looks.
+        if (_lastStood && !_last.Stands)
+        {
+            _lastStood = false;
+            foreach (var uid in _model.Current.Resources.Keys) Touch(uid);
+        }
+        _readiness.Tick();
+        if (_disk.Tick())
+        {
+            if (_disk.Problem is { } full) _events.Warn("", "", "CoordinatorDiskFull", full);
+            else _events.Note("", "", "CoordinatorDiskOk", $"the disk that holds {_options.Data} takes writes again");
+        }
+        if (++_looks % SaveEvery == 0) _last.Save();
     }
 
     /// <summary>Where members of one resource are may be where those of another belong.</summary>
@@ -287,13 +323,14 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         foreach (var row in view.OfNode(node))
         {
             _orchestrator.Wake(row.Value.ResourceUid);
-            _hub.Touch(row.Value.ResourceUid);
+            Touch(row.Value.ResourceUid);
         }
     }
 
     private string? Unhealthy()
     {
         if (_running.IsCompleted) return "stopping";
+        if (_disk.Problem is { } full) return full;
         try { return _leadership.Proof.Until < _clock.GetUtcNow() ? "the CoordinatorLease could not be renewed" : null; }
         catch (NotLeaderException e) { return e.Message; }
     }

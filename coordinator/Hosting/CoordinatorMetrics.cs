@@ -10,7 +10,7 @@ namespace AgentMetal.Coordinator.Hosting;
 /// <summary>What Prometheus reads. Put together when it asks, so that nothing is counted twice or forgotten.</summary>
 internal sealed class CoordinatorMetrics
 {
-    public CoordinatorMetrics(FleetModel model, NodeRegistry registry, HostStandings standings, StoreBook book, HeldPlans held, StatusBoard board, EventLog events, FleetJournal journal)
+    public CoordinatorMetrics(FleetModel model, NodeRegistry registry, HostStandings standings, StoreBook book, HeldPlans held, StatusBoard board, EventLog events, FleetJournal journal, DiskWatch disk)
     {
         var metrics = Metrics.WithCustomRegistry(Registry);
         var info = metrics.CreateGauge("agentmetal_coordinator_info", "This program; always 1.", "version");
@@ -24,6 +24,9 @@ internal sealed class CoordinatorMetrics
         var putBack = metrics.CreateGauge("agentmetal_store_put_back", "1 while the store is not the one that was followed, and no operator has signed for it.");
         var refusing = metrics.CreateGauge("agentmetal_nodes_refusing_store", "Hosts that do not follow this store.");
         var orphans = metrics.CreateGauge("agentmetal_orphans", "Members that run on hosts and are in no list.");
+        var ready = metrics.CreateGauge("agentmetal_resource_ready", "1 while the resource is Ready, else 0.", "kind", "project", "name");
+        var serving = metrics.CreateGauge("agentmetal_resource_serving", "1 while the resource serves, 0 while it does not or nobody knows.", "kind", "project", "name");
+        var free = metrics.CreateGauge("agentmetal_coordinator_disk_free_bytes", "Free space of the disk that holds the coordinator's data.");
         info.WithLabels(Build.Version).Set(1);
         Registry.AddBeforeCollectCallback(() =>
         {
@@ -36,6 +39,9 @@ internal sealed class CoordinatorMetrics
                 resources.WithLabels(group.Key.Kind, group.Key.Ready).Set(group.Count());
             foreach (var labels in members.GetAllLabelValues()) members.RemoveLabelled(labels);
             foreach (var group in all.SelectMany(r => r.Status.Members).GroupBy(m => m.Phase.Length is > 0 and <= 32 ? m.Phase : "Unknown").Take(32)) members.WithLabels(group.Key).Set(group.Count());
+            Set(ready, all, "Ready");
+            Set(serving, all, "Serving");
+            free.Set(disk.Free);
             waiting.Set(held.All.Count);
             putBack.Set(book.PutBack is null ? 0 : 1);
             refusing.Set(view.Joined.Values.Count(n => n.RevokedUnixMs is null && standings.RefusedBy(n.Uid).Length > 0));
@@ -44,6 +50,13 @@ internal sealed class CoordinatorMetrics
             seq.Set(events.Last);
             audit.Set(journal.AuditSeq);
         });
+    }
+
+    private static void Set(Gauge gauge, List<Proto.V1.Resource> all, string type)
+    {
+        foreach (var labels in gauge.GetAllLabelValues()) gauge.RemoveLabelled(labels);
+        foreach (var r in all)
+            if (r.Status.Conditions.FirstOrDefault(c => c.Type == type) is { } condition) gauge.WithLabels(r.Kind, r.Metadata.Project, r.Metadata.Name).Set(condition.Status == "True" ? 1 : 0);
     }
 
     public CollectorRegistry Registry { get; } = Metrics.NewCustomRegistry();

@@ -16,6 +16,7 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
     public const int EventBurst = 1_000;
 
     private const int MaxPerMessage = 10_000;
+    private const int MaxTrouble = 500;
 
     private readonly System.Runtime.CompilerServices.ConditionalWeakTable<NodeSession, Allowance> _allowances = [];
 
@@ -37,7 +38,7 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
 
     public async Task TakeAsync(NodeSession session, NodeMessage message, CancellationToken stop)
     {
-        if (message.Heartbeat is { } heartbeat) session.Heartbeat = heartbeat;
+        if (message.Heartbeat is { } heartbeat) Take(session, heartbeat);
         if (message.Standing is { } standing) standings.Put(session.Uid, standing);
         foreach (var report in message.Reports.Take(MaxPerMessage)) Take(session, report);
         foreach (var happened in message.Events.Take(MaxPerMessage)) Take(session, happened);
@@ -54,6 +55,16 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
     {
         if (receipt is { New: true, Problem: { } problem })
             events.Warn(session.Name, "", "AuditChainBroken", $"the audit chain of {session.Name} does not hold: {problem}. Nothing more is taken from it; look at the host, then move its directory away");
+    }
+
+    private void Take(NodeSession session, Heartbeat heartbeat)
+    {
+        if (heartbeat.Trouble.Length > MaxTrouble) heartbeat.Trouble = heartbeat.Trouble[..MaxTrouble];
+        var before = session.Heartbeat?.Trouble ?? "";
+        session.Heartbeat = heartbeat;
+        if (before == heartbeat.Trouble) return;
+        if (heartbeat.Trouble.Length > 0) events.Warn(session.Name, "", "HostTrouble", $"{session.Name} takes no changes: {heartbeat.Trouble}");
+        else events.Note(session.Name, "", "HostTroubleOver", $"{session.Name} takes changes again");
     }
 
     private void Take(NodeSession session, MemberReport report)

@@ -11,8 +11,11 @@ namespace AgentMetal.Coordinator.Nodes;
 internal sealed record Reported(MemberReport Report, DateTimeOffset At, DateTimeOffset Since, long Served);
 
 /// <summary>What nodes say of their members. In memory only: nodes say it again whenever they attach.</summary>
-internal sealed class Reports(TimeProvider clock)
+internal sealed class Reports(TimeProvider clock, LastSaid? last = null)
 {
+    /// <summary>What hosts said before this coordinator started; for people's eyes only.</summary>
+    public LastSaid? Last => last;
+
     public const string Converged = "Converged";
 
     private readonly ConcurrentDictionary<string, Reported> _byAssignment = new(StringComparer.Ordinal);
@@ -27,6 +30,7 @@ internal sealed class Reports(TimeProvider clock)
     public bool Put(MemberReport report)
     {
         Bound(report.Status);
+        last?.Put(report);
         var known = Find(report.Assignment)?.Report;
         var now = clock.GetUtcNow();
         var served = report.Status.Phase == Converged && !report.AbsentAcknowledged ? report.Generation : 0;
@@ -54,5 +58,9 @@ internal sealed class Reports(TimeProvider clock)
         return one.Equals(other);
     }
 
-    public void Forget(string assignment) => _byAssignment.TryRemove(assignment, out _);
+    public void Forget(string assignment)
+    {
+        _byAssignment.TryRemove(assignment, out _);
+        last?.Forget(assignment);
+    }
 }
