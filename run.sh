@@ -15,7 +15,12 @@ since() { awk -v a="$1" -v b="$(date +%s.%N)" 'BEGIN { printf "%.1f s", b - a }'
 
 [ "$(id -u)" = 0 ] || fail "hosts are made of namespaces: run as root (sudo ./run.sh)"
 case ${1:-} in
-  --down) "$lab" down; rm -rf .run; echo "removed"; exit 0;;
+  --down)
+    if [ ! -e .run ]; then echo "nothing is up"; exit 0; fi
+    [ ! -s "$LAB_STATE/lab" ] || "$lab" down
+    rm -rf .run
+    echo "removed"
+    exit 0;;
   --help | -h) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0;;
   "") ;;
   *) fail "unknown option $1; options: --down, --help";;
@@ -95,11 +100,13 @@ image() { # NAME FILE FORMAT
 "$agentmetal" apply -f .run/images.yaml -f examples/quickstart.yaml --timeout 3m
 echo
 "$agentmetal" get all
+# What to break must be where it is: placement chose the host.
+where=$("$agentmetal" get redis sessions -o json | sed -n 's/.*"nodeName": *"\([^"]*\)".*/\1/p' | head -1)
 cat <<TXT
 
   done. Try (with AGENTMETAL_HOME=$AGENTMETAL_HOME and artifacts/cli on your PATH):
     agentmetal get all                              what runs where
-    agentmetal events --watch                       then: $lab exec edge-1 -- systemctl kill -s STOP 'agentmetal-redis-*'
+    agentmetal events --watch                       then: LAB_STATE=$LAB_STATE $PWD/$lab exec ${where:-edge-1} -- systemctl kill -s STOP 'agentmetal-redis-*'
     agentmetal plan -f examples/bigger.yaml         what would change, and how risky it is
     agentmetal delete redis sessions                waits for your approval: agentmetal approve
     agentmetal schema redis                         every field, with its default and what a change of it means

@@ -21,6 +21,7 @@ internal static class ApplyCommand
         var noWait = new Option<bool>("--no-wait") { Description = "Return at once; hosts go on by themselves" };
         var noSign = DigestSigning.RefuseOption();
         var command = new Command("apply", "Make it so: declare what files say, wait until it is Ready") { files, plan, noSign, wait, noWait };
+        Shell.NotBoth(command, wait, noWait);
         shell.Handle(command, async (session, parsed, stop) =>
         {
             if (Declared.Load(session, parsed.GetValue(files) ?? []) is not { } declared) return ExitCode.BadInput;

@@ -89,7 +89,8 @@ internal sealed class Progress(Session session)
     private ExitCode Left(AwaitedState[] states)
     {
         _view.Finish(states, Elapsed);
-        session.Screen.Note("You left; it goes on by itself. Look again: agentmetal get all --watch");
+        var open = states.Where(s => !s.IsDone).Select(s => Resources.GoesOn(s.Latest)).Distinct(StringComparer.Ordinal).ToArray();
+        session.Screen.Note($"You left; {(open is [var one] ? one : "hosts go on with what needs nobody")}. Look again: agentmetal get all --watch");
         return ExitCode.Interrupted;
     }
 
@@ -98,7 +99,7 @@ internal sealed class Progress(Session session)
         _view.Finish(states, Elapsed);
         foreach (var state in states.Where(s => !s.IsDone))
         {
-            session.Screen.Note(Piece.Bad("error: "), $"{Resources.Key(state.Latest)} is not {(state.Awaited.Gone ? "gone" : "Ready")} after {When.Length(atMost)}: {state.Blocker}; it goes on by itself");
+            session.Screen.Note(Piece.Bad("error: "), $"{Resources.Key(state.Latest)} is not {(state.Awaited.Gone ? "gone" : "Ready")} after {When.Length(atMost)}: {state.Blocker}; {Resources.GoesOn(state.Latest)}");
             session.Screen.Note("  = next: ", $"agentmetal describe {state.Latest.Kind.ToLowerInvariant()} {state.Latest.Metadata.Name}");
         }
         return ExitCode.TimedOut;

@@ -31,6 +31,7 @@ internal static class ApproveCommand
         shell.Handle(command, async (session, parsed, stop) =>
         {
             var request = new DecisionRequest(decision, parsed.GetRequiredValue(reason), parsed.GetValue(life) ?? TimeSpan.FromHours(1), parsed.GetValue(yes));
+            if (request.Life > SignedApproval.LongestLife) throw Bad($"--valid-for: a signature stands at most {When.Length(SignedApproval.LongestLife)}, and {When.Length(request.Life)} is longer", $"agentmetal {word} --valid-for {(int)SignedApproval.LongestLife.TotalDays}d");
             if (request.Reason.Length > SignedApproval.MaxReason) throw Bad($"--reason: longer than {SignedApproval.MaxReason} characters", "say it shorter");
             if (parsed.GetValue(offline) is { } file)
                 return Offline(session, file, parsed.GetValue(output) ?? throw Bad("--out is missing", $"agentmetal {word} --offline {file} --out approval.json"), request);
@@ -107,7 +108,7 @@ internal static class ApproveCommand
             session.Screen.Note("Nothing waits for a signature.");
             return ExitCode.Ok;
         }
-        var table = new Table(new("ID"), new("RESOURCE"), new("ON"), new("STEPS", Overflow.Cut, 20), new("STANDS", Overflow.Wrap, 16), new("WAITS"), new("GIVES UP"), new("SIGNED BY HOST"));
+        var table = new Table(new("ID"), new("RESOURCE"), new("ON"), new("STEPS", Overflow.Wrap, 20), new("STANDS", Overflow.Wrap, 16), new("WAITS"), new("GIVES UP"), new("SIGNED BY HOST"));
         foreach (var (held, verdict) in all)
         {
             table.Add(held.Id, held.ResourceKey, held.Plan.NodeName, string.Join("; ", held.Plan.Steps.Select(StepTable.Words)), held.Standing.Length > 0 ? held.Standing : "nobody has signed it yet", When.Age(held.CreatedUnixMs, session.Screen.Clock),

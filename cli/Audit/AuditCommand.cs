@@ -18,11 +18,11 @@ internal static class AuditCommand
         var chain = new Option<string?>("--chain") { Description = "A host's name or uid, or coordinator", HelpName = "CHAIN" };
         var verify = new Option<bool>("--verify") { Description = "Verify whole chains, link by link, on this machine" };
         var about = new Option<string?>("--for") { Description = "Only of this resource", HelpName = "KIND/NAME" };
-        var limit = new Option<int>("--limit") { Description = "The newest so many", DefaultValueFactory = _ => 50 };
+        var limit = Shell.CountOption("--limit", "The newest so many", 50, 10_000);
         var command = new Command("audit", "What was decided, by whom, and what came of it") { chain, verify, about, limit };
         shell.Handle(command, (session, parsed, stop) => parsed.GetValue(verify)
             ? Verify(session, parsed.GetValue(chain), stop)
-            : Show(session, parsed.GetValue(chain), parsed.GetValue(about), Math.Clamp(parsed.GetValue(limit), 1, 10_000), stop));
+            : Show(session, parsed.GetValue(chain), parsed.GetValue(about), parsed.GetValue(limit), stop));
         return command;
     }
 
@@ -47,7 +47,7 @@ internal static class AuditCommand
         {
             var table = new Table(new("AT"), new("CHAIN"), new("SEQ"), new("KIND"), new("RESOURCE"), new("RECORD", Overflow.Cut, 20));
             foreach (var r in shown)
-                table.Add(Piece.Quiet(When.Clock(r.AtUnixMs, session.Screen.Clock)), r.Chain.Length > 12 ? r.Chain[..12] : r.Chain, $"{r.Seq}", r.Kind, r.ResourceKey, r.Body);
+                table.Add(Piece.Quiet(When.Clock(r.AtUnixMs, session.Screen.Clock)), r.Chain.Length > 12 ? r.Chain[..12] : r.Chain, $"{r.Seq}", r.Kind, r.ResourceKey, AuditText.Of(r.Body));
             table.Write(session.Screen);
             session.Screen.Note("Prove it: agentmetal audit --verify");
         }
@@ -68,6 +68,8 @@ internal static class AuditCommand
             // A cut-off tail has no broken link; but the host was told up to where its records are kept.
             var claimed = nodes.FirstOrDefault(n => n.Uid == name)?.AuditSeq ?? 0;
             var problem = check.Problem ?? (claimed > check.Last ? $"the coordinator took {claimed} records from the host and shows {check.Last}: the end is missing" : null);
+            // What is here may be whole and yet not all: a chain that the coordinator has quarantined ends where it stopped believing the host.
+            if (problem is null && nodes.FirstOrDefault(n => n.Uid == name)?.Conditions.FirstOrDefault(c => c.Type == "AuditWhole" && c.Status == "False") is { } doubted) problem = $"what is here is whole, and the coordinator takes nothing more of it: {doubted.Message}";
             verdicts.Add(new AuditVerdictDocument(name, check.Last, problem is null, problem));
         }
         if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditVerdictDocument>(verdicts), DocumentJson.Default.ListDocumentAuditVerdictDocument);

@@ -36,6 +36,8 @@ internal static class SnapshotCommands
             var of = await ReadAsync(session, parsed.GetRequiredValue(instance), "snapshot", stop);
             var called = parsed.GetValue(name) is { Length: > 0 } given ? given : DefaultName(of.Metadata.Name, session.Screen.Clock.GetUtcNow());
             if (Names.LabelError(called) is { } wrong) throw new CommandFailedException(new(ExitCode.BadInput, $"SNAPSHOT \"{called}\" {wrong}", $"agentmetal snapshot {Resources.Short(of)} monday"));
+            if (SpecChange.SpecOf(of).TryGetValue("disks", out var disks) && disks is System.Collections.ICollection { Count: 0 })
+                throw new CommandFailedException(new(ExitCode.Failed, $"{Resources.Key(of)} has no disk, and a snapshot lies in the disks of its machine: it would never be made", "give it a disk (spec.disks), or take one that has: agentmetal get instances"));
             await RefuseIfThereAsync(session, called, stop);
             var resource = new Resource
             {
@@ -60,6 +62,7 @@ internal static class SnapshotCommands
         shell.Handle(command, async (session, parsed, stop) =>
         {
             var of = await ReadAsync(session, parsed.GetRequiredValue(instance), "revert", stop);
+            await RequireSnapshotAsync(session, of, KindNames.Split(SnapshotKind.Name, parsed.GetRequiredValue(to)).Name!, stop);
             var spec = SpecChange.SpecOf(of);
             spec["request"] = new SortedDictionary<string, object?>(StringComparer.Ordinal)
             {
@@ -92,6 +95,18 @@ internal static class SnapshotCommands
         var (kind, name) = KindNames.One(text, null);
         if (kind != InstanceKind.Name) throw new CommandFailedException(new(ExitCode.BadInput, $"{verb} is for instances, and not for {kind}", $"agentmetal {verb} instance/NAME"));
         return await SpecChange.ReadAsync(session, kind, name, stop);
+    }
+
+    /// <summary>Those that the host makes by itself (auto-…) it alone knows; every other one is a resource, and of this machine.</summary>
+    private static async Task RequireSnapshotAsync(Session session, Resource instance, string name, CancellationToken stop)
+    {
+        if (name.StartsWith("auto-", StringComparison.Ordinal)) return;
+        var next = "see what there is: agentmetal get snapshots";
+        Resource snapshot;
+        try { snapshot = await session.Client.GetAsync(new GetRequest { Project = session.Project, Kind = SnapshotKind.Name, Name = name }, session.Call(stop)); }
+        catch (RpcException e) when (e.StatusCode == StatusCode.NotFound) { throw new CommandFailedException(new(ExitCode.NotFound, $"there is no snapshot {name} of {Resources.Key(instance)}", next)); }
+        var of = CanonicalJson.Parse(snapshot.Spec.Memory).Value is SortedDictionary<string, object?> spec && spec.TryGetValue("instance", out var named) ? named as string : null;
+        if (of is not null && of != instance.Metadata.Name) throw new CommandFailedException(new(ExitCode.BadInput, $"snapshot {name} is of instance {of}, and not of {instance.Metadata.Name}", next));
     }
 
     /// <summary>Applying it again would do nothing and look as if a snapshot had been made.</summary>

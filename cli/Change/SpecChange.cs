@@ -29,9 +29,10 @@ internal static class SpecChange
         {
             command.Add(Wait);
             command.Add(NoWait);
+            Shell.NotBoth(command, Wait, NoWait);
         }
 
-        internal bool IsWanted(ParseResult parsed) => parsed.GetValue(Wait) || !parsed.GetValue(NoWait);
+        internal bool IsWanted(ParseResult parsed) => !parsed.GetValue(NoWait);
     }
 
     /// <summary>An id of a request: the time for people, and a few random digits for two people at one time.</summary>

@@ -70,6 +70,26 @@ internal sealed class Shell(Screen screen)
         },
     };
 
+    /// <summary>An option that takes a whole number, 1 to <paramref name="most"/>.</summary>
+    internal static Option<int> CountOption(string name, string description, int usual, int most) => new(name)
+    {
+        Description = description,
+        HelpName = "NUMBER",
+        DefaultValueFactory = _ => usual,
+        CustomParser = result =>
+        {
+            if (int.TryParse(result.Tokens[0].Value, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var number) && number >= 1 && number <= most) return number;
+            result.AddError($"{name}: \"{result.Tokens[0].Value}\" is not a whole number from 1 to {most}");
+            return usual;
+        },
+    };
+
+    /// <summary>Two options of which one at most makes sense: whoever gives both is asked which, and not obeyed in one of them.</summary>
+    internal static void NotBoth(Command command, Option<bool> one, Option<bool> other) => command.Validators.Add(result =>
+    {
+        if (result.GetValue(one) && result.GetValue(other)) result.AddError($"{one.Name} and {other.Name} were both given: leave one of the two out");
+    });
+
     /// <summary>Options of the form k=v, given any number of times.</summary>
     internal static Option<Dictionary<string, string>> LabelsOption(string description, params string[] names) => new(names[0], names[1..])
     {
@@ -103,7 +123,10 @@ internal sealed class Shell(Screen screen)
         command.SetAction(async (parsed, stop) =>
         {
             if (parsed.GetValue(NoColorOption)) screen.Color = false;
-            using var session = Open(parsed);
+            Session opened;
+            try { opened = Open(parsed); }
+            catch (CommandFailedException e) { return (int)e.Failure.Write(screen); }
+            using var session = opened;
             try
             {
                 return (int)await run(session, parsed, stop);
@@ -123,6 +146,10 @@ internal sealed class Shell(Screen screen)
             catch (RpcException e)
             {
                 return (int)RpcFailure.Of(e, session.Address, session.Refusal).Write(screen);
+            }
+            catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException)
+            {
+                return (int)new Failure(ExitCode.Failed, $"agentmetal failed at something it should have told ({e.GetType().Name}): {e.Message.Split(" (Parameter ")[0]}", "this is a fault of agentmetal: report it with the command that you ran").Write(screen);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {

@@ -22,6 +22,7 @@ internal static class DeleteCommand
         var wait = new Option<bool>("--wait") { Description = "Wait until every host has let go of it" };
         var noWait = new Option<bool>("--no-wait") { Description = "Return at once (the default)" };
         var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait, noWait };
+        Shell.NotBoth(command, wait, noWait);
         shell.Handle(command, async (session, parsed, stop) =>
         {
             var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));

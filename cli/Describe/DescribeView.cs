@@ -42,10 +42,15 @@ internal sealed class DescribeView(Screen screen, Func<string, string?>? nameOf 
             table.Add("Deleting", "", $"since {When.ClockAndAge(r.Metadata.DeletedUnixMs, screen.Clock)}; it goes when every host has acknowledged");
         table.Write(screen);
         var next = Ordered(r).Select(c => c.NextCommand).Concat(r.Status?.Members.SelectMany(m => m.Conditions).Where(c => c.Status != "True").Select(c => c.NextCommand) ?? [])
-            .Where(n => n.Length > 0).Distinct(StringComparer.Ordinal).ToList();
+            .Where(n => n.Length > 0 && !IsThis(n, r)).Distinct(StringComparer.Ordinal).ToList();
         if (held.Count > 0 && !next.Any(n => n.StartsWith("agentmetal approve", StringComparison.Ordinal))) next.Add($"agentmetal approve {Resources.Short(r)}");
+        if (next.Count == 0 && Resources.Find(r, "Ready") is { Status: not "True" }) next.Add($"agentmetal events --for {Resources.Short(r)}");
         if (next.Count > 0) screen.Line(Piece.Strong("Next"), "       " + string.Join("   ·   ", next));
     }
+
+    /// <summary>Who reads this has run that.</summary>
+    private static bool IsThis(string command, Resource r) => command.StartsWith($"agentmetal describe {r.Kind.ToLowerInvariant()} {r.Metadata.Name}", StringComparison.Ordinal)
+        || command.StartsWith($"agentmetal describe {Resources.Short(r)}", StringComparison.Ordinal);
 
     private string Sentence(Condition c)
     {
@@ -61,7 +66,7 @@ internal sealed class DescribeView(Screen screen, Func<string, string?>? nameOf 
         var table = new Table(new("#"), new("ON"), new("PHASE"), new("ADDRESS"), new("IS", Overflow.Cut, 12), new("REPORTED"), new("BLOCKED BY", Overflow.Wrap, 16));
         foreach (var m in r.Status.Members.OrderBy(m => m.Ordinal))
         {
-            var blocker = m.Conditions.FirstOrDefault(c => c.Status != "True");
+            var blocker = m.Conditions.FirstOrDefault(c => c.Type == "Ready" && c.Status != "True") ?? m.Conditions.FirstOrDefault(c => c.Status != "True");
             table.Add($"{m.Ordinal}", m.NodeName, new(m.Phase, m.Phase == "Converged" ? Tone.Good : Tone.Warn), m.Address, m.Summary,
                 When.Age(m.ReportedUnixMs, screen.Clock), blocker is null ? "" : blocker.Message.Length > 0 ? blocker.Message : blocker.Reason);
         }
@@ -107,7 +112,7 @@ internal sealed class DescribeView(Screen screen, Func<string, string?>? nameOf 
     }
 
     private static IEnumerable<Condition> Ordered(Resource r) => (r.Status?.Conditions ?? Enumerable.Empty<Condition>())
-        .OrderBy(c => Array.IndexOf(["Ready", "Serving", "Placed", "Approved", "Waiting", "Unsupported"], c.Type) is >= 0 and var at ? at : 99).ThenBy(c => c.Type, StringComparer.Ordinal);
+        .OrderBy(c => Array.IndexOf(["Ready", "Serving", "Unsteady", "Placed", "Approved", "Waiting", "Unsupported"], c.Type) is >= 0 and var at ? at : 99).ThenBy(c => c.Type, StringComparer.Ordinal);
 
-    private static Tone ToneOf(Condition c) => c.Status switch { "True" => Tone.Good, "False" => Tone.Bad, _ => Tone.Warn };
+    private static Tone ToneOf(Condition c) => c.Type is "Unsteady" or "Drifted" ? Tone.Warn : c.Status switch { "True" => Tone.Good, "False" => Tone.Bad, _ => Tone.Warn };
 }

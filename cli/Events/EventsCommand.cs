@@ -2,6 +2,7 @@ using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Get;
+using AgentMetal.Cli.Link;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
@@ -18,7 +19,7 @@ internal static class EventsCommand
         var about = new Option<string?>("--for") { Description = "Only of this resource", HelpName = "KIND/NAME" };
         var node = new Option<string?>("--node") { Description = "Only of this host", HelpName = "NAME" };
         node.CompletionSources.Add(Suggestions.Nodes(shell));
-        var limit = new Option<int>("--limit") { Description = "The newest so many", DefaultValueFactory = _ => 50 };
+        var limit = Shell.CountOption("--limit", "The newest so many", 50, 10_000);
         var command = new Command("events", "What happened, oldest first") { watch, about, node, limit };
         shell.Handle(command, async (session, parsed, stop) =>
         {
@@ -50,13 +51,17 @@ internal static class EventsCommand
 
     private static async Task Watch(Session session, ListEventsRequest request, long after, CancellationToken stop)
     {
-        using var call = session.Client.WatchEvents(new ListEventsRequest { AfterSeq = after, ResourceKey = request.ResourceKey, Node = request.Node }, Session.Stream(stop));
-        await foreach (var e in call.ResponseStream.ReadAllAsync(stop))
+        await new Rewatch(session).RunAsync(async seen =>
         {
-            if (e.Seq <= after) continue;
-            if (session.ForPrograms) Printer.OneOfMany(session, DocumentsOf.Event(e), DocumentJson.Default.EventDocument);
-            else EventTable.Of(session.Screen, [e], resources: true).Write(session.Screen);
-        }
-        throw new CommandFailedException(new(ExitCode.Unreachable, $"the coordinator at {session.Address} ended the watch", "run the command again; hosts keep running"));
+            using var call = session.Client.WatchEvents(new ListEventsRequest { AfterSeq = after, ResourceKey = request.ResourceKey, Node = request.Node }, Session.Stream(stop));
+            await foreach (var e in call.ResponseStream.ReadAllAsync(stop))
+            {
+                seen();
+                if (e.Seq <= after) continue;
+                after = e.Seq;
+                if (session.ForPrograms) Printer.OneOfMany(session, DocumentsOf.Event(e), DocumentJson.Default.EventDocument);
+                else EventTable.Of(session.Screen, [e], resources: true).Write(session.Screen);
+            }
+        }, stop);
     }
 }

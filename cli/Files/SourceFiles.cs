@@ -32,6 +32,11 @@ internal static class SourceFiles
         var seen = new HashSet<string>(StringComparer.Ordinal);
         foreach (var path in paths)
         {
+            if (path.Length == 0)
+            {
+                errors.Add(Diagnostic.OfFile("-f", "an empty name is no file", "name a file, a directory, or - for standard input"));
+                continue;
+            }
             if (!Directory.Exists(path))
             {
                 if (seen.Add(path == "-" ? path : Path.GetFullPath(path))) yield return path;

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Completion;
+using AgentMetal.Cli.Link;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
@@ -34,6 +35,7 @@ internal static class GetCommand
     private static async Task<ExitCode> List(Session session, ListRequest request, CancellationToken stop)
     {
         var reply = await session.Client.ListAsync(request, session.Call(stop));
+        foreach (var note in reply.Notes) session.Screen.Note(Piece.Warn("note: "), note);
         var resources = reply.Resources.OrderBy(r => r.Metadata.Project, StringComparer.Ordinal).ThenBy(r => r.Kind, StringComparer.Ordinal)
             .ThenBy(r => r.Metadata.Name, StringComparer.Ordinal).ToArray();
         if (request.Name.Length > 0 && resources.Length == 0)
@@ -51,21 +53,34 @@ internal static class GetCommand
 
     private static async Task<ExitCode> Watch(Session session, ListRequest request, CancellationToken stop)
     {
-        using var call = session.Client.Watch(request, Session.Stream(stop));
-        var listed = new List<Resource>();
-        var complete = false;
-        await foreach (var change in call.ResponseStream.ReadAllAsync(stop))
+        var (listed, complete) = (new List<Resource>(), false);
+        // After a restart of the coordinator what was shown before is compared with: only what changed is told.
+        var shown = new Dictionary<string, Resource>(StringComparer.Ordinal);
+        await new Rewatch(session).RunAsync(async seen =>
         {
-            if (change.Type == "bookmark")
+            using var call = session.Client.Watch(request, Session.Stream(stop));
+            await foreach (var change in call.ResponseStream.ReadAllAsync(stop))
             {
-                if (!complete && !session.ForPrograms && session.Format != OutputFormat.Name) ResourceTable.Of(session.Screen, listed, session.Format == OutputFormat.Wide, request.Project == "-").Write(session.Screen);
-                complete = true;
+                seen();
+                if (change.Type == "bookmark")
+                {
+                    if (!complete && !session.ForPrograms && session.Format != OutputFormat.Name) ResourceTable.Of(session.Screen, listed, session.Format == OutputFormat.Wide, request.Project == "-").Write(session.Screen);
+                    complete = true;
+                    continue;
+                }
+                if (complete && change.Type == "added" && shown.TryGetValue(change.Resource.Metadata.Uid, out var before) && ResourceTable.SaysTheSame(before, change.Resource)) continue;
+                shown[change.Resource.Metadata.Uid] = change.Resource;
+                Print(session, change, listed, complete);
             }
-            else if (session.ForPrograms) Printer.OneOfMany(session, new ChangeDocument(change.Type, DocumentsOf.Resource(change.Resource)), DocumentJson.Default.ChangeDocument);
-            else if (session.Format == OutputFormat.Name) session.Screen.Line($"{change.Type} {Resources.Short(change.Resource)}");
-            else if (complete) session.Screen.Line(ResourceTable.ChangeLine(session.Screen, change));
-            else listed.Add(change.Resource);
-        }
-        throw new CommandFailedException(new(ExitCode.Unreachable, $"the coordinator at {session.Address} ended the watch", "run the command again; hosts keep running"));
+        }, stop);
+        return ExitCode.Ok;
+    }
+
+    private static void Print(Session session, ResourceChange change, List<Resource> listed, bool complete)
+    {
+        if (session.ForPrograms) Printer.OneOfMany(session, new ChangeDocument(change.Type, DocumentsOf.Resource(change.Resource)), DocumentJson.Default.ChangeDocument);
+        else if (session.Format == OutputFormat.Name) session.Screen.Line($"{change.Type} {Resources.Short(change.Resource)}");
+        else if (complete) session.Screen.Line(ResourceTable.ChangeLine(session.Screen, change));
+        else listed.Add(change.Resource);
     }
 }

@@ -19,6 +19,10 @@ internal static class ResourceTable
         return table;
     }
 
+    /// <summary>Whether a line about the one would be a line about the other.</summary>
+    internal static bool SaysTheSame(Resource a, Resource b) => a.Metadata.Generation == b.Metadata.Generation && Ready(a).Text == Ready(b).Text && Members(a) == Members(b)
+        && (Resources.IsReady(a) ? Resources.Where(a) == Resources.Where(b) : Resources.Blocker(a) == Resources.Blocker(b));
+
     /// <summary>One change of a watch, on one line that says when.</summary>
     internal static Piece[] ChangeLine(Screen screen, ResourceChange change)
     {

@@ -36,7 +36,13 @@ internal sealed class OperatorHome(string path)
     internal static OperatorHome At(string? given)
     {
         var path = given ?? Environment.GetEnvironmentVariable("AGENTMETAL_HOME");
-        if (string.IsNullOrEmpty(path)) path = System.IO.Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".agentmetal");
+        if (string.IsNullOrEmpty(path))
+        {
+            // Unless it is told not to, the framework answers with nothing where the directory does not exist, and nothing is the working directory.
+            var user = Environment.GetFolderPath(Environment.SpecialFolder.UserProfile, Environment.SpecialFolderOption.DoNotVerify);
+            if (!System.IO.Path.IsPathRooted(user)) throw new CommandFailedException(new(ExitCode.BadInput, "there is no home directory to look in: HOME is not set", "say where the operator's home is: --home DIR"));
+            path = System.IO.Path.Combine(user, ".agentmetal");
+        }
         return new OperatorHome(System.IO.Path.GetFullPath(path));
     }
 

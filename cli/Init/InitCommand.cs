@@ -15,7 +15,7 @@ internal static class InitCommand
     internal static Command Build(Shell shell)
     {
         var address = new Option<string[]>("--address") { Description = "An address or DNS name under which hosts reach the coordinator; the first is the one this home uses", HelpName = "HOST", Required = true, AllowMultipleArgumentsPerToken = true };
-        var port = new Option<int>("--port") { Description = "The coordinator's port", DefaultValueFactory = _ => OperatorHome.DefaultPort };
+        var port = Shell.CountOption("--port", "The coordinator's port", OperatorHome.DefaultPort, 65535);
         var bundle = new Option<string>("--bundle") { Description = "A new directory for what goes to the coordinator", HelpName = "DIR", Required = true };
         var operatorName = new Option<string>("--operator") { Description = "Your name in approvals and the audit (default: the user's)", HelpName = "NAME", DefaultValueFactory = _ => UserName() };
         var fleet = new Option<string>("--fleet") { Description = "The fleet's name", HelpName = "NAME", DefaultValueFactory = _ => "fleet" };

@@ -23,6 +23,19 @@ internal static class Resources
     internal static bool AwaitsApproval(Resource r) => r.Status is not null && r.Status.ObservedGeneration >= r.Metadata.Generation
         && (Find(r, "Approved")?.Status == "False" || r.Status.Members.Any(m => m.Phase == "AwaitingApproval" && m.ObservedGeneration >= r.Metadata.Generation));
 
+    /// <summary>What clears without a person: hosts look again, and do it when they can.</summary>
+    private static readonly HashSet<string> s_clearing = new(["Converging", "Planning", "Placing", "Pending", "Waiting", "WaitsForReference", "Deleting"], StringComparer.Ordinal);
+
+    /// <summary>How it goes on from here; what needs a person does not go on by itself, and is not said to.</summary>
+    internal static string GoesOn(Resource r)
+    {
+        if (AwaitsApproval(r) || Find(r, "Approved")?.Status == "False") return "it goes on when it is approved";
+        var reason = Find(r, "Ready")?.Reason ?? "";
+        if (r.Status?.Members.Any(m => m.Phase is "Stuck" or "Escalated" or "Unsupported") == true || reason is "Stuck" or "Escalated" or "Unsupported" or "NotPlaced" or "NodeQuarantined") return "it does not go on by itself: it needs you";
+        if (reason is "NodeAway") return "it goes on when that host is back";
+        return reason.Length == 0 || s_clearing.Contains(reason) ? "it goes on by itself" : "it is looked at again, and goes on when that is gone";
+    }
+
     /// <summary>One line: what blocks it, or where it runs.</summary>
     internal static string Blocker(Resource r)
     {

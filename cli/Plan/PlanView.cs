@@ -118,7 +118,7 @@ internal sealed class PlanView(Screen screen, Approvers? approvers)
         foreach (var blocked in member.Blocked)
         {
             var retry = blocked.RetryAfterMs > 0 ? $"; tried again in {When.Length(TimeSpan.FromMilliseconds(blocked.RetryAfterMs))}" : blocked.Exhausted ? "; every remedy was tried" : "";
-            screen.Line("  ", Piece.Warn($"! {member.NodeName} waits: "), $"{blocked.Difference}: {string.Join("; ", blocked.Reasons)}{retry}");
+            screen.Line("  ", Piece.Warn($"! {member.NodeName} waits: "), $"{blocked.Difference.TrimEnd(':')}: {string.Join("; ", blocked.Reasons)}{retry}");
         }
     }
 

@@ -75,7 +75,7 @@ public sealed class SnapshotCommandsTests
     [InlineData("auto-20261128t120000z", "auto-20261128t120000z")]
     public async Task Revert_AsksOnceAndSaysThatItNeedsAnApproval(string to, string snapshot)
     {
-        var (fleet, sent) = await FleetAsync();
+        var (fleet, sent) = await FleetAsync("monday");
         await using var _ = fleet;
         var (code, _, error) = await fleet.RunAsync(["revert", "instance/hello", "--to", to, "--no-wait"]);
         Assert.Equal(0, code);
