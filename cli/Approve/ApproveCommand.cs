@@ -59,7 +59,23 @@ internal static class ApproveCommand
         var wire = new DecideRequest();
         wire.Approvals.AddRange(approvals.Select(Signing.ToWire));
         var decided = await session.Client.DecideAsync(wire, session.Call(stop));
-        return Tell(session, decided, [.. chosen.Select(c => c.Held)], request);
+        var code = Tell(session, decided, [.. chosen.Select(c => c.Held)], request);
+        if (request.Decision == ApprovalDecision.Deny && code == ExitCode.Ok && !session.ForPrograms) await OfferUndeleteAsync(session, chosen[0].Held.ResourceKey, request, stop);
+        return code;
+    }
+
+    /// <summary>A denied deletion still stands, and is asked again: whoever meant to keep the thing takes it back.</summary>
+    private static async Task OfferUndeleteAsync(Session session, string key, DecisionRequest request, CancellationToken stop)
+    {
+        try
+        {
+            if (key.Split(' ', '/') is not [var kind, var project, var name]) return;
+            var resource = await session.Client.GetAsync(new GetRequest { Project = project, Kind = kind, Name = name }, session.Call(stop));
+            if (resource.Metadata.DeletedUnixMs == 0) return;
+            session.Screen.Note($"{key} is still being deleted: it is kept as it is, and asked again {When.Until((session.Screen.Clock.GetUtcNow() + request.Life).ToUnixTimeMilliseconds(), session.Screen.Clock)}.");
+            session.Screen.Note($"To keep it: agentmetal undelete {kind.ToLowerInvariant()}/{name}{(project == "default" ? "" : " -p " + project)}");
+        }
+        catch (Grpc.Core.RpcException) { /* It was denied all the same; only the hint is missing. */ }
     }
 
     private static ExitCode Offline(Session session, string file, string target, DecisionRequest request)

@@ -18,6 +18,7 @@ internal static class Root
             Get.GetCommand.Build(shell),
             Describe.DescribeCommand.Build(shell),
             Delete.DeleteCommand.Build(shell),
+            Delete.UndeleteCommand.Build(shell),
             Approve.ApproveCommand.Build(shell, ApprovalDecision.Approve),
             Approve.ApproveCommand.Build(shell, ApprovalDecision.Deny),
             SerialConsole.ConsoleCommand.Build(shell),

@@ -122,7 +122,7 @@ internal sealed class Admission(PlanReservations reservations, AgentCatalog cata
     {
         var old = before.Value;
         if (old.Metadata.DeletedUnixMs != 0)
-            errors.Add(new("metadata.name", $"{Keys.Of(next)} is being deleted since {DateTimeOffset.FromUnixTimeMilliseconds(old.Metadata.DeletedUnixMs):u}", $"wait until it is gone: agentmetal get {Keys.Command(next)}"));
+            errors.Add(new("metadata.name", $"{Keys.Of(next)} is being deleted since {DateTimeOffset.FromUnixTimeMilliseconds(old.Metadata.DeletedUnixMs):u}", $"take the deletion back: agentmetal undelete {Keys.Command(next)}; or wait until it is gone: agentmetal get {Keys.Command(next)}"));
         if (wanted.Revision != 0 && wanted.Revision != before.ModifiedAt)
             errors.Add(new("revision", $"expects revision {wanted.Revision}, but {Keys.Of(next)} is at {before.ModifiedAt}: somebody changed it", "read it again and repeat the change"));
         if (wanted.Metadata.Uid.Length > 0 && wanted.Metadata.Uid != old.Metadata.Uid)

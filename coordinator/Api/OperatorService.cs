@@ -101,6 +101,46 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
         return model.Current.Resources.TryGetValue(deleted.Metadata.Uid, out var row) ? board.Dressed(row) : deleted;
     }
 
+    /// <summary>Takes a deletion back while nothing was destroyed. What hosts have done already they undo as they converge.</summary>
+    public override async Task<Resource> Undelete(DeleteRequest request, ServerCallContext context)
+    {
+        var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        var kept = await writer.ChangeAsync(_ =>
+        {
+            var row = Find(request.Project, request.Kind, request.Name);
+            var resource = row.Value.Clone();
+            if (resource.Metadata.DeletedUnixMs == 0) throw Refusals.Precondition($"{Keys.Of(resource)} is not being deleted");
+            if (WhyNotKept(resource) is { } why) throw Refusals.Precondition(why);
+            (resource.Metadata.DeletedUnixMs, resource.Metadata.Generation, resource.Revision, resource.Status) = (0, resource.Metadata.Generation + 1, 0, null);
+            return new FleetChange<Resource>(resource)
+            {
+                Writes = [StoreWrite.Put(KeyOf(resource), resource.ToByteArray())],
+                Compares = [new StoreCompare(KeyOf(resource), row.ModifiedAt)],
+            };
+        }, context.CancellationToken);
+        journal.Audit("Undeleted", Keys.Of(kept), AuditBody.Of(("by", by), ("uid", kept.Metadata.Uid)));
+        events.Note("", Keys.Of(kept), "Undeleted", $"{by} took the deletion back, generation {kept.Metadata.Generation}; nothing was destroyed, and what hosts have done of it they undo");
+        return model.Current.Resources.TryGetValue(kept.Metadata.Uid, out var row) ? board.Dressed(row) : kept;
+    }
+
+    /// <summary>Why a deletion cannot be taken back any more, or not now; null = it can.</summary>
+    private string? WhyNotKept(Resource resource)
+    {
+        foreach (var a in model.Current.OfResource(resource.Metadata.Uid).Select(r => r.Value).OrderBy(a => a.Ordinal))
+        {
+            var node = a.Key[..a.Key.IndexOf('/', StringComparison.Ordinal)];
+            var (name, short_) = (model.Current.NodeName(node), Keys.Command(resource));
+            // A host that was never told of it has destroyed nothing for it, whether it is there or not.
+            if (!a.Absent) continue;
+            if (reports.Find(a.Key)?.Report.Destroyed is { Length: > 0 } gone)
+                return $"{name} has already begun to {gone}; what is gone cannot be taken back. Let the deletion go through (agentmetal approve {short_}), and apply it again";
+            if (registry.Live(node).Standing != Standing.Open) return $"{name} cannot be reached, and whether anything was destroyed there is not known; take it back when it is there again: agentmetal nodes describe {name}";
+            if (held.Running(a.Key) is { } running)
+                return $"{name} has been carrying out what was signed since {ApprovalRule.When(running.Since.ToUnixTimeMilliseconds(), clock.GetUtcNow())}; stop what of it has not begun first: agentmetal deny {short_}";
+        }
+        return null;
+    }
+
     public override async Task Watch(ListRequest request, IServerStreamWriter<ResourceChange> responseStream, ServerCallContext context)
     {
         using var watcher = hub.Watch();

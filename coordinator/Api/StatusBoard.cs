@@ -109,7 +109,13 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         if (resource.Metadata.DeletedUnixMs == 0) return null;
         var since = DateTimeOffset.FromUnixTimeMilliseconds(resource.Metadata.DeletedUnixMs);
         if (assignments.Where(a => held.Running(a.Key) is null).Select(a => held.Find(a.Key)).FirstOrDefault(h => h is not null) is { } waiting)
-            return new("AwaitingApproval", $"is being deleted; {waiting.Plan.NodeName} waits for a signature: {waiting.Plan.Steps[0].Text}", since, 0, "agentmetal approve " + waiting.Id);
+        {
+            var denied = waiting.Standing.Contains(ApprovalRule.DeniedUntil, StringComparison.Ordinal);
+            return new(denied ? "Denied" : "AwaitingApproval", $"is being deleted; {waiting.Plan.NodeName} waits for a signature: {waiting.Plan.Steps[0].Text}{(denied ? $" ({waiting.Standing})" : "")}; it is kept as it is meanwhile", since, 0,
+                denied ? "agentmetal undelete " + Keys.Command(resource) : "agentmetal approve " + waiting.Id);
+        }
+        if (assignments.Where(a => held.Running(a.Key) is not null).Select(a => model.Current.NodeName(NodeOf(a))).Distinct().ToList() is { Count: > 0 } busy)
+            return new("Deleting", $"is being deleted; what was signed is carried out on {string.Join(", ", busy)}", since, 0, Events(resource));
         if (assignments.Select(a => Away(a)).FirstOrDefault(b => b is not null) is { } away) return away with { Message = "is being deleted; " + away.Message };
         return new("Deleting", assignments.Count == 0 ? "is being deleted" : "is being deleted; waits for " + string.Join(", ", assignments.Select(a => model.Current.NodeName(NodeOf(a))).Distinct()), since, 0, Events(resource));
     }
@@ -152,7 +158,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
     private void Serving(Status status, Resource resource, List<Assignment> assignments, Dictionary<string, Reported?> reported)
     {
         // Of one that moves, its source is asked: what the target says of it, it says when it has it.
-        var wanted = assignments.Where(a => !a.Absent && a.Ordinal == a.PrimaryOrdinal).OrderBy(a => a.MoveFrom is not null && reported[a.Key]?.Report.Received.Length is null or 0 ? 1 : a.MoveTo is not null ? 2 : 0).FirstOrDefault();
+        var wanted = assignments.Where(a => (!a.Absent || a.Teardown) && a.Ordinal == a.PrimaryOrdinal).OrderBy(a => a.MoveFrom is not null && reported[a.Key]?.Report.Received.Length is null or 0 ? 1 : a.MoveTo is not null ? 2 : 0).FirstOrDefault();
         if (wanted is null)
         {
             Put(status, resource, "Serving", "False", new("NoPrimary", assignments.Count == 0 ? "it is placed on no host" : "no member is placed that could be primary", null, 0, Events(resource)));
@@ -161,13 +167,14 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         var member = status.Members.First(m => m.Ordinal == wanted.Ordinal && m.NodeUid == NodeOf(wanted));
         var said = member.Conditions.FirstOrDefault(c => c.Type == "Serving")?.Status;
         if (Away(wanted) is { } away) Put(status, resource, "Serving", "Unknown", away);
-        else if (said == "True" || (said is null && member.Phase == Reports.Converged))
+        else if (said == "True" || (said is null && member.Phase == Reports.Converged && !wanted.Absent))
         {
             Put(status, resource, "Serving", "True", new("Serving", Members(assignments, reported), null, 0, ""));
             // Of a member that listens nowhere the address is its host's, which nobody can connect to it by.
             if (wanted.Peers.Any(p => p.Ordinal == wanted.Ordinal && p.Port > 0)) status.Outputs["address"] = member.Address;
         }
-        else Put(status, resource, "Serving", said == "False" ? "False" : "Unknown", Why(resource, wanted, reported[wanted.Key]) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
+        else Put(status, resource, "Serving", said == "False" || (wanted.Absent && said is null) ? "False" : "Unknown", wanted.Absent ? new("Deleting", said is null ? "it is being deleted"
+            : member.Conditions.First(c => c.Type == "Serving").Message, null, 0, Events(resource)) : Why(resource, wanted, reported[wanted.Key]) ?? new("Unknown", member.Summary, null, 0, Events(resource)));
     }
 
     private void Waiting(Status status, Resource resource, List<Assignment> assignments)
@@ -195,7 +202,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         return old.Count == 0 ? "" : $"; as last seen at {old.Max(a => said[a.Key]!.At).ToString("HH:mm:ss", CultureInfo.InvariantCulture)} UTC: this coordinator has just started, and waits for {string.Join(", ", old.Select(a => model.Current.NodeName(NodeOf(a))).Distinct(StringComparer.Ordinal))}";
     }
 
-    private string Members(List<Assignment> assignments, Dictionary<string, Reported?> reported) => string.Join(", ", assignments.Where(a => !a.Absent).Select(a =>
+    private string Members(List<Assignment> assignments, Dictionary<string, Reported?> reported) => string.Join(", ", assignments.Where(a => !a.Absent || a.Teardown).Select(a =>
         $"{(reported[a.Key]?.Report.Status.Summary is { Length: > 0 } s ? s : "member " + a.Ordinal.ToString(CultureInfo.InvariantCulture))} on {model.Current.NodeName(NodeOf(a))}"));
 
     private void Put(Status status, Resource resource, string type, string value, Blocker b)

@@ -35,6 +35,7 @@ internal static class LocalFile
         CREATE TABLE IF NOT EXISTS spent(nonce TEXT PRIMARY KEY, at INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS asked(step TEXT PRIMARY KEY, content TEXT NOT NULL, at INTEGER NOT NULL, void INTEGER NOT NULL);
         CREATE INDEX IF NOT EXISTS asked_content ON asked(content);
+        CREATE TABLE IF NOT EXISTS destroyed(key TEXT PRIMARY KEY, generation INTEGER NOT NULL, text TEXT NOT NULL, at INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS refused(id TEXT PRIMARY KEY, why TEXT NOT NULL, at INTEGER NOT NULL);
         """;
 

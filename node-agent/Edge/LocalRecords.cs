@@ -20,6 +20,9 @@ internal sealed record LocalBatch
     /// <summary>The content hash of that step; its nonce is forgotten.</summary>
     public string? ConsumedContent { get; init; }
 
+    /// <summary>What is taken away for good of a member that goes: assignment, its generation, in words.</summary>
+    public (string Key, long Generation, string Text)? Destroyed { get; init; }
+
     public LocalRun? Open { get; init; }
 
     public IReadOnlyList<LocalJournalRow> Journal { get; init; } = [];

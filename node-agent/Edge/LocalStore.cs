@@ -74,6 +74,10 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
         return Run("DELETE FROM approvals WHERE expires < $0", old);
     }, stop);
 
+    /// <summary>What was begun to be taken away for good of a member at this generation, in words; empty = nothing.</summary>
+    public ValueTask<string> DestroyedAsync(string key, long generation, CancellationToken stop) => thread.ReadAsync(() =>
+        Rows("SELECT text FROM destroyed WHERE key = $0 AND generation = $1", r => r.GetString(0), key, generation).FirstOrDefault() ?? "", stop);
+
     /// <summary>What this host knows of a step hash that somebody decides about.</summary>
     public ValueTask<StepStanding> StandingAsync(string step, CancellationToken stop) => thread.ReadAsync(() =>
     {
@@ -142,6 +146,8 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
             if (Run("INSERT INTO consumed VALUES($0, $1) ON CONFLICT DO NOTHING", step, Ms(batch.At)) == 0) return false;
         }
         if (batch.ConsumedContent is { } content) Run("DELETE FROM previews WHERE content = $0", content);
+        if (batch.Destroyed is { } gone)
+            Run("INSERT INTO destroyed VALUES($0, $1, $2, $3) ON CONFLICT DO UPDATE SET generation = $1, text = $2, at = $3", gone.Key, gone.Generation, gone.Text, Ms(batch.At));
         if (batch.Open is { } run) Run("INSERT INTO runs VALUES($0, $1, $2)", run.Id, run.Key, run.Body);
         foreach (var row in batch.Journal) Run("INSERT INTO journal(run, body) VALUES($0, $1)", row.RunId, row.Body);
         foreach (var (key, body) in batch.Attempts)

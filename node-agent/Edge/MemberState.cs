@@ -47,6 +47,8 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
 
     private static string StoryOf(string key) => "story/" + key;
 
+    public ValueTask<string> DestroyedAsync(string key, long generation, CancellationToken stop) => store.DestroyedAsync(key, generation, stop);
+
     private sealed class PassStore(LocalStore store, TimeProvider clock, MemberInput input) : IPassStore
     {
         public ValueTask<bool> CommitAsync(Commit commit, CancellationToken stop) => store.CommitAsync(new()
@@ -55,6 +57,7 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
             ResourceKey = input.ResourceKey,
             Consume = commit.Consume,
             ConsumeOf = commit.ConsumeOf,
+            Destroyed = commit.Destroys is { } text && input.Absent ? (input.Key, input.Generation, text) : null,
             ConsumedContent = commit.ConsumedContent,
             Open = commit.Open is { } run ? new(run.RunId, run.Key, JournalJson.Write(run)) : null,
             Journal = [.. commit.Journal.Select(e => new LocalJournalRow(commit.RunId, JournalJson.Write(e)))],

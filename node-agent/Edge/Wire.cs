@@ -220,9 +220,21 @@ internal static class Wire
             status.Drift.AddRange(v.Drift.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
             status.Conditions.Add(new V1.Condition { Type = "Drifted", Status = "True", Reason = "ChangedByHand", Message = $"changed by hand: {string.Join("; ", v.Drift.Select(d => d.Text))}; take it back: spec.drift: revert, or adopt it by changing the spec", SinceUnixMs = v.Since.ToUnixTimeMilliseconds() });
         }
+        if (v is { Kept: { } kept, Serving: null })
+        {
+            var serves = kept.Phase == ReconcilePhase.Converged;
+            status.Conditions.Add(new V1.Condition
+            {
+                Type = "Serving",
+                Status = serves ? "True" : kept.Phase == ReconcilePhase.Unseen ? "Unknown" : "False",
+                Reason = kept.Phase.ToString(),
+                Message = serves ? kept.Summary : kept.Blocker.Length > 0 ? kept.Blocker : kept.Differences.IsEmpty ? kept.Summary : kept.Differences[0].Text,
+                SinceUnixMs = v.Since.ToUnixTimeMilliseconds(),
+            });
+        }
         foreach (var (key, value) in v.Details) status.Details[key] = value;
         status.Drift.AddRange(v.Differences.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
-        return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone, HandedOver = v.Move.HandedOver, Received = v.Move.Received };
+        return new() { Assignment = v.Input.Key, Status = status, Generation = v.Input.Generation, AbsentAcknowledged = v.Gone, Destroyed = v.Destroyed, HandedOver = v.Move.HandedOver, Received = v.Move.Received };
     }
 
     /// <summary>What a person can do; empty when nothing is to be done.</summary>

@@ -43,6 +43,9 @@ internal interface IMemberState
     IPassStore For(MemberInput input);
     ValueTask<OpenRun?> OpenRunAsync(string key, CancellationToken stop);
     ValueTask<ImmutableArray<Attempt>> AttemptsAsync(string key, long generation, CancellationToken stop);
+
+    /// <summary>What was begun to be taken away for good of a member that goes, in words; empty = nothing.</summary>
+    ValueTask<string> DestroyedAsync(string key, long generation, CancellationToken stop) => new("");
 }
 
 /// <summary>
@@ -246,8 +249,9 @@ internal sealed partial class Controller : IAsyncDisposable
         }
     }
 
-    private PassContext Context(MemberInput input, OpenRun? open, ImmutableArray<Attempt> attempts, Action<Tell> tell) => new()
+    private PassContext Context(MemberInput input, OpenRun? open, ImmutableArray<Attempt> attempts, Action<Tell> tell, string destroyed = "") => new()
     {
+        Destroyed = destroyed,
         Store = _state.For(input),
         Turns = _turns,
         Verifier = _verifier,

@@ -25,7 +25,10 @@ internal sealed partial class Controller
             if (open is not null) Began(key, SignedRun.Of(open.Run));
             if (Stories is { } stories && slot.Watch is { } watch) await stories.LookAsync(input, watch, open is not null, _stopping.Token);
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
-            result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told)), _stopping.Token);
+            var destroyed = input.Absent ? await _state.DestroyedAsync(key, input.Generation, _stopping.Token) : "";
+            result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told), destroyed), _stopping.Token);
+            if (input.Absent && destroyed.Length == 0) destroyed = await _state.DestroyedAsync(key, input.Generation, _stopping.Token);
+            result = result with { Destroyed = destroyed };
             SetWatch(key, slot, runner, input);
             await CompareAsync(runner, slot, input, result, open is not null);
         }
@@ -65,7 +68,7 @@ internal sealed partial class Controller
             _work.Done(key, now, TimeSpan.Zero);
             return now;
         }
-        if (report.Phase == ReconcilePhase.Converged) slot.Immediate = 0;
+        if (report.Phase == ReconcilePhase.Converged || result.Kept?.Phase == ReconcilePhase.Converged) slot.Immediate = 0;
         if (report.BackOff || report.Again == TimeSpan.Zero) return _work.Retry(key, now, Random.Shared.NextDouble());
         var again = report.Again ?? _options.Resync * (0.9 + (0.2 * Random.Shared.NextDouble()));
         _work.Done(key, now, again);
@@ -94,6 +97,8 @@ internal sealed partial class Controller
             Story = story,
             // A step that ran has changed what was seen before it; the look that follows at once says how it is.
             Serving = report.Phase == ReconcilePhase.Unseen ? null : report.Executed is not null ? old.Serving : result.Serving,
+            Kept = result.Kept,
+            Destroyed = result.Destroyed,
             Gone = result.Gone,
             // What could not be looked at has not moved.
             Move = report.Phase == ReconcilePhase.Unseen ? old.Move : result.Move,

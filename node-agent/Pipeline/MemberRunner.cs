@@ -26,6 +26,9 @@ internal sealed record PassContext
 
     /// <summary>Told of a run that begins, once it is on the disk.</summary>
     public Action<RunRecord>? Began { get; init; }
+
+    /// <summary>Of a member that goes: what was begun to be taken away for good; empty = nothing.</summary>
+    public string Destroyed { get; init; } = "";
 }
 
 /// <param name="Report">What was found and done.</param>
@@ -46,6 +49,12 @@ internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableAr
 
     /// <summary>Settings, roles and files as the pass saw them before it changed anything; null = it saw nothing.</summary>
     public ImmutableSortedDictionary<string, string>? Watched { get; init; }
+
+    /// <summary>See <see cref="MemberView.Kept"/>.</summary>
+    public ReconcileReport? Kept { get; init; }
+
+    /// <summary>See <see cref="MemberView.Destroyed"/>.</summary>
+    public string Destroyed { get; init; } = "";
 }
 
 /// <summary>A member agent with its types closed over, as the controller sees it.</summary>
@@ -74,11 +83,41 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
 
     public string? MovedWords(MemberInput input, string key, string was, string now) => agent.MovedWords(input, key, was, now);
 
-    public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop) => RunAsync(input, context, preview: false, stop);
+    public Task<PassResult> ReconcileAsync(MemberInput input, PassContext context, CancellationToken stop) =>
+        input is { Absent: true, Teardown: true } ? LeaveAsync(input, context, stop) : RunAsync(input, context, preview: false, stop);
 
     public Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop) => RunAsync(input, context, preview: true, stop);
 
-    private async Task<PassResult> RunAsync(MemberInput input, PassContext context, bool preview, CancellationToken stop)
+    /// <summary>
+    /// A deletion begins with nothing before it is signed. While it waits, or is denied, the member is kept as it was declared; nobody is asked for what that would need beside it. Once anything
+    /// was begun to be taken away for good there is nothing to keep any more.
+    /// </summary>
+    private async Task<PassResult> LeaveAsync(MemberInput input, PassContext context, CancellationToken stop)
+    {
+        var declared = input with { Absent = false, Teardown = false };
+        PassResult? kept = null;
+        if (context.Open is { } open && open.Run.GoalHash == GoalHash(declared))
+        {
+            kept = await RunAsync(declared, context, preview: false, stop, askNobody: true);
+            if (kept.Report.Phase == ReconcilePhase.Unseen) return kept; // The run stays open.
+            context = context with { Open = null };
+        }
+        var leaving = await RunAsync(input, context, preview: false, stop, allOrNothing: true);
+        if (context.Open is not null || context.Destroyed.Length > 0 || leaving.Report is not { Phase: ReconcilePhase.AwaitingApproval, Executed: null }) return leaving;
+        kept ??= await RunAsync(declared, context, preview: false, stop, askNobody: true);
+        var again = kept.Report.Again is { } soon && !(leaving.Report.Again < soon) ? soon : leaving.Report.Again;
+        return leaving with
+        {
+            Report = leaving.Report with { Again = again, BackOff = leaving.Report.BackOff || kept.Report.BackOff, Completed = kept.Report.Completed, Summary = kept.Report.Summary },
+            Kept = kept.Report,
+            Serving = kept.Serving,
+            Watched = kept.Watched,
+            Drift = kept.Drift,
+            Details = kept.Details,
+        };
+    }
+
+    private async Task<PassResult> RunAsync(MemberInput input, PassContext context, bool preview, CancellationToken stop, bool allOrNothing = false, bool askNobody = false)
     {
         var goal = agent.ReadGoal(input);
         if (!goal.Errors.IsEmpty)
@@ -86,7 +125,11 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
         var reconciler = new Reconciler<TGoal, TState>(agent.AgentFor(input), context.Verifier, new RulesReasoner(), context.Clock);
         var request = new PlanRequest(new(input.NodeUid, input.ResourceUid, input.Generation), GoalHash(input), input.Protect) { Teardown = input.Teardown };
         var box = new Reconciler<TGoal, TState>.Box();
-        var work = new ReconcileInput<TGoal>(input.Key, request, goal.Goal, context.Attempts, preview ? null : context.Open, context.Mode, context.NewRunId);
+        var work = new ReconcileInput<TGoal>(input.Key, request, goal.Goal, context.Attempts, preview ? null : context.Open, context.Mode, context.NewRunId)
+        {
+            AllOrNothing = allOrNothing,
+            AskNobody = askNobody,
+        };
         var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway, Began = context.Began };
         await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");

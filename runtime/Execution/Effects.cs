@@ -77,6 +77,9 @@ public sealed class Commit : Effect
     /// </summary>
     public string? ConsumedContent { get; init; }
 
+    /// <summary>What the step that is intended here takes away for good, in words: from here on it cannot be said that nothing was lost. Null = nothing.</summary>
+    public string? Destroys { get; init; }
+
     /// <summary>The run that ends here.</summary>
     public string? Close { get; init; }
 

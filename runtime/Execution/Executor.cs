@@ -142,6 +142,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
                 Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
                 Consume = NeedsApproval(request, step) ? step.Hash : null,
                 ConsumeOf = judged,
+                Destroys = step.Risk.LosesData ? step.Text : null,
                 ConsumedContent = NeedsApproval(request, step) ? Hashes.Bind(execution.Run.Subject, step, "").Hash : null,
             };
             yield return commit;

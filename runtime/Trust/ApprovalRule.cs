@@ -48,6 +48,9 @@ public static class ApprovalRule
 {
     public const int MaxApprovals = 256;
 
+    /// <summary>What the words of a standing denial hold after its giver's name.</summary>
+    public const string DeniedUntil = " denied it until ";
+
     private sealed record Given(SignedApproval Signed, ApproverKey By)
     {
         public bool Denies => Signed.Decision == ApprovalDecision.Deny;
@@ -133,7 +136,7 @@ public static class ApprovalRule
     }
 
     private static string Denial(Given denial, DateTimeOffset now) =>
-        $"{denial.By.Name} denied it until {When(denial.Signed.ExpiresUnixMs, now)}{(denial.Signed.Reason.Length > 0 ? ": " + denial.Signed.Reason : "")}";
+        $"{denial.By.Name}{DeniedUntil}{When(denial.Signed.ExpiresUnixMs, now)}{(denial.Signed.Reason.Length > 0 ? ": " + denial.Signed.Reason : "")}";
 
     private static List<Given> Verified(string stepHash, IReadOnlyList<SignedApproval> approvals, ApprovalScope scope, ApproverSet set, DateTimeOffset now, List<TrustProblem> ignored)
     {

@@ -117,6 +117,39 @@ public sealed class TrustTests
         }, cancellationToken: Stop)).Results[0].Refused;
     }
 
+    /// <summary>A deletion is taken back while nothing was destroyed, and hosts whose word is missing are not guessed at.</summary>
+    [Fact]
+    public async Task Undelete_BeforeAnythingWasDestroyed_TellsHostsThatItStays()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        await using var stream = await node.AttachAsync(obedient: false);
+        await kit.ApplyAsync(Redis());
+        await stream.UntilAsync(s => s.Assignments.Count == 1);
+        var a = stream.Assignments[0];
+        await stream.ReportAsync(a);
+        var name = new DeleteRequest { Kind = "redis", Name = "sessions" };
+        await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.UndeleteAsync(name, cancellationToken: Stop));
+        await kit.Operator.DeleteAsync(name, cancellationToken: Stop);
+        await stream.UntilAsync(s => s.Assignments.Any(x => x.Absent));
+        var going = stream.Assignments[0];
+
+        var report = new MemberReport { Assignment = going.Key, Generation = going.Generation, Status = new() { Phase = "AwaitingApproval" }, Destroyed = "delete the data" };
+        report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
+        await stream.SendAsync(new() { Reports = { report } });
+        await kit.UntilAsync("sessions", r => Is(r, "Serving", "True"));
+        var late = await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.UndeleteAsync(name, cancellationToken: Stop));
+        Assert.Contains("already begun to delete the data", late.Status.Detail, StringComparison.Ordinal);
+
+        report.Destroyed = "";
+        report.Status.Conditions[0].Status = "False";
+        await stream.SendAsync(new() { Reports = { report } });
+        await kit.UntilAsync("sessions", r => Is(r, "Serving", "False"));
+        var kept = await kit.Operator.UndeleteAsync(name, cancellationToken: Stop);
+        Assert.Equal((0, going.Generation + 1), (kept.Metadata.DeletedUnixMs, kept.Metadata.Generation));
+        await stream.UntilAsync(s => s.Assignments.Any(x => !x.Absent && x.Generation == kept.Metadata.Generation));
+    }
+
     [Fact]
     public async Task HeldPlan_IsListedAsTheNodeSignedIt_AndOneOfOthersIsRefused()
     {

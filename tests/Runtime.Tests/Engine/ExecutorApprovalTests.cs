@@ -66,6 +66,20 @@ public sealed class ExecutorApprovalTests
         Assert.Empty(rig.Memory.Consumed);
     }
 
+    /// <summary>Where nobody can be asked for a turn, what a person signed for this member goes; what nobody signed, or signed for another group, waits.</summary>
+    [Fact]
+    public void Run_TurnOfASignedPlan_SaysSo()
+    {
+        var (rig, step) = Rig();
+        var turned = step with { Turns = ["lock"] };
+        rig.Sign([turned]);
+        rig.Execute(s_goal, [turned]);
+        Assert.True(rig.Port.Trace.OfType<TakeTurn>().First().Signed);
+        var (other, unsigned) = Rig();
+        other.Execute(s_goal, [unsigned with { Turns = ["lock"] }]);
+        Assert.False(other.Port.Trace.OfType<TakeTurn>().First().Signed);
+    }
+
     [Fact]
     public void Run_BasisMovedAfterTheSignature_VoidsItUnused()
     {
