@@ -69,7 +69,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images, handOvers), state, host.Units, paths, link,
             new ApprovalVerifier(() => _approvers), new DigestVerifier(() => _approvers, time), time, logs.CreateLogger<Controller>(), AgentCatalog.Topics(host))
         {
-            Stories = new(host.Units, jobs, new MemoryEvents(), state, Boot.Id, _clock, logs.CreateLogger<MemberStories>()),
+            Stories = new(host.Units, jobs, new MemoryEvents(), state, Boot.Id, _clock, logs.CreateLogger<MemberStories>()) { Log = new UnitLog(host.Processes) },
         };
         link.Bind(controller);
         link.LinkChanged = metrics.Attached;

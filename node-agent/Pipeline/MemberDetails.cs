@@ -58,6 +58,7 @@ internal sealed partial class MemberDetails(Controller controller, IReadOnlyList
             }
             catch (Exception e) when (e is not (OutOfMemoryException or OperationCanceledException)) { LogNotRead(log, source.Kind, e.GetType().Name); }
         }
+        if (controller.Stories is { } stories) await stories.ReadLogsAsync(stop);
         controller.TellStories();
         controller.TellFloods();
         controller.TellDetails();

@@ -130,6 +130,12 @@ internal sealed record MemberWatch(ImmutableArray<string> Units, ImmutableArray<
     /// <summary>Topics of sources beside systemd and the file system; see <see cref="ITopicSource"/>.</summary>
     public ImmutableArray<string> Topics { get; init; } = [];
 
+    /// <summary>
+    /// What a line of its units' logs tells people; null = nothing. Asked of the lines of a run that began anew. The line is the server's: only words of ours and numbers of it
+    /// are told.
+    /// </summary>
+    public Func<string, string?>? LogWords { get; init; }
+
     /// <summary>What a person changes when the kernel kills it for memory again and again.</summary>
     public string MemoryAdvice { get; init; } = "give it more memory";
 }

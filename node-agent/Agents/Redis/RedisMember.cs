@@ -49,11 +49,11 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     {
         var scope = Scope(input);
         var layout = scope.Layout;
-        if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct)) { MemoryAdvice = $"raise MemoryMax= of {scope.Adopt}" };
+        if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct)) { LogWords = RedisTold.LogWords, MemoryAdvice = $"raise MemoryMax= of {scope.Adopt}" };
         return new([layout.Unit], [layout.UnitPath, layout.DropInDir, layout.ConfDir, layout.Config, layout.Auth, layout.Role, layout.DataDir],
             ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath),
                 [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout)], scope.Auth.DigestOf, ct))
-        { MemoryAdvice = "raise spec.limits.memory, or lower spec.memory.max: a save and a rewrite of the append-only file need as much again" };
+        { LogWords = RedisTold.LogWords, MemoryAdvice = "raise spec.limits.memory, or lower spec.memory.max: a save and a rewrite of the append-only file need as much again" };
     }
 
     public override ImmutableSortedDictionary<string, string> WatchedOf(RedisGoal? goal, RedisState state) => RedisTold.Watched(goal, state);

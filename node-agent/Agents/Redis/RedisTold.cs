@@ -38,6 +38,25 @@ internal static class RedisTold
         _ => null,
     };
 
+    /// <summary>What a line of the server's log says of the data that it found when it started, or could not save (Redis 7.0, aof.c, rdb.c, server.c).</summary>
+    public static string? LogWords(string line) => line switch
+    {
+        _ when line.Contains("Truncating the AOF", StringComparison.Ordinal) => $"the end of its append-only file was cut off{Offset(line)}: what was behind it is lost",
+        _ when line.Contains("short read while loading the AOF", StringComparison.Ordinal) => "its append-only file ended in the middle of a command: what was in that command is lost",
+        _ when line.Contains("Bad file format reading the append only file", StringComparison.Ordinal) => "its append-only file is damaged, and it does not start with it",
+        _ when line.Contains("Fatal error loading the DB", StringComparison.Ordinal) || line.Contains("Short read or OOM loading DB", StringComparison.Ordinal) => "its dump is damaged, and it does not start with it",
+        _ when line.Contains("Can't open or create append-only", StringComparison.Ordinal) || line.Contains("Can't open the append-only", StringComparison.Ordinal) => "it cannot open its append-only file",
+        _ when line.Contains("Error trying to save the DB, can't exit", StringComparison.Ordinal) => "it could not save its data when it was to end",
+        _ => null,
+    };
+
+    private static string Offset(string line)
+    {
+        var at = line.IndexOf("at offset ", StringComparison.Ordinal);
+        var digits = at < 0 ? "" : string.Concat(line[(at + 10)..].TakeWhile(char.IsAsciiDigit).Take(19));
+        return digits.Length > 0 ? " at byte " + digits : "";
+    }
+
     /// <summary>A role can also be another member's doing: its hand-over by FAILOVER makes this one primary.</summary>
     public static string? Words(MemberInput input, string key, string was, string now) => key switch
     {

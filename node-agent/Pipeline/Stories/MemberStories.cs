@@ -33,7 +33,18 @@ internal sealed record StoryView(string? LastEnded, (string Reason, string Text)
 /// </summary>
 internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMemoryEvents memory, IStoryStore store, string boot, TimeProvider clock, ILogger<MemberStories> log)
 {
+    /// <summary>A server has said by then what it found when it started, and journald has it.</summary>
+    private static readonly TimeSpan Settled = TimeSpan.FromSeconds(3);
+
     private readonly ConcurrentDictionary<string, StoryRecord> _records = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string Key, string Unit), (MemberInput Input, MemberWatch Watch, string Invocation, DateTimeOffset Due)> _unread = [];
+    private readonly ConcurrentDictionary<(string Key, string Unit), DateTimeOffset> _looked = [];
+
+    /// <summary>One at a time of each member: what is read, compared and written belongs together.</summary>
+    private readonly ConcurrentDictionary<string, SemaphoreSlim> _turns = new(StringComparer.Ordinal);
+
+    /// <summary>Reads what units say of their start; null = nobody does.</summary>
+    public IUnitLog? Log { get; init; }
 
     /// <summary>Called for each thing that happened, in order.</summary>
     public Action<MemberInput, Happening>? Told { get; set; }
@@ -47,6 +58,34 @@ internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMe
     /// <param name="stop">Ends the looking.</param>
     public async Task LookAsync(MemberInput input, MemberWatch watch, bool resumes, CancellationToken stop)
     {
+        var turn = TurnOf(input.Key);
+        await turn.WaitAsync(stop);
+        try { await LookOnceAsync(input, watch, resumes, stop); }
+        finally { turn.Release(); }
+    }
+
+    /// <summary>What units that began anew said of it: a file that was cut, data that could not be read. Called now and then.</summary>
+    public async Task ReadLogsAsync(CancellationToken stop)
+    {
+        foreach (var (at, unread) in _unread)
+        {
+            if (Log is not { } log || clock.GetUtcNow() < unread.Due || !_unread.TryRemove(new(at, unread))) continue;
+            var lines = await log.ReadAsync(unread.Invocation, stop);
+            List<Happening> told = [.. lines.Select(unread.Watch.LogWords!).OfType<string>().Distinct(StringComparer.Ordinal).Take(8).Select(text => new Happening(clock.GetUtcNow(), "ServerSaid", text))];
+            if (told.Count == 0) continue;
+            var turn = TurnOf(at.Key);
+            await turn.WaitAsync(stop);
+            try
+            {
+                var (record, _) = await ReadAsync(at.Key, stop);
+                await KeepAsync(unread.Input, unread.Watch.MemoryAdvice, record, record with { Said = told[^1].Text }, told, stop);
+            }
+            finally { turn.Release(); }
+        }
+    }
+
+    private async Task LookOnceAsync(MemberInput input, MemberWatch watch, bool resumes, CancellationToken stop)
+    {
         var (record, known) = await ReadAsync(input.Key, stop);
         var (next, told) = (record, new List<Happening>());
         foreach (var unit in watch.Units)
@@ -56,11 +95,16 @@ internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMe
             var look = new UnitLook(seen.Value, units.TakeEnds(unit), memory.Of(seen.Value.ControlGroup), memory.HostKills(), boot, clock.GetUtcNow())
             {
                 Ours = (from, until) => jobs.Any(unit, from, until),
+                OursEnded = at => jobs.Ended(unit, at),
+                Since = _looked.TryGetValue((input.Key, unit), out var since) ? since : null,
                 Resumes = resumes && !known,
             };
+            _looked[(input.Key, unit)] = look.At;
             var before = record.Units.GetValueOrDefault(unit);
             if (before is not null) told.AddRange(UnitChanges.Between(before, look));
             var mark = UnitChanges.Mark(look, before);
+            if (watch.LogWords is not null && before is not null && mark.Invocation != before.Invocation && mark.Invocation.Length > 0)
+                _unread[(input.Key, unit)] = (input, watch, mark.Invocation, clock.GetUtcNow() + Settled);
             // Times and counts of the host alone are no news: they would write to the disk at every pass.
             if (before is null || told.Count > 0 || mark with { AtMs = before.AtMs, HostKills = before.HostKills, DropIns = before.DropIns } != before || !mark.DropIns.SequenceEqual(before.DropIns)) next = next with { Units = next.Units.SetItem(unit, mark) };
         }
@@ -76,12 +120,22 @@ internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMe
     /// <param name="stop">Ends the looking.</param>
     public async Task CompareAsync(MemberInput input, string advice, ImmutableSortedDictionary<string, string>? watched, bool changed, Func<string, string, string, string?> words, CancellationToken stop)
     {
+        var turn = TurnOf(input.Key);
+        await turn.WaitAsync(stop);
+        try { await CompareOnceAsync(input, advice, watched, changed, words, stop); }
+        finally { turn.Release(); }
+    }
+
+    private async Task CompareOnceAsync(MemberInput input, string advice, ImmutableSortedDictionary<string, string>? watched, bool changed, Func<string, string, string, string?> words, CancellationToken stop)
+    {
         var (record, _) = await ReadAsync(input.Key, stop);
         var told = record.Watched is { } was && watched is not null ? StoryText.Moved(was, watched, words, clock.GetUtcNow()) : [];
         var next = changed ? null : watched is null ? record.Watched : (record.Watched ?? ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal)).SetItems(watched);
         if (told.IsEmpty && (next is null ? record.Watched is null : record.Watched is { } old && old.SequenceEqual(next))) return;
         await KeepAsync(input, advice, record, record with { Watched = next }, told, stop);
     }
+
+    private SemaphoreSlim TurnOf(string key) => _turns.GetOrAdd(key, static _ => new(1));
 
     public async Task ForgetAsync(string key, CancellationToken stop)
     {

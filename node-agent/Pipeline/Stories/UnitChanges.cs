@@ -16,6 +16,12 @@ internal sealed record UnitLook(UnitState Now, IReadOnlyList<UnitEnd> Ends, Memo
     /// <summary>Whether a job of ours was under way at some time of a span.</summary>
     public Func<DateTimeOffset, DateTimeOffset, bool> Ours { get; init; } = static (_, _) => false;
 
+    /// <summary>Whether a job of ours that ends processes was under way at a time.</summary>
+    public Func<DateTimeOffset, bool> OursEnded { get; init; } = static _ => false;
+
+    /// <summary>When it was looked at last, which is later than the mark where nothing had changed; null = not by this daemon.</summary>
+    public DateTimeOffset? Since { get; init; }
+
     /// <summary>A step of ours was open when the daemon ended: what the unit did meanwhile cannot be told apart from it.</summary>
     public bool Resumes { get; init; }
 }
@@ -49,7 +55,7 @@ internal static class UnitChanges
     public static ImmutableArray<Happening> Between(UnitMark before, UnitLook look)
     {
         var found = ImmutableArray.CreateBuilder<Happening>();
-        var ours = look.Resumes || look.Ours(DateTimeOffset.FromUnixTimeMilliseconds(before.AtMs), look.At);
+        var ours = look.Resumes || look.Ours(look.Since ?? DateTimeOffset.FromUnixTimeMilliseconds(before.AtMs), look.At);
         // What a boot ended and began is the boot's doing; files and masks outlive it.
         if (before.Boot == look.Boot)
         {
@@ -72,7 +78,7 @@ internal static class UnitChanges
         var found = ImmutableArray.CreateBuilder<Happening>();
         foreach (var end in all.Where(e => Us(e.At) > before.LastEndUs).OrderBy(e => e.At))
         {
-            var mine = look.Resumes || look.Ours(end.At, end.At);
+            var mine = look.Resumes || look.OursEnded(end.At);
             // Where systemd does not say it (cgroup v1), a SIGKILL of nobody's beside a kill that the kernel counted is the kernel's.
             var killed = end.Result == "oom-kill" || (!mine && end.Result != "timeout" && end.Code is 2 or 3 && end.Status == Sigkill && kernel-- > 0);
             var cause = killed ? EndCause.KilledByKernel : end.Result == "timeout" && end.Status == Sigkill ? EndCause.StopTimedOut : end.Result == "success" ? EndCause.Stopped : EndCause.Died;

@@ -74,6 +74,9 @@ internal sealed record StoryRecord
     /// <summary>Settings and roles as they were seen last; null = we have changed something since.</summary>
     public ImmutableSortedDictionary<string, string>? Watched { get; init; }
 
+    /// <summary>What its log told last of a start.</summary>
+    public string Said { get; init; } = "";
+
     /// <summary>Oldest first.</summary>
     public ImmutableArray<EndNote> Ends { get; init; } = [];
 

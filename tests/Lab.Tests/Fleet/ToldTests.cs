@@ -43,6 +43,11 @@ public sealed class ToldTests(SharedFleet shared)
         await Fleet.RedisAsync(host, Port, "CONFIG SET maxmemory 12582912", stop);
         await ToldAsync(fleet, host, "maxmemory was set to 12 MiB by hand or by another program (it was 24 MiB)", stop);
 
+        // A tail that is cut off: the server starts without it, and only its log says so.
+        await host.ShellAsync($"systemctl kill -s STOP --kill-whom=main {unit}; f=$(ls /var/lib/agentmetal/redis/default-told-0/appendonlydir/*.incr.aof | tail -n 1); truncate -s -5 $f; systemctl kill -s KILL {unit}", stop);
+        await ToldAsync(fleet, host, "the end of its append-only file was cut off at byte ", stop);
+        await ServesAsync(host, stop);
+
         // Nobody looks: it is told when somebody does, and not again by the one after.
         await host.ShellAsync($"systemctl stop agentmetald; systemctl kill -s KILL {unit}; sleep 1; systemctl start agentmetald", stop);
         await ToldAsync(fleet, host, "ended once while nobody looked, and systemd started it again", stop);

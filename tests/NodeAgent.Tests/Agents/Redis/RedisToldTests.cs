@@ -61,6 +61,12 @@ public sealed class RedisToldTests
         Assert.Contains("is gone", RedisTold.Words(input, "the data directory", "ok", FactValue.Absent), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("123:M 01 Dec 2026 00:00:00.000 # !!! Truncating the AOF appendonly.aof.1.incr.aof at offset 4711 !!!", "the end of its append-only file was cut off at byte 4711: what was behind it is lost")]
+    [InlineData("1:M # Bad file format reading the append only file: make a backup", "its append-only file is damaged, and it does not start with it")]
+    [InlineData("1:M * Ready to accept connections", null)]
+    public void LogWords_OfAStart_AreOursAndTellWhatWasLost(string line, string? words) => Assert.Equal(words, RedisTold.LogWords(line));
+
     [Fact]
     public void Watched_ServerThatDoesNotAnswer_LeavesOutWhatCannotBeSeen()
     {

@@ -77,13 +77,52 @@ public sealed class MemberStoriesTests
     }
 
     [Fact]
+    public async Task ReadLogs_UnitThatBeganAnew_TellsWhatItSaidOfItsStartOnce()
+    {
+        var watch = s_watch with { LogWords = static line => line == "cut" ? "its file was cut" : null };
+        var daemon = new MemberStories(_unit, _jobs, _counts, _disk, "boot", _clock, NullLogger<MemberStories>.Instance) { Told = (_, h) => _told.Add(h), Log = new Lines(["ready", "cut", "cut"]) };
+        await daemon.LookAsync(ControllerKit.Input(), watch, false, Stop);
+        await daemon.ReadLogsAsync(Stop);
+        Assert.Empty(_told);
+        Kill();
+        await daemon.LookAsync(ControllerKit.Input(), watch, false, Stop);
+        await daemon.ReadLogsAsync(Stop);
+        Assert.Single(_told);
+        _clock.Advance(TimeSpan.FromSeconds(5));
+        await daemon.ReadLogsAsync(Stop);
+        await daemon.ReadLogsAsync(Stop);
+        Assert.Equal("its file was cut", _told[1].Text);
+        Assert.Equal(2, _told.Count);
+    }
+
+    private sealed class Lines(IReadOnlyList<string> lines) : IUnitLog
+    {
+        public Task<IReadOnlyList<string>> ReadAsync(string invocation, CancellationToken stop) => Task.FromResult(lines);
+    }
+
+    [Fact]
     public async Task Look_KilledByOurOwnStep_IsNotTold()
     {
         var daemon = Daemon();
         await daemon.LookAsync(ControllerKit.Input(), s_watch, false, Stop);
-        using (_jobs.Begin("a.service")) Kill(kernel: false);
+        using (_jobs.Begin("a.service", ends: true)) Kill(kernel: false);
         await daemon.LookAsync(ControllerKit.Input(), s_watch, false, Stop);
         Assert.Empty(_told);
+    }
+
+    [Fact]
+    public async Task Look_HandLongAfterAJobOfOurs_IsToldAsTheHands()
+    {
+        var daemon = Daemon();
+        await daemon.LookAsync(ControllerKit.Input(), s_watch, false, Stop);
+        _clock.Advance(TimeSpan.FromHours(1));
+        _jobs.Begin(null).Dispose(); // systemd read its files again, for another member.
+        _clock.Advance(TimeSpan.FromMinutes(1));
+        await daemon.LookAsync(ControllerKit.Input(), s_watch, false, Stop);
+        _clock.Advance(TimeSpan.FromHours(1));
+        _unit.Now = _unit.Now with { UnitFileState = "disabled" };
+        await daemon.LookAsync(ControllerKit.Input(), s_watch, false, Stop);
+        Assert.Contains("was disabled by hand", Assert.Single(_told).Text, StringComparison.Ordinal);
     }
 
     [Fact]

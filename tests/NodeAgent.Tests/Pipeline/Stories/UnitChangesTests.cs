@@ -64,11 +64,15 @@ public sealed class UnitChangesTests
 
     [Fact]
     public void Between_OurOwnJob_IsNotTold() =>
-        Assert.Empty(UnitChanges.Between(Before(), Look(s_again with { NRestarts = 0 }, s_killed with { Result = "success", Status = 15 }) with { Ours = (_, _) => true }));
+        Assert.Empty(UnitChanges.Between(Before(), Look(s_again with { NRestarts = 0 }, s_killed with { Result = "success", Status = 15 }) with { Ours = (_, _) => true, OursEnded = _ => true }));
+
+    [Fact]
+    public void Between_DeathAMomentAfterOurStart_IsNotOurs() =>
+        Assert.Equal("KilledByKernel", Assert.Single(UnitChanges.Between(Before(), Look(s_again, s_killed) with { HostKills = 8, Ours = (_, _) => true })).Reason);
 
     [Fact]
     public void Between_KernelKillDuringOurJobThatSystemdNames_IsToldAllTheSame() =>
-        Assert.Single(UnitChanges.Between(Before(), Look(s_again, s_killed with { Result = "oom-kill" }) with { Ours = (_, _) => true }));
+        Assert.Single(UnitChanges.Between(Before(), Look(s_again, s_killed with { Result = "oom-kill" }) with { Ours = (_, _) => true, OursEnded = _ => true }));
 
     [Fact]
     public void Between_StopThatEndedInSigkill_SaysSoAndForHowLong()
