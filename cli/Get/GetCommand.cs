@@ -58,6 +58,7 @@ internal static class GetCommand
         var shown = new Dictionary<string, Resource>(StringComparer.Ordinal);
         await new Rewatch(session).RunAsync(async seen =>
         {
+            var here = new HashSet<string>(StringComparer.Ordinal);
             using var call = session.Client.Watch(request, Session.Stream(stop));
             await foreach (var change in call.ResponseStream.ReadAllAsync(stop))
             {
@@ -66,10 +67,18 @@ internal static class GetCommand
                 {
                     if (!complete && !session.ForPrograms && session.Format != OutputFormat.Name) ResourceTable.Of(session.Screen, listed, session.Format == OutputFormat.Wide, request.Project == "-").Write(session.Screen);
                     complete = true;
+                    // What went while nobody watched.
+                    foreach (var gone in shown.Values.Where(r => !here.Contains(r.Metadata.Uid)).ToList())
+                    {
+                        shown.Remove(gone.Metadata.Uid);
+                        Print(session, new() { Type = "deleted", Resource = gone }, listed, complete);
+                    }
                     continue;
                 }
+                here.Add(change.Resource.Metadata.Uid);
                 if (complete && change.Type == "added" && shown.TryGetValue(change.Resource.Metadata.Uid, out var before) && ResourceTable.SaysTheSame(before, change.Resource)) continue;
-                shown[change.Resource.Metadata.Uid] = change.Resource;
+                if (change.Type == "deleted") shown.Remove(change.Resource.Metadata.Uid);
+                else shown[change.Resource.Metadata.Uid] = change.Resource;
                 Print(session, change, listed, complete);
             }
         }, stop);
