@@ -44,6 +44,7 @@ public sealed class ToldTests(SharedFleet shared)
         await ToldAsync(fleet, host, "maxmemory was set to 12 MiB by hand or by another program (it was 24 MiB)", stop);
 
         // A tail that is cut off: the server starts without it, and only its log says so.
+        await Fleet.RedisAsync(host, Port, "SET tail yes", stop);
         await host.ShellAsync($"systemctl kill -s STOP --kill-whom=main {unit}; f=$(ls /var/lib/agentmetal/redis/default-told-0/appendonlydir/*.incr.aof | tail -n 1); truncate -s -5 $f; systemctl kill -s KILL {unit}", stop);
         await ToldAsync(fleet, host, "the end of its append-only file was cut off at byte ", stop);
         await ServesAsync(host, stop);
