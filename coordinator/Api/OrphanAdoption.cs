@@ -40,9 +40,27 @@ internal sealed class OrphanAdoption(FleetModel model, FleetWriter writer, HostS
         var resource = Build(newest, remove);
         return await writer.ChangeAsync(view =>
         {
-            if (view.Find(project, kind, name) is { } other) throw Refusals.Precondition($"{Keys.Of(other.Value)} is declared, with uid {other.Value.Metadata.Uid}; the one that runs has {newest.ResourceUid}: delete the declared one first");
+            var other = view.Find(project, kind, name);
+            if (other is not null && !remove && other.Value.Metadata.Uid == newest.ResourceUid && other.Value.Metadata.DeletedUnixMs == 0)
+                return new FleetChange<Resource>(resource) { Writes = [.. Writes(resource, newest, found), .. Elsewhere(view, found)] };
+            if (other is not null) throw Refusals.Precondition($"{Keys.Of(other.Value)} is declared, with uid {other.Value.Metadata.Uid}; the one that runs has {newest.ResourceUid}: delete the declared one first");
             return new FleetChange<Resource>(resource) { Writes = Writes(resource, newest, found) };
         }, stop);
+    }
+
+    /// <summary>A store that went back has a member where it was before it moved. Only its host's own word that it handed it over takes it off there.</summary>
+    private List<StoreWrite> Elsewhere(FleetView view, List<(string Node, KnownMember Member)> found)
+    {
+        List<StoreWrite> writes = [];
+        foreach (var (node, member) in found)
+            foreach (var row in view.OfResource(member.Assignment.ResourceUid).Where(r => r.Value.Ordinal == member.Assignment.Ordinal && !r.Value.Key.StartsWith(node + "/", StringComparison.Ordinal)))
+            {
+                var host = row.Value.Key[..row.Value.Key.IndexOf('/', StringComparison.Ordinal)];
+                if (!row.Value.Absent && standings.Find(host)?.Members.Any(m => m.Assignment.Key == row.Value.Key && m.Stand == "handed-over") != true)
+                    throw Refusals.Precondition($"{model.Current.NodeName(host)} has member {row.Value.Ordinal} too, or has not said that it handed it over: there would be two of it");
+                writes.Add(StoreWrite.Delete(StoreKeys.Assignment(row.Value.Key)));
+            }
+        return writes;
     }
 
     private List<StoreWrite> Writes(Resource resource, Assignment newest, List<(string Node, KnownMember Member)> found)
@@ -52,7 +70,7 @@ internal sealed class OrphanAdoption(FleetModel model, FleetWriter writer, HostS
         var put = new HashSet<string>(StringComparer.Ordinal);
         foreach (var (_, member) in found) Put(member.Assignment);
         // Hosts that are away have their members too: placed elsewhere, there would be two of each.
-        foreach (var peer in newest.Peers.Where(p => model.Current.Joined.GetValueOrDefault(p.NodeUid) is { RevokedUnixMs: null }))
+        foreach (var peer in newest.Peers.Where(p => model.Current.Joined.GetValueOrDefault(p.NodeUid) is { RevokedUnixMs: null } && model.Current.OfResource(newest.ResourceUid).All(r => r.Value.Ordinal != p.Ordinal)))
         {
             var theirs = newest.Clone();
             (theirs.Ordinal, theirs.Key) = (peer.Ordinal, StoreKeys.AssignmentKey(peer.NodeUid, newest.Kind, newest.ResourceUid, peer.Ordinal));
