@@ -77,8 +77,9 @@ static async Task<int> ServeAsync(CoordinatorOptions options, SqliteStore store)
         if (!asked.IsCompleted) await host.Running;
         return 0;
     }
-    catch (OperationCanceledException) when (stop.IsCancellationRequested)
+    catch (OperationCanceledException)
     {
+        // Nothing but the end that was asked for cancels, and a signal may be heard elsewhere first.
         return 0;
     }
     catch (StartupException e)

@@ -24,7 +24,6 @@ namespace AgentMetal.NodeAgent;
 /// <summary>The composition root: everything is made here, by hand, and ends in reverse order.</summary>
 internal sealed partial class Daemon(string data, AgentConfig config, string version, LibvirtOptions libvirtOptions, ImageDirectories imageDirectories, ILoggerFactory logs)
 {
-    private const string TrustedTimeMeta = "trusted_time";
     private static readonly TimeSpan TimePersistEvery = TimeSpan.FromHours(1);
     private static readonly TimeSpan RenewLookEvery = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan FirstTrim = TimeSpan.FromSeconds(20);
@@ -36,7 +35,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
     private readonly ILogger _log = logs.CreateLogger<Daemon>();
     private readonly TimeProvider _clock = TimeProvider.System;
     private readonly DateTimeOffset _started = TimeProvider.System.GetUtcNow();
-    private DateTimeOffset _persistedTime;
+    private HostClock _time = null!;
     private NodeIdentity _identity = null!;
     private ApproverSet? _approvers;
 
@@ -49,7 +48,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var opening = LocalStore.Open(Path.Combine(data, "local.db"), _identity.Peer.Uid);
         if (opening is LocalOpening.Refused refused) throw new InvalidDataException(refused.Message);
         await using var store = ((LocalOpening.Opened)opening).Store;
-        _persistedTime = await store.MetaAsync(TrustedTimeMeta, stop) is { } text && long.TryParse(text, out var ms) ? DateTimeOffset.FromUnixTimeMilliseconds(ms) : default;
+        _time = new(_clock, () => _identity.NotAfter);
+        _time.Prove(_identity.NotBefore);
+        if (await store.MetaAsync(HostClock.Meta, stop) is { } text && long.TryParse(text, out var ms)) _time.Prove(DateTimeOffset.FromUnixTimeMilliseconds(ms));
         _approvers = LoadApprovers(folder);
 
         await using var bus = new SystemdLink(new SystemdOptions { BusAddress = busAddress }, _clock);
@@ -63,7 +64,8 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var jobs = new OwnJobs(_clock);
         var host = Access(bus, libvirt, jobs);
         var metrics = new Metrics(version, ProcessAge.Of(ProcessAge.OwnStat));
-        var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
+        var verdict = new PeerVerdict(Now, () => _identity.Verify(Now()));
+        var link = new CoordinatorLink(Options(coordinator, host.Hypervisor), store, () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now, verdict), () => _identity.Key, _clock, logs.CreateLogger<CoordinatorLink>());
         var time = new TrustedClock(_clock, Now);
         var state = new MemberState(store, _clock);
         await using var controller = new Controller(ControllerOptions(), AgentCatalog.Members(host, images, handOvers), state, host.Units, paths, link,
@@ -72,8 +74,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             Stories = new(host.Units, jobs, new MemoryEvents(), state, Boot.Id, _clock, logs.CreateLogger<MemberStories>()) { Log = new UnitLog(host.Processes) },
         };
         link.Bind(controller);
+        (link.Verdict, link.Time) = (verdict, _time);
         link.LinkChanged = metrics.Attached;
-        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Struck = _ => controller.MarkAgain(), Guard = link.Guard };
+        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Struck = _ => controller.MarkAgain(), Guard = link.Guard, Time = _time };
         link.Guard.IsStruckOff = words.IsStruckOff;
         link.StoreRefused = why => store.AuditAsync("StoreRefused", Now(), AuditBody.Of(("why", why))).AsTask();
         await words.LoadAsync(stop);
@@ -98,7 +101,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.Console = call => _ = remote.ServeAsync(call, stop);
         using var desk = Desk(store, controller);
         link.Decide = desk.TakeAsync;
-        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk), logs.CreateLogger<LocalServer>());
+        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk) with { State = words.TakeCarriedAsync }, logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);
@@ -139,7 +142,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
     }
 
-    private DateTimeOffset Now() => TrustedTime.Now(_clock.GetUtcNow(), _persistedTime);
+    private DateTimeOffset Now() => _time.Now();
 
     /// <summary>The address that peers are told; asked anew at each try, for it may come after the daemon.</summary>
     private IPEndPoint TransferAddress(Uri coordinator)
@@ -259,11 +262,12 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         while (true)
         {
             await Task.Delay(TimePersistEvery, _clock, stop);
-            _persistedTime = Now();
+            // What was set in between by a signature stands: it is the floor that is kept, and not the clock.
+            var floor = _time.Floor;
             try
             {
-                await store.SetMetaAsync(TrustedTimeMeta, _persistedTime.ToUnixTimeMilliseconds().ToString(), stop);
-                await store.PruneApprovalsAsync(_persistedTime, stop);
+                await store.SetMetaAsync(HostClock.Meta, floor.ToUnixTimeMilliseconds().ToString(System.Globalization.CultureInfo.InvariantCulture), stop);
+                await store.PruneApprovalsAsync(floor, stop);
             }
             catch (LocalStoreException e) { LogTimeNotKept(_log, e.Message); } // The next hour may find space.
         }
@@ -308,6 +312,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
                 {
                     // Make before break: the stream that stands keeps its certificate, the next one uses the new one.
                     _identity = renewed.Value;
+                    _time.Prove(_identity.NotBefore);
                     jitter = Random.Shared.NextDouble();
                     LogRenewed(_log, _identity.NotAfter);
                 }

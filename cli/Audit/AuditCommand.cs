@@ -67,9 +67,11 @@ internal static class AuditCommand
                 if (!check.Add(record)) break;
             // A cut-off tail has no broken link; but the host was told up to where its records are kept.
             var claimed = nodes.FirstOrDefault(n => n.Uid == name)?.AuditSeq ?? 0;
-            var problem = check.Problem ?? (claimed > check.Last ? $"the coordinator took {claimed} records from the host and shows {check.Last}: the end is missing" : null);
-            // What is here may be whole and yet not all: a chain that the coordinator has quarantined ends where it stopped believing the host.
-            if (problem is null && nodes.FirstOrDefault(n => n.Uid == name)?.Conditions.FirstOrDefault(c => c.Type == "AuditWhole" && c.Status == "False") is { } doubted) problem = $"what is here is whole, and the coordinator takes nothing more of it: {doubted.Message}";
+            // What is here may be whole and yet not all: the coordinator knows where it lost records, and where it stopped believing the host.
+            var doubted = nodes.FirstOrDefault(n => n.Uid == name)?.Conditions.FirstOrDefault(c => c.Type == "AuditWhole" && c.Status == "False");
+            var problem = doubted?.Reason == "CoordinatorWentBack" ? doubted.Message
+                : check.Problem ?? (claimed > check.Last ? $"the coordinator took {claimed} records from the host and shows {check.Last}: the end is missing" : null)
+                ?? (doubted is null ? null : $"what is here is whole, and the coordinator takes nothing more of it: {doubted.Message}");
             verdicts.Add(new AuditVerdictDocument(name, check.Last, problem is null, problem));
         }
         if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditVerdictDocument>(verdicts), DocumentJson.Default.ListDocumentAuditVerdictDocument);
@@ -84,7 +86,7 @@ internal static class AuditCommand
             table.Add(v.Chain, nodes.FirstOrDefault(n => n.Uid == v.Chain)?.Name ?? "", $"{v.Records}", v.Intact ? Piece.Good("yes") : Piece.Bad("NO"), v.Problem ?? "");
         table.Write(session.Screen);
         if (verdicts.Any(v => !v.Intact))
-            session.Screen.Note(Piece.Bad("error: "), "a chain is broken: records were changed, removed or forged. The hosts hold their own copies: on a host, agentmetal local status");
+            session.Screen.Note(Piece.Bad("error: "), "a chain is not whole: records are missing, or were changed or forged. The hosts hold their own copies: on a host, agentmetal local status");
     }
 
     private static async Task<IReadOnlyList<string>> Chains(Session session, string? only, CancellationToken stop)

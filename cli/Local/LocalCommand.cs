@@ -55,7 +55,17 @@ internal static class LocalCommand
             session.Screen.Note("Next: agentmetal local status");
             return ExitCode.Ok;
         });
-        return new Command("local", "On a host, as root: what it knows by itself") { socket, status, why, held, approve, Console(shell, socket) };
+        var statement = new Argument<string>("FILE") { Description = "A statement that was carried here (agentmetal nodes set-time --out FILE)" };
+        var state = new Command("state", "Hand an operator's statement to this host; it judges it as any") { statement };
+        shell.Handle(state, async (session, parsed, stop) =>
+        {
+            var path = parsed.GetRequiredValue(statement);
+            if (!File.Exists(path) || new FileInfo(path).Length > LocalSocket.MaxRequest / 2) throw new CommandFailedException(new(ExitCode.BadInput, $"{path} is not there, or is no statement", "check the path"));
+            await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("state", Statement: await File.ReadAllBytesAsync(path, stop)), stop);
+            session.Screen.Note("It is in force. Next: agentmetal local status");
+            return ExitCode.Ok;
+        });
+        return new Command("local", "On a host, as root: what it knows by itself") { socket, state, status, why, held, approve, Console(shell, socket) };
     }
 
     private static Command Console(Shell shell, Option<string> socket)

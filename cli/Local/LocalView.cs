@@ -54,6 +54,7 @@ internal sealed class LocalView(Screen screen)
         }
         if (answer.Link is not { } link) return;
         if (link.State == "Attached") screen.Line("Coordinator  ", Piece.Good("Attached"), $"  since {When.ClockAndAge(link.SinceUnixMs, screen.Clock)}");
+        if (link.ClockWrong is { } clock) screen.Line("Clock        ", Piece.Bad("Wrong"), $"   {clock}");
         if (link.StoreRefused is { } refused) screen.Line("Store        ", Piece.Bad("Refused"), $"   {refused}. This host goes on as it was. Next, where an operator's key is: agentmetal nodes accept-store");
         if (link.State != "Attached")
         {

@@ -19,7 +19,7 @@ internal static class NodesCommand
         name.CompletionSources.Add(Suggestions.Nodes(shell));
         var describe = new Command("describe", "One host, all that is known") { name };
         shell.Handle(describe, (session, parsed, stop) => Describe(session, parsed.GetRequiredValue(name), stop));
-        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe, RemoveCommand.Build(shell), AcceptStoreCommand.Build(shell), OrphansCommand.Build(shell) };
+        var nodes = new Command("nodes", "The hosts of the fleet") { list, describe, RemoveCommand.Build(shell), AcceptStoreCommand.Build(shell), OrphansCommand.Build(shell), SetTimeCommand.Build(shell) };
         nodes.Aliases.Add("node");
         shell.Handle(nodes, (session, _, stop) => List(session, stop));
         return nodes;

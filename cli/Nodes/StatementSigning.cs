@@ -32,7 +32,10 @@ internal static class StatementSigning
     /// <param name="life">Null = it does not end.</param>
     /// <param name="reason">For the audit.</param>
     /// <param name="stop">Ends the call.</param>
-    internal static async Task<StateReply> SendAsync(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason, CancellationToken stop)
+    internal static async Task<StateReply> SendAsync(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason, CancellationToken stop) =>
+        await session.Client.StateAsync(new StateRequest { Statement = Sign(session, purpose, fields, life, reason) }, session.Call(stop));
+
+    internal static Statement Sign(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason)
     {
         using var key = session.Home.LoadKey();
         var now = session.Screen.Clock.GetUtcNow();
@@ -58,6 +61,6 @@ internal static class StatementSigning
             Signature = ByteString.CopyFrom(signed.Signature),
         };
         wire.Fields.AddRange(signed.Fields);
-        return await session.Client.StateAsync(new StateRequest { Statement = wire }, session.Call(stop));
+        return wire;
     }
 }

@@ -105,6 +105,7 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     public override async Task<Resource> Undelete(DeleteRequest request, ServerCallContext context)
     {
         var by = PeerInterceptor.Of<PeerIdentity.Operator>(context).Name;
+        RequireFollowed();
         var kept = await writer.ChangeAsync(_ =>
         {
             var row = Find(request.Project, request.Kind, request.Name);

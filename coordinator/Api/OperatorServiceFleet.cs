@@ -195,11 +195,14 @@ internal sealed partial class OperatorService
             (node.MemoryReserved, node.CpuMillisReserved) = (host.Held.MemoryBytes, host.Held.CpuMillis);
         }
         Stand(node, uid);
+        if (registry.Session(uid) is { } attached && NodeInbox.ClockWords(joined.Name, attached.ClockAhead) is { } wrong)
+            node.Conditions.Add(Condition("ClockRight", false, "ClockWrong", wrong, live.Since, $"on {joined.Name}: timedatectl"));
         var chain = audit.Head(uid);
         node.AuditSeq = chain.Acked;
         node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,
             live.Standing == Standing.Quarantined ? "stop one of the two hosts that use this key" : $"on {joined.Name}: agentmetal local status"));
-        node.Conditions.Add(Condition("AuditWhole", chain.Problem is null, "ChainBroken", chain.Problem ?? "", live.Since, $"agentmetal audit --chain {joined.Name} --verify"));
+        var gap = audit.GapOf(uid);
+        node.Conditions.Add(Condition("AuditWhole", chain.Problem is null && gap is null, chain.Problem is null ? "CoordinatorWentBack" : "ChainBroken", chain.Problem ?? gap ?? "", live.Since, $"agentmetal audit --chain {joined.Name} --verify"));
         if (registry.Session(uid)?.Heartbeat?.Trouble is { Length: > 0 } trouble)
             node.Conditions.Add(Condition("TakesChanges", false, "HostTrouble", trouble, live.Since, $"on {joined.Name}: agentmetal local status"));
         if (joined.RevokedUnixMs is { } revoked)

@@ -19,6 +19,7 @@ internal sealed class AuditSegments(string directory)
 {
     public const int RecordsPerFile = 10_000;
     private const string Mark = "QUARANTINED";
+    private const string GapFile = "GAPS";
     private const int KnownHashes = 4_096;
 
     private sealed class Chain
@@ -27,6 +28,12 @@ internal sealed class AuditSegments(string directory)
         public long Seq;
         public string Hash = AuditChain.Genesis;
         public string? Problem;
+
+        /// <summary>Records that this directory does not have any more, and that their host may have pruned, because it was told that they are here.</summary>
+        public string? Gap;
+
+        /// <summary>Up to where the host was told so.</summary>
+        public long Told;
         public readonly Queue<(long Seq, string Hash)> Recent = new();
     }
 
@@ -63,11 +70,30 @@ internal sealed class AuditSegments(string directory)
                     return Quarantine(chain, c, $"record {record.Seq} is not the one that was received before: the host's log was rewritten");
             }
             if (fresh.Count == 0) return new(c.Seq, null, false);
+            var gap = fresh[0].Seq > c.Seq + 1 && fresh[0].Seq - 1 <= c.Told;
+            if (gap) Leap(chain, c, fresh[0]);
             if (AuditChain.Verify(fresh.Select(AuditWire.Read), c.Seq, c.Hash) is { } broken) return Quarantine(chain, c, broken);
             Write(chain, fresh);
             foreach (var record in fresh) Remember(c, record.Seq, record.Hash);
-            return new(c.Seq, null, false);
+            return new(c.Seq, null, gap);
         }
+    }
+
+    /// <summary>
+    /// The host was told that its records up to there are here. If they are not, this directory went back, and not the host: what is missing is a gap, which
+    /// is told and kept, and the chain goes on after it.
+    /// </summary>
+    public void Told(string chain, long acked)
+    {
+        var c = Open(chain);
+        lock (c.Lock) c.Told = Math.Max(c.Told, acked);
+    }
+
+    /// <summary>What of a chain is missing here, for people; null = nothing.</summary>
+    public string? GapOf(string chain)
+    {
+        var c = Open(chain);
+        lock (c.Lock) return c.Gap;
     }
 
     /// <summary>The host's newest record is older than what it has sent before.</summary>
@@ -107,6 +133,8 @@ internal sealed class AuditSegments(string directory)
             if (Directory.Exists(Folder(name)))
             {
                 var mark = Path.Combine(Folder(name), Mark);
+                var gaps = Path.Combine(Folder(name), GapFile);
+                if (File.Exists(gaps)) chain.Gap = string.Join("; ", File.ReadAllLines(gaps));
                 if (File.Exists(mark)) chain.Problem = File.ReadAllText(mark).Trim();
                 if (Files(name).LastOrDefault() is { } newest) Load(chain, newest);
             }
@@ -123,6 +151,15 @@ internal sealed class AuditSegments(string directory)
             lines--;
         }
         if (lines > 0) chain.Problem ??= $"{Path.GetFileName(path)} is damaged after record {chain.Seq}";
+    }
+
+    private void Leap(string name, Chain chain, V1.AuditRecord next)
+    {
+        var gap = $"records {chain.Seq + 1} to {next.Seq - 1} are missing here: this coordinator had them and told the host so, and its data went back since; the host is whole";
+        Directory.CreateDirectory(Folder(name));
+        File.AppendAllText(Path.Combine(Folder(name), GapFile), gap + "\n");
+        chain.Gap = chain.Gap is null ? gap : chain.Gap + "; " + gap;
+        (chain.Seq, chain.Hash) = (next.Seq - 1, next.Previous);
     }
 
     private AuditReceipt Quarantine(string name, Chain chain, string problem)

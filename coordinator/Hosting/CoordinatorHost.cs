@@ -99,7 +99,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var link = new NodeLinkService(_registry, new NodeRecords(_model, _writer), _feed, inbox, audit, _held, _approvals, _statements, _book, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
             reservations, _board, _hub, _held, _approvals, _statements, _book, _standings, new OrphanAdoption(_model, _writer, _standings, secrets, clock), _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, _disk, clock);
-        var gate = new Gate(store, bundle, clock);
+        var gate = new Gate(store, bundle, clock) { Refused = _registry.CertificateRefused };
         var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
         _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _standings, _book, _held, _board, _events, journal, _disk), Unhealthy);

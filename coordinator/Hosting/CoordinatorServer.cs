@@ -24,6 +24,7 @@ internal static class CoordinatorServer
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
+        builder.Services.AddSingleton<IHostLifetime, CallersLifetime>();
         builder.Services.AddSingleton(logs);
         builder.Services.AddSingleton(new PeerInterceptor(gate)).AddSingleton(api).AddSingleton(link).AddSingleton(enrollment);
         builder.Services.AddGrpc(o => o.Interceptors.Add<PeerInterceptor>())
@@ -56,6 +57,7 @@ internal static class CoordinatorServer
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
+        builder.Services.AddSingleton<IHostLifetime, CallersLifetime>();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
@@ -85,4 +87,12 @@ internal static class CoordinatorServer
         EnabledSslProtocols = System.Security.Authentication.SslProtocols.Tls12 | System.Security.Authentication.SslProtocols.Tls13,
         RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is null || (certificate is X509Certificate2 leaf && gate.MayConnect(leaf)),
     };
+}
+
+/// <summary>The program alone hears signals: a host that hears them too ends its start under the program's feet.</summary>
+internal sealed class CallersLifetime : IHostLifetime
+{
+    public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 }

@@ -17,8 +17,15 @@ internal sealed class Gate(IStore store, IdentityBundle bundle, TimeProvider clo
         if (!identity.IsTrusted || identity.Value.Role == PeerRole.Coordinator)
             return false;
         var grace = identity.Value.Role == PeerRole.Node ? RenewalRule.ExpiredGrace : TimeSpan.Zero;
-        return Verify(bundle, certificate, identity.Value.Role, clock.GetUtcNow(), grace).IsTrusted;
+        var verdict = Verify(bundle, certificate, identity.Value.Role, clock.GetUtcNow(), grace);
+        if (verdict.Problem is { Code: TrustProblemCode.Expired or TrustProblemCode.NotYetValid } problem && identity.Value is PeerIdentity.Node node
+            // Anybody can write a name into a certificate: only one that was this fleet's at its time speaks for the host.
+            && Verify(bundle, certificate, PeerRole.Node, new DateTimeOffset(certificate.NotBefore.ToUniversalTime()).AddSeconds(1), TimeSpan.Zero).IsTrusted) Refused?.Invoke(node.Uid, problem.Message);
+        return verdict.IsTrusted;
     }
+
+    /// <summary>Called with the uid of a host whose certificate has ended, or has not begun by this clock, and what is wrong.</summary>
+    public Action<string, string>? Refused { get; set; }
 
     /// <summary>For calls of people and their programs.</summary>
     public Verdict<PeerIdentity> Operator(X509Certificate2? certificate) => certificate is null

@@ -62,9 +62,27 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
         if (heartbeat.Trouble.Length > MaxTrouble) heartbeat.Trouble = heartbeat.Trouble[..MaxTrouble];
         var before = session.Heartbeat?.Trouble ?? "";
         session.Heartbeat = heartbeat;
+        TakeClock(session, heartbeat);
         if (before == heartbeat.Trouble) return;
         if (heartbeat.Trouble.Length > 0) events.Warn(session.Name, "", "HostTrouble", $"{session.Name} takes no changes: {heartbeat.Trouble}");
         else events.Note(session.Name, "", "HostTroubleOver", $"{session.Name} takes changes again");
+    }
+
+    private void TakeClock(NodeSession session, Heartbeat heartbeat)
+    {
+        if (heartbeat.WallUnixMs <= 0) return;
+        var before = session.ClockAhead;
+        session.ClockAhead = DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(heartbeat.WallUnixMs, 0, 253_402_300_799_000)) - clock.GetUtcNow();
+        if (ClockWords(session.Name, session.ClockAhead) is { } wrong && ClockWords(session.Name, before) is null) events.Warn(session.Name, "", "ClockWrong", wrong);
+        else if (before is not null && ClockWords(session.Name, before) is not null && ClockWords(session.Name, session.ClockAhead) is null) events.Note(session.Name, "", "ClockRight", $"the clock of {session.Name} agrees with this coordinator's again");
+    }
+
+    /// <summary>Null = it agrees, within what a message takes on its way.</summary>
+    internal static string? ClockWords(string name, TimeSpan? ahead)
+    {
+        if (ahead is not { } by || by.Duration() < TimeSpan.FromMinutes(1)) return null;
+        var length = by.Duration() is var d && d.TotalDays >= 2 ? $"{d.TotalDays:0} d" : d.TotalHours >= 2 ? $"{d.TotalHours:0} h" : d.TotalMinutes >= 2 ? $"{d.TotalMinutes:0} min" : $"{d.TotalSeconds:0} s";
+        return $"the clock of {name} is {length} {(by > TimeSpan.Zero ? "ahead of" : "behind")} this coordinator's: look which is right (timedatectl); certificates and signatures are judged by it";
     }
 
     private void Take(NodeSession session, MemberReport report)
@@ -109,6 +127,8 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
         {
             var receipt = audit.Append(session.Uid, records);
             Tell(session, receipt);
+            if (receipt is { New: true, Problem: null })
+                events.Warn(session.Name, "", "AuditGap", $"the audit of {session.Name}: {audit.GapOf(session.Uid)}. The chain goes on; what is missing is in a newer copy of this coordinator's audit directory");
             if (receipt.Problem is null) session.Acked(receipt.Acked);
         }
         // Nothing is acknowledged, so the host keeps it and sends it again.

@@ -84,6 +84,7 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
     private async Task WelcomeAsync(NodeSession session, Hello hello, IServerStreamWriter<CoordinatorMessage> stream, CancellationToken stop)
     {
         held.ForgetNode(session.Uid);
+        audit.Told(session.Uid, hello.AuditAcked);
         var head = hello.AuditSeq > 0 ? audit.Shrunk(session.Uid, hello.AuditSeq) : audit.Head(session.Uid);
         inbox.Tell(session, head);
         var said = await statements.OfNodeAsync(session.Uid, stop);

@@ -100,6 +100,17 @@ internal sealed class NodeRegistry(FleetModel model, EventLog events, TimeProvid
         events.Warn(session.Name, "", "NodeAway", $"{session.Name} cannot be reached: {why}; its members keep running as they were told last");
     }
 
+    /// <summary>A host called with a certificate that has ended, or has not begun: it cannot attach, and TLS tells it nothing.</summary>
+    public void CertificateRefused(string uid, string why)
+    {
+        if (model.Current.Joined.GetValueOrDefault(uid) is not { RevokedUnixMs: null } node || Session(uid) is not null) return;
+        var words = $"it calls, and its certificate is refused: {why}";
+        var before = Live(uid);
+        if (before.Why == words) return;
+        Set(uid, before with { Why = words });
+        events.Warn(node.Name, "", "CertificateRefused", $"{node.Name} calls, and its certificate is refused: {why}; look at both clocks (timedatectl)");
+    }
+
     /// <summary>Once a second: silence, ended certificates, revocations.</summary>
     public void Tick()
     {

@@ -45,6 +45,9 @@ internal sealed class NodeSession(long id, string uid, string name, string bootI
 
     public Heartbeat? Heartbeat { get; set; }
 
+    /// <summary>What the host's clock is ahead of ours by, as far as a message on its way can say; null = it has not told.</summary>
+    public TimeSpan? ClockAhead { get; set; }
+
     /// <summary>The newest form of approval that the node understands; from 2 on it answers each decision.</summary>
     public int ApprovalVersion { get; init; } = 1;
 

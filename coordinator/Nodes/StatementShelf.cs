@@ -34,14 +34,15 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         if (statement.Verify(set, clock.GetUtcNow()).Problem is { } problem) return Refuse(problem.Message);
         var struck = StrikeOff.Read(statement);
         var accepts = StoreAcceptance.Read(statement);
-        if (struck is null && accepts is null) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
-        if ((struck is not null ? WhyNot(struck) : WhyNot(accepts!)) is { } why) return Refuse(why);
+        var time = SignedTime.Read(statement);
+        if (struck is null && accepts is null && time is null) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
+        if ((struck is not null ? WhyNot(struck) : accepts is not null ? WhyNot(accepts) : null) is { } why) return Refuse(why);
         var all = await AllAsync(stop);
         if (all.Count >= MaxKept) return Refuse($"{MaxKept} statements are kept already");
         var outcome = StatementRule.Holds(statement.Says, all.Select(Read).Append(statement), set, clock.GetUtcNow());
         await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null || struck is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
         if (outcome is null) return new(null, $"kept; {set.Threshold} approvers must say the same", []);
-        var message = struck is not null ? Struck(struck, outcome) : Accepted(accepts!, outcome);
+        var message = struck is not null ? Struck(struck, outcome) : accepts is not null ? Accepted(accepts, outcome) : $"it is told to {time!.Nodes.Length} hosts; one that cannot attach takes it by hand";
         foreach (var session in registry.Serving.Where(s => Concerns(wire, s.Uid))) session.Put(wire);
         return new(null, message, outcome.By);
     }

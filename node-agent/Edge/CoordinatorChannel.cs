@@ -12,8 +12,10 @@ internal static class CoordinatorChannel
     /// <param name="root">Null only while the root itself is asked for; nothing is sent on such a channel.</param>
     /// <param name="identity">Null until this host has one.</param>
     /// <param name="now">Trusted time.</param>
-    public static GrpcChannel Open(Uri address, PinnedRoot? root, NodeIdentity? identity, Func<DateTimeOffset> now)
+    /// <param name="verdict">Told what this side thinks of the peer's certificate; null where nobody wants to know.</param>
+    public static GrpcChannel Open(Uri address, PinnedRoot? root, NodeIdentity? identity, Func<DateTimeOffset> now, PeerVerdict? verdict = null)
     {
+        verdict?.Begin();
         var handler = new SocketsHttpHandler
         {
             ConnectTimeout = TimeSpan.FromSeconds(5),
@@ -27,7 +29,7 @@ internal static class CoordinatorChannel
                 ClientCertificateContext = identity?.TlsContext(),
                 CertificateChainPolicy = PeerValidation.ChainPolicy(root),
 #pragma warning disable CA5359 // Any certificate only while the root is asked for: nothing is sent, and the answer is held against its hash.
-                RemoteCertificateValidationCallback = root is null ? static (_, _, _, _) => true : PeerValidation.For(() => root, PeerRole.Coordinator, now),
+                RemoteCertificateValidationCallback = root is null ? static (_, _, _, _) => true : PeerValidation.For(() => root, PeerRole.Coordinator, now, verdict is null ? null : verdict.Saw),
 #pragma warning restore CA5359
             },
         };

@@ -36,6 +36,9 @@ internal sealed record LinkView(bool Attached, DateTimeOffset Since, string Deta
 {
     /// <summary>Why the store of a coordinator that is there is not followed; empty = it is.</summary>
     public string StoreRefused { get; init; } = "";
+
+    /// <summary>How far this host's clock is from the coordinator's; empty = they agree.</summary>
+    public string ClockWrong { get; init; } = "";
 }
 
 /// <summary>
@@ -74,6 +77,12 @@ internal sealed partial class CoordinatorLink : ITurns
 
     /// <summary>Called with an approver set that the coordinator relays; verified by the receiver.</summary>
     public Action<byte[]>? ApproverSet { get; set; }
+
+    /// <summary>What this side thought of the certificates, where TLS says only that they were rejected.</summary>
+    public PeerVerdict? Verdict { get; set; }
+
+    /// <summary>Hears the coordinator's clock.</summary>
+    public HostClock? Time { get; set; }
 
     /// <summary>Called with an operator's statement that the coordinator relays; verified by the receiver.</summary>
     public Func<Runtime.Trust.SignedStatement, CancellationToken, Task>? Statement { get; set; }
@@ -119,6 +128,7 @@ internal sealed partial class CoordinatorLink : ITurns
             catch (OperationCanceledException) when (stop.IsCancellationRequested) { return; }
             catch (RpcException e) { why = $"{e.StatusCode}: {e.Status.Detail}"; }
             catch (Exception e) when (e is IOException or TimeoutException or HttpRequestException or InvalidOperationException or OperationCanceledException) { why = e.Message; }
+            if (!View.Attached && Verdict?.Why() is { } judged) why = judged;
             var wasAttached = View.Attached;
             // A stream that ends as soon as it stands is a failure like any other: without a pause it would be tried for ever, twice a second.
             if (wasAttached && _clock.GetUtcNow() - View.Since >= Stood) failures = 0;
@@ -198,9 +208,10 @@ internal sealed partial class CoordinatorLink : ITurns
         if (first.Goodbye is { } refused) throw new IOException("refused: " + refused.Reason);
         if (first.Welcome is not { } welcome) throw new IOException("the coordinator did not begin with a welcome");
 
+        if (welcome.NowUnixMs > 0) Time?.Hear(DateTimeOffset.FromUnixTimeMilliseconds(welcome.NowUnixMs));
         await Guard.WelcomeAsync(welcome, stop);
         _stands = null; // Whoever is there now has not heard it.
-        View = new(true, _clock.GetUtcNow(), welcome.Coordinator, null) { StoreRefused = Guard.Refused };
+        View = new(true, _clock.GetUtcNow(), welcome.Coordinator, null) { StoreRefused = Guard.Refused, ClockWrong = Time?.Wrong ?? "" };
         LogAttached(_log, _options.Coordinator, welcome.Coordinator);
         LinkChanged?.Invoke(true);
         foreach (var view in _controller.Members) { _outbox.Put(Wire.ToReport(view, _options.Name)); PublishHeld(view); }

@@ -3,6 +3,7 @@ using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Trust;
 using Microsoft.Extensions.Logging;
+using V1 = AgentMetal.Proto.V1;
 
 namespace AgentMetal.NodeAgent.Edge;
 
@@ -20,6 +21,9 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
 
     /// <summary>Which store is offered, and whether it is followed; null = nothing is to be accepted.</summary>
     public StoreGuard? Guard { get; set; }
+
+    /// <summary>Set back by a signature; null = there is no clock to set.</summary>
+    public HostClock? Time { get; set; }
 
     /// <summary>Called when a host was struck off: members see their peers with other eyes.</summary>
     public Action<StrikeOff>? Struck { get; set; }
@@ -49,6 +53,23 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
         }
         if (StrikeOff.Read(statement) is { } struck) await StrikeAsync(statement, struck);
         else if (statement.Purpose == StatementPurpose.AcceptStore) await AcceptAsync(statement);
+        else if (statement.Purpose == StatementPurpose.SetTime) await SetTimeAsync(statement);
+    }
+
+    /// <summary>One that was carried here by hand: why it changes nothing, or null.</summary>
+    public async Task<string?> TakeCarriedAsync(byte[] bytes, CancellationToken stop)
+    {
+        SignedStatement statement;
+        try { statement = Wire.Read(V1.Statement.Parser.ParseFrom(bytes)); }
+        catch (Google.Protobuf.InvalidProtocolBufferException) { return "this is not an operator's statement"; }
+        if (statement.FormError() is { } error) return "statement: " + error;
+        if (await store.IsSpentAsync(statement.Nonce, stop)) return "this signature has served here already";
+        if (approvers() is not { } set) return "this host has no approver set that the root signed";
+        var at = SignedTime.Read(statement)?.At ?? now();
+        if (statement.Verify(set, at).Problem is { } problem) return problem.Message;
+        if (statement.Purpose != StatementPurpose.StrikeOff && !statement.Fields.Contains(nodeUid)) return "it is for other hosts than this one";
+        await TakeAsync(statement, stop);
+        return await store.IsSpentAsync(statement.Nonce, stop) ? null : "kept, and not in force: more approvers must say the same, or what it speaks of is not here";
     }
 
     /// <summary>The member with what this host knows of its peers by signatures.</summary>
@@ -85,6 +106,20 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
         LogAccepted(log, mark.StoreId, mark.Revision, by);
     }
 
+    /// <summary>Judged at the time that it states: the one that holds here is what is wrong, and may have ended the approver set itself.</summary>
+    private async Task SetTimeAsync(SignedStatement statement)
+    {
+        if (Time is null || SignedTime.Read(statement) is not { } signed || !signed.Nodes.Contains(nodeUid)) return;
+        SignedStatement[] found;
+        lock (_lock) found = [.. _pending];
+        if (StatementRule.Holds(statement.Says, found, approvers(), signed.At) is not { } outcome) return;
+        var by = string.Join(", ", outcome.By);
+        var before = Time.Floor;
+        await store.SetTimeAsync(outcome, signed.At, AuditBody.Of(("time", signed.At.ToString("u")), ("before", before.ToString("u")), ("by", by), ("reason", statement.Reason)));
+        Time.Set(signed.At);
+        LogTime(log, before, signed.At, by);
+    }
+
     private async Task StrikeAsync(SignedStatement statement, StrikeOff struck)
     {
         if (_struck.ContainsKey(struck.NodeUid)) return;
@@ -107,6 +142,9 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
 
     [LoggerMessage(EventId = 1454, Level = LogLevel.Warning, Message = "{By} signed that the store {Store} is followed from revision {From} on")]
     private static partial void LogAccepted(ILogger log, string store, long from, string by);
+
+    [LoggerMessage(EventId = 1455, Level = LogLevel.Warning, Message = "the floor of trusted time is set from {Before} to {Time}: signed by {By}")]
+    private static partial void LogTime(ILogger log, DateTimeOffset before, DateTimeOffset time, string by);
 
     [LoggerMessage(EventId = 1452, Level = LogLevel.Warning, Message = "an operator's statement about {Name} does not hold here: {Why}")]
     private static partial void LogWaits(ILogger log, string name, string why);

@@ -127,7 +127,7 @@ internal sealed class LinkWriter(Outbox outbox, ILinkState state, Controller con
                 records = await state.AuditAfterAsync(_auditSent, AuditBatch, stop);
                 message.Audit.AddRange(records.Select(Wire.ToProto));
                 var members = controller.Members;
-                message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, Converged = members.Count(m => m.IsConverged), Total = members.Length, Trouble = Trouble() };
+                message.Heartbeat = new() { MonotonicMs = Environment.TickCount64, WallUnixMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), Converged = members.Count(m => m.IsConverged), Total = members.Length, Trouble = Trouble() };
                 await stream.WriteAsync(message, stop);
             }
             catch (Exception) { outbox.Return(message); throw; }

@@ -23,6 +23,9 @@ internal sealed record LocalSources
     /// <summary>Takes a decision carried by hand; the executor verifies it as any.</summary>
     public required Func<SignedApproval, CancellationToken, Task<DecisionAnswer>> Approve { get; init; }
 
+    /// <summary>Takes an operator's statement carried by hand; why it is not taken, or null.</summary>
+    public Func<byte[], CancellationToken, Task<string?>>? State { get; init; }
+
     /// <summary>Serves the console of a member to whoever is behind the socket, until its end; null where there are no consoles.</summary>
     public Func<MemberInput, bool, IConsolePeer, CancellationToken, Task>? Console { get; init; }
 }
@@ -109,7 +112,10 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
                     ? new() { Error = $"nothing of \"{request.Resource}\" waits for a signature on this host; see: agentmetal local status" }
                     : new() { Node = sources.Node(), HeldPlans = held };
             case "approve": return await ApproveAsync(request.Approval, stop);
-            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve, console" };
+            case "state":
+                if (request.Statement is not { } statement || sources.State is null) return new() { Error = "statement: is missing" };
+                return await sources.State(statement, stop) is { } refused ? new() { Error = refused } : Describe(sources.Members());
+            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve, console, state" };
         }
     }
 
@@ -137,7 +143,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         return new()
         {
             Node = sources.Node(),
-            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0, link.StoreRefused.Length > 0 ? link.StoreRefused : null),
+            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0, link.StoreRefused.Length > 0 ? link.StoreRefused : null, link.ClockWrong.Length > 0 ? link.ClockWrong : null),
             Members = [.. members.Where(m => !m.Gone).Select(Describe)],
         };
     }

@@ -72,6 +72,14 @@ internal sealed partial class LocalStore
         return 0;
     }, CancellationToken.None).ConfigureAwait(false);
 
+    /// <summary>One transaction: the floor of trusted time is what operators signed.</summary>
+    public async ValueTask SetTimeAsync(StatementOutcome outcome, DateTimeOffset at, string audit) => await thread.WriteAsync(() =>
+    {
+        Spend(outcome, at);
+        Append(at, "TimeSet", "", audit);
+        return SetMeta(HostClock.Meta, Ms(at).ToString(CultureInfo.InvariantCulture));
+    }, CancellationToken.None).ConfigureAwait(false);
+
     public async ValueTask AuditAsync(string kind, DateTimeOffset at, string audit) => await thread.WriteAsync(() => { Append(at, kind, "", audit); return 0; }, CancellationToken.None).ConfigureAwait(false);
 
     private int SetMark(StoreMark mark)

@@ -16,11 +16,12 @@ public static class LocalSocket
     public const int MaxRequest = 256 * 1024;
 }
 
-/// <param name="Call">"status", "why", "held", "approve", "console".</param>
+/// <param name="Call">"status", "why", "held", "approve", "console", "state".</param>
 /// <param name="Resource">For why, held and console: "redis/sessions" or "Redis default/sessions".</param>
 /// <param name="Approval">For approve: an approval carried to the host by hand.</param>
 /// <param name="Force">For console: take it from whoever has it.</param>
-public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null);
+/// <param name="Statement">For state: a protobuf message agentmetal.v1.Statement that was carried to the host by hand; the host judges it as any.</param>
+public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null, byte[]? Statement = null);
 
 /// <summary>An approval as it is carried by hand; the host verifies it as any.</summary>
 public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature, long IssuedUnixMs = 0);
@@ -57,8 +58,9 @@ public sealed record LocalNode(string Name, string Uid, string Version, long Sta
 /// <param name="SinceUnixMs">Since when.</param>
 /// <param name="Detail">The last error when away.</param>
 /// <param name="NextTryUnixMs">0 when attached.</param>
+/// <param name="ClockWrong">How far this host's clock is from the coordinator's; null = they agree, or nothing is known.</param>
 /// <param name="StoreRefused">Why the store of a coordinator that is there is not followed; null = it is.</param>
-public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs, string? StoreRefused = null);
+public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs, string? StoreRefused = null, string? ClockWrong = null);
 
 /// <summary>One member.</summary>
 public sealed record LocalMember

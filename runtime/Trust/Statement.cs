@@ -152,6 +152,23 @@ public sealed record StoreAcceptance(string StoreId, string Epoch, long From, Im
     }
 }
 
+/// <summary>That it is no later than this, as operators said it: the way back from a floor of trusted time that rests on a wrong proof.</summary>
+/// <param name="At">The time.</param>
+/// <param name="Nodes">Uids of the hosts that it is said to.</param>
+public sealed record SignedTime(DateTimeOffset At, ImmutableArray<string> Nodes)
+{
+    /// <summary>What is signed.</summary>
+    public ImmutableArray<string> Fields => [At.ToUnixTimeMilliseconds().ToString(CultureInfo.InvariantCulture), .. Nodes.Order(StringComparer.Ordinal)];
+
+    /// <summary>Null = the statement says something else.</summary>
+    public static SignedTime? Read(SignedStatement statement)
+    {
+        ArgumentNullException.ThrowIfNull(statement);
+        return statement.Purpose == StatementPurpose.SetTime && statement.Fields.Length >= 2 && long.TryParse(statement.Fields[0], NumberStyles.None, CultureInfo.InvariantCulture, out var ms) && ms < 253_402_300_799_999
+            ? new(DateTimeOffset.FromUnixTimeMilliseconds(ms), [.. statement.Fields.Skip(1)]) : null;
+    }
+}
+
 /// <summary>That a host is gone for good, as operators said it.</summary>
 /// <param name="NodeUid">The host's uid, which no other host will ever have.</param>
 /// <param name="NodeName">For people.</param>

@@ -54,6 +54,31 @@ public sealed class AuditTests : IDisposable
         Assert.Contains("does not continue record 2", broken.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Audit_OfWhichTheCoordinatorLostWhatItAcknowledged_IsAGapOfItsOwnAndGoesOn()
+    {
+        await using var kit = await StartAsync();
+        var node = await kit.JoinAsync("edge-1");
+        var records = Chain(node.Uid, 9);
+        await using (var stream = await node.AttachAsync())
+        {
+            await stream.AuditAsync([.. records[..2]]);
+            await stream.UntilAsync(s => s.Acked == 2);
+        }
+        await using var back = await node.AttachAsync(h => (h.AuditSeq, h.AuditAcked) = (8, 5));
+        await back.AuditAsync([.. records[5..8]]);
+        await back.UntilAsync(s => s.Acked == 8);
+        await kit.RestartAsync();
+        await using var again = await node.AttachAsync(h => (h.AuditSeq, h.AuditAcked) = (9, 8));
+        await again.AuditAsync([.. records[8..]]);
+        await again.UntilAsync(s => s.Acked == 9);
+        var events = (await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events;
+        Assert.DoesNotContain(events, e => e.Reason == "AuditChainBroken");
+        Assert.Contains("records 3 to 5", Assert.Single(events, e => e.Reason == "AuditGap").Message, StringComparison.Ordinal);
+        var whole = Assert.Single((await kit.Operator.ListNodesAsync(new(), cancellationToken: Stop)).Nodes).Conditions.Single(c => c.Type == "AuditWhole");
+        Assert.Equal(("False", "CoordinatorWentBack"), (whole.Status, whole.Reason));
+    }
+
     [Theory]
     [InlineData(3, "records are missing")]
     [InlineData(0, null)]
