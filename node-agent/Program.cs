@@ -1,9 +1,11 @@
 using System.Reflection;
 using System.Runtime.InteropServices;
 using AgentMetal.NodeAgent.Agents.Instance;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Edge.Enrol;
 using AgentMetal.NodeAgent.Edge.Identity;
+using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Libvirt;
 using AgentMetal.Runtime.Local;
 using AgentMetal.Runtime.Trust;
@@ -56,6 +58,9 @@ internal static class Program
                     return 0;
                 case ["join", .. var rest]: return await JoinAsync(Options.Parse(rest, "--coordinator", "--token-file", "--name", "--label", "--address", "--data"), version);
                 case ["run", .. var rest]: return await RunAsync(Options.Parse(rest, "--data", "--socket", "--bus", "--libvirt", "--images"), version);
+                case ["redis-gate", { Length: > 0 } notes]: // Run by the unit of a member.
+                    using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20)))
+                        return await RedisGateProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }

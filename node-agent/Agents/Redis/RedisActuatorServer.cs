@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Agents.Redis.Tools;
 using AgentMetal.NodeAgent.Host.Processes;
 using AgentMetal.NodeAgent.Host.Systemd;
@@ -12,37 +13,92 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 /// <summary>Starts, stops and commands the server of one member.</summary>
 internal sealed partial class RedisActuator
 {
-    private const int Sigkill = 9;
+    private const int Sigkill = 9, Sigterm = 15;
+    private static readonly TimeSpan Proof = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Politely = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Call = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(100);
 
-    public async ValueTask StartAsync(string role, CancellationToken ct)
+    /// <param name="role">The role that its peers' word and its data give it.</param>
+    /// <param name="signed">A person has signed that it starts although the gate would hold it.</param>
+    /// <param name="keep">Where its files are copied first; null = they are not.</param>
+    /// <param name="ct">Ends it.</param>
+    public async ValueTask StartAsync(string role, bool signed, string? keep, CancellationToken ct)
     {
+        if (keep is not null) await ArchiveAsync(keep, ct).ConfigureAwait(false);
         // The role is on disk before the server is up, so that a restart by systemd from here on gives the same one.
         await WriteRole(role).ConfigureAwait(false);
         await writers.Units.ResetFailedAsync(_layout.Unit, Brief, ct).ConfigureAwait(false); // Refused for a unit that is not loaded.
-        var outcome = await writers.Units.StartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false);
-        // A server that reads a large data set is ready later than any deadline of ours; what is observed decides.
-        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+        if (signed) Pass(role);
+        Started(await writers.Units.StartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false));
+    }
+
+    /// <summary>A server that reads a large data set is ready later than any deadline of ours; what is observed decides.</summary>
+    private void Started(UnitOutcome outcome)
+    {
+        if (outcome.Result == UnitResult.Skipped)
+            throw new WorldException("its start gate held it back: " + (RedisNotebook.GateSaid(readers.Files, scope) is { Verdict: "hold" } said ? said.Why : "see journalctl -u " + _layout.Unit));
+        if (outcome.Result != UnitResult.DeadlinePassed) Done(outcome);
+    }
+
+    /// <summary>One start of this boot with this role, within a minute.</summary>
+    private void Pass(string role)
+    {
+        var pass = new GatePass(role, clock.GetUtcNow().ToUnixTimeSeconds() + 60, RedisGateProgram.Boot(readers.Files));
+        Done(writers.Files.Write(_layout.GatePass, System.Text.Json.JsonSerializer.SerializeToUtf8Bytes(pass, RedisNotesJson.Default.GatePass), Root(0x180)));
     }
 
     /// <summary>Starts the unit of a server that was taken over, and changes nothing of it.</summary>
     public async ValueTask StartAdoptedAsync(CancellationToken ct) => Done(await writers.Units.StartAsync(scope.Adopt, StartDeadline, ct).ConfigureAwait(false));
 
-    public async ValueTask KillAndStartAsync(string role, CancellationToken ct)
+    /// <summary>
+    /// Ends a server that answers nobody and starts it again. It is asked once more for some seconds: one that answers is not ended. The polite signal comes first,
+    /// so that a server that only refuses us writes what it has; SIGKILL is for one that is proved to hear nothing.
+    /// </summary>
+    public async ValueTask EndAndStartAsync(string role, bool signed, string? keep, CancellationToken ct)
     {
+        for (var until = clock.GetUtcNow() + Proof; clock.GetUtcNow() < until;)
+        {
+            var own = await RedisProbe.OwnAsync(scope.Endpoint, [.. Passwords().Values], ct).ConfigureAwait(false);
+            if (own.Answers || own.Serving == Serving.Loading) throw new WorldException("it answers again, and is not ended");
+            if (own.Serving != Serving.Hung) break;
+            await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
+        }
+        await writers.Units.KillAsync(_layout.Unit, KillTarget.Main, Sigterm, Brief, ct).ConfigureAwait(false); // Refused when it is dead already.
+        for (var until = clock.GetUtcNow() + Politely; clock.GetUtcNow() < until;)
+        {
+            var unit = await readers.Units.GetUnitAsync(_layout.Unit, ct).ConfigureAwait(false);
+            if (unit.IsSeen && (unit.Value.MainPid == 0 || unit.Value.ActiveState is "inactive" or "failed")) break;
+            await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
+        }
+        await writers.Units.KillAsync(_layout.Unit, KillTarget.All, Sigkill, Brief, ct).ConfigureAwait(false);
+        if (keep is not null) await ArchiveAsync(keep, ct).ConfigureAwait(false);
         await WriteRole(role).ConfigureAwait(false);
-        await writers.Units.KillAsync(_layout.Unit, KillTarget.All, Sigkill, Brief, ct).ConfigureAwait(false); // Refused when it is dead already.
-        var outcome = await writers.Units.RestartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false);
-        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+        if (signed) Pass(role);
+        Started(await writers.Units.RestartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false));
     }
 
-    public async ValueTask ReconfigureAsync(string role, string text, CancellationToken ct)
+    /// <summary>What only memory holds is on disk before anything is stopped, or nothing is stopped.</summary>
+    public async ValueTask ReconfigureAsync(ReconfigureArgs args, CancellationToken ct)
     {
-        await WriteConfig(text).ConfigureAwait(false);
-        await WriteRole(role).ConfigureAwait(false);
-        var outcome = await writers.Units.RestartAsync(_layout.Unit, StopDeadline + StartDeadline, ct).ConfigureAwait(false);
-        if (outcome.Result is not (UnitResult.Done or UnitResult.DeadlinePassed)) Done(outcome);
+        if (args.To is { } heir) await HandOverAsync(heir, Handover.TimeoutMs, ct).ConfigureAwait(false);
+        else if (args.Keep is not null) await BackUpAsync(args.Keep, ct).ConfigureAwait(false);
+        else if (args.Loss is null) await SaveAsync(ct).ConfigureAwait(false);
+        await WriteConfig(args.Text).ConfigureAwait(false);
+        await WriteRole(args.Role).ConfigureAwait(false);
+        if (args.Loss is not null) Pass(args.Role);
+        Started(await writers.Units.RestartAsync(_layout.Unit, StopDeadline + StartDeadline, ct).ConfigureAwait(false));
+    }
+
+    /// <summary>A server with snapshots only writes one before it is stopped: one that cannot save would not stop, and would be killed with all it has.</summary>
+    private async ValueTask SaveAsync(CancellationToken ct)
+    {
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        var info = await InfoAsync(client, ct).ConfigureAwait(false);
+        if (info["aof_enabled"] == "1" || info["rdb_changes_since_last_save"] == "0") return;
+        var save = await AskAsync(client, RespCommand.Of("CONFIG", "GET", "save"), ct).ConfigureAwait(false);
+        if (save.Items is not [_, var rules] || rules.Text.Length == 0) return;
+        await DumpAsync(client, ct).ConfigureAwait(false);
     }
 
     public async ValueTask ConfigSetAsync(string key, string value, CancellationToken ct)
@@ -72,9 +128,10 @@ internal sealed partial class RedisActuator
         await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "requirepass", wanted ?? ""), ct).ConfigureAwait(false);
     }
 
-    public async ValueTask FollowAsync(string role, CancellationToken ct)
+    public async ValueTask FollowAsync(string role, string? keep, CancellationToken ct)
     {
         var (host, port) = RedisRole.Target(role) ?? throw new WorldException(role + " is no address");
+        if (keep is not null) await BackUpAsync(keep, ct).ConfigureAwait(false);
         await WriteRole(role).ConfigureAwait(false);
         using var client = await ConnectAsync(ct).ConfigureAwait(false);
         await OkAsync(client, RespCommand.Of("REPLICAOF", host, port.ToString(CultureInfo.InvariantCulture)), ct).ConfigureAwait(false);
@@ -128,6 +185,13 @@ internal sealed partial class RedisActuator
     public async ValueTask BackUpAsync(string path, CancellationToken ct)
     {
         using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        await DumpAsync(client, ct).ConfigureAwait(false);
+        await KeepAsync(path, "/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
+    }
+
+    /// <summary>A fresh dump in the data directory.</summary>
+    private async ValueTask DumpAsync(RespClient client, CancellationToken ct)
+    {
         var before = (await InfoAsync(client, ct).ConfigureAwait(false))["rdb_last_save_time"];
         await Task.Delay(TimeSpan.FromMilliseconds(1100), clock, ct).ConfigureAwait(false); // The time of a save counts whole seconds.
         await OkAsync(client, RespCommand.Of("BGSAVE", "SCHEDULE"), ct).ConfigureAwait(false);
@@ -140,7 +204,6 @@ internal sealed partial class RedisActuator
             if (clock.GetUtcNow() > until) throw new WorldException("BGSAVE did not end within an hour");
             await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
         }
-        await KeepAsync(path, "/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
     }
 
     /// <summary>The data directory of a server that is down, as it lies there.</summary>
@@ -167,7 +230,7 @@ internal sealed partial class RedisActuator
     private Dictionary<string, string?> Passwords()
     {
         var known = new Dictionary<string, string?>(StringComparer.Ordinal) { [scope.Auth.Digest] = scope.Auth.Password };
-        foreach (var password in RedisObserver.PasswordsInFiles(readers.Files, _layout)) known.TryAdd(scope.Auth.DigestOf(password), password);
+        foreach (var password in RedisObserver.PasswordsInFiles(readers.Files, _layout.ConfDir)) known.TryAdd(scope.Auth.DigestOf(password), password);
         return known;
     }
 

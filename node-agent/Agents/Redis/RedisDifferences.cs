@@ -104,9 +104,12 @@ internal static class RedisDifferences
         else if (s.Role != RedisRole.Primary && s.Role != RedisRole.Follows(goal.Wanted.Address))
             yield return new(Kind.Primary, "", $"member {goal.PrimaryOrdinal} is to be primary and is not yet") { ClearsAfter = RedisRoles.Soon };
         // Beside another primary the file must keep the role that a restart should give it.
-        if (s.RoleFile != s.Role && !(s.Leads && s.Peers.Values.Any(p => p.Leads)))
+        if (s.RoleFile != s.Role && IsMember(goal, s.Role) && !(s.Leads && s.Peers.Values.Any(p => p.Leads)))
             yield return new(Kind.RoleFile, "", $"role.conf says {s.RoleFile}, the server is {s.Role}");
     }
+
+    /// <summary>A stranger whom a hand made it follow is no role that a start should give it.</summary>
+    private static bool IsMember(RedisGoal goal, string role) => role == RedisRole.Primary || (RedisRole.Followed(role) is { } address && goal.MemberAt(address) is not null);
 
     /// <summary>Of a server that was taken over only what can be set while it runs, and that it runs.</summary>
     private static IEnumerable<Difference> OfAdopted(RedisGoal goal, RedisState s)

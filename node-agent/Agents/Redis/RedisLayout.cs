@@ -11,6 +11,9 @@ internal sealed record RedisRoots
     public string Etc { get; init; } = "/etc/agentmetal";
     public string Lib { get; init; } = "/var/lib/agentmetal";
     public string Run { get; init; } = "/run";
+
+    /// <summary>The program that the unit asks before each start.</summary>
+    public string Gate { get; init; } = "/usr/bin/agentmetald";
 }
 
 /// <summary>
@@ -38,6 +41,18 @@ internal sealed record RedisLayout
     public required string DataParent { get; init; }
     public required string BackupDir { get; init; }
 
+    /// <summary>What this host knows of the member, beside neither its data nor its configuration: it outlives both.</summary>
+    public required string Notes { get; init; }
+
+    /// <summary>The program of the start gate.</summary>
+    public required string GateProgram { get; init; }
+
+    /// <summary>A signed start's word to the gate, for one start.</summary>
+    public string GatePass => Notes + ".pass";
+
+    /// <summary>What the gate decided last.</summary>
+    public string GateRecord => Notes + ".gate";
+
     /// <summary>Name below /run; short, because a socket's path has at most 107 bytes (unix(7)).</summary>
     public required string RuntimeDir { get; init; }
 
@@ -57,6 +72,13 @@ internal sealed record RedisLayout
 
     /// <summary>The last backup of a server that does not run: its data directory as it lies on the disk.</summary>
     public string ColdBackup(string resourceUid, long generation) => BackupPath(resourceUid, generation, ".tar");
+
+    /// <summary>A copy that is kept before a step replaces the data; one for each history, so that a later copy of the same replaces the earlier.</summary>
+    /// <param name="resourceUid">Of the resource.</param>
+    /// <param name="history">Replication id; empty = unknown.</param>
+    /// <param name="extension">.rdb of a server, .tar of files.</param>
+    public string CopyBefore(string resourceUid, string history, string extension) =>
+        $"{BackupDir}/{Id}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(resourceUid)))[..8]}-replaced-{(history.Length >= 8 ? history[..8] : "unknown")}{extension}";
 
     private string BackupPath(string resourceUid, long generation, string extension) => string.Create(CultureInfo.InvariantCulture,
         $"{BackupDir}/{Id}-{Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(resourceUid)))[..8]}-{generation}{extension}");
@@ -84,6 +106,8 @@ internal sealed record RedisLayout
             DataParent = roots.Lib + "/redis",
             DataDir = roots.Lib + "/redis/" + id,
             BackupDir = roots.Lib + "/backups",
+            Notes = roots.Lib + "/notes/redis/" + id + ".json",
+            GateProgram = roots.Gate,
             RuntimeDir = runtime,
             SocketPath = roots.Run + "/" + runtime + "/redis.sock",
         };

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
@@ -20,6 +21,8 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     public const string PasswordSecret = "password";
 
     private const int MaxOrdinal = 99;
+
+    private readonly RedisNotebook _book = new(readers.Files, writers.Files, clock);
 
     public override string Kind => RedisKind.Name;
 
@@ -43,7 +46,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         return new RedisAgent(scope, new RedisActuator(scope, readers, writers, clock));
     }
 
-    public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, Others(input));
+    public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, _book, Others(input));
 
     public override MemberWatch WatchFor(MemberInput input)
     {
@@ -51,9 +54,11 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         var layout = scope.Layout;
         if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct)) { LogWords = RedisTold.LogWords, MemoryAdvice = $"raise MemoryMax= of {scope.Adopt}" };
         return new([layout.Unit], [layout.UnitPath, layout.DropInDir, layout.ConfDir, layout.Config, layout.Auth, layout.Role, layout.DataDir],
-            ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath),
-                [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout)], scope.Auth.DigestOf, ct))
+            ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), scope.Auth.DigestOf, ct,
+                own => _book.SeeAsync(scope, own, () => RedisProbe.OwnAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), ct))))
         { LogWords = RedisTold.LogWords, MemoryAdvice = "raise spec.limits.memory, or lower spec.memory.max: a save and a rewrite of the append-only file need as much again" };
+
+        ImmutableArray<string?> Passwords() => [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout.ConfDir)];
     }
 
     public override ImmutableSortedDictionary<string, string> WatchedOf(RedisGoal? goal, RedisState state) => RedisTold.Watched(goal, state);

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Host;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Packages;
@@ -11,7 +12,7 @@ using AgentMetal.Runtime.Planning;
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
 /// <summary>Reads one member: its files, its unit, its server through the server's own socket, and its peers over the network.</summary>
-internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, ImmutableArray<RedisPeer> peers) : IStateObserver<RedisState>
+internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, RedisNotebook book, ImmutableArray<RedisPeer> peers) : IStateObserver<RedisState>
 {
     /// <summary>Longest unit, override or configuration file that is looked at.</summary>
     internal const int MaxFileBytes = 64 * 1024;
@@ -23,6 +24,8 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
     public async ValueTask<RedisState> ObserveAsync(CancellationToken stop)
     {
         var passwords = Passwords();
+        // Before the server is asked: files are then never newer than what it says of itself.
+        var disk = RedisDisk.Look(readers.Files, _layout.DataDir);
         // The peers are asked while this host is read: together they take as long as the slowest.
         var others = peers.Select(p => RedisProbe.PeerAsync(p, passwords, stop).AsTask()).ToArray();
         var probe = RedisProbe.OwnAsync(scope.Endpoint, passwords, stop).AsTask();
@@ -31,18 +34,40 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         var own = await probe.ConfigureAwait(false);
         var seen = await Task.WhenAll(others).ConfigureAwait(false);
         var state = WithServer(OfHost(package, unit, own), own);
-        return WithPeers(state with { Port = state.IsDown && scope.Goal is { } goal && RedisProbe.Listens(goal.Self.Port) ? Port.Taken : Port.Free }, own, seen);
+        state = WithPeers(state with { Port = state.IsDown && scope.Goal is { } goal && RedisProbe.Listens(goal.Self.Port) ? Port.Taken : Port.Free }, own, seen);
+        return scope.Adopt.Length > 0 ? state : WithNotes(state, disk, own, seen);
+    }
+
+    private RedisState WithNotes(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen)
+    {
+        var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope));
+        return state with
+        {
+            Address = scope.Goal?.Self.Address ?? "",
+            Own = own.Info is { } info ? book.DataOf(info) : null,
+            Disk = disk,
+            Notes = notes,
+            GateSaid = RedisNotebook.GateSaid(readers.Files, scope),
+            HasRoom = HasRoomForACopy(state, disk),
+        };
+    }
+
+    /// <summary>Whether a copy of the data fits where copies are kept: twice over, so that the copy is not what fills the disk.</summary>
+    private bool HasRoomForACopy(RedisState state, RedisDisk disk)
+    {
+        var needed = Math.Max((disk.Dump?.Size ?? 0) + (disk.Aof is { } aof ? aof.BaseSize + aof.PartSize : 0), 1024 * 1024);
+        return state.Writes != Writes.Refused && readers.Files.Space(_layout.BackupDir) is { IsSeen: true, Value: var space } && space.AvailableBytes >= 2 * needed;
     }
 
     /// <summary>Passwords in the files of a member, the current one first.</summary>
-    internal static IEnumerable<string?> PasswordsInFiles(IFileReader files, RedisLayout layout)
+    internal static IEnumerable<string?> PasswordsInFiles(IFileReader files, string confDir)
     {
-        foreach (var path in (string[])[layout.Auth, layout.AuthPrevious])
+        foreach (var path in (string[])[confDir + "/auth.conf", confDir + "/auth.conf.previous"])
             if (files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)) is (true, var password))
                 yield return password;
     }
 
-    private ImmutableArray<string?> Passwords() => [scope.Auth.Password, .. PasswordsInFiles(readers.Files, _layout)];
+    private ImmutableArray<string?> Passwords() => [scope.Auth.Password, .. PasswordsInFiles(readers.Files, _layout.ConfDir)];
 
     private RedisState OfHost(Observed<PackageState> package, Observed<UnitState> unit, OwnServer own)
     {
@@ -98,7 +123,6 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         Silent = info.Silent,
         AuthLive = own.MasterAuth == (own.Password ?? "") ? scope.Auth.DigestOf(own.Password) : "mixed:" + scope.Auth.DigestOf(own.MasterAuth),
         Keys = info.Keys,
-        Offset = info.Offset,
         Live = own.Settings,
         Progress = info.Progress,
         Rewriting = info.Rewriting,
@@ -109,10 +133,15 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Immu
         ? $"{_layout.DataDir}: {Amounts.Of(space.TotalBytes - space.AvailableBytes)} of {Amounts.Of(space.TotalBytes)} used, {Amounts.Of(space.AvailableBytes)} free{(space.AvailableInodes == 0 ? ", and no file can be made (no inodes)" : "")}{(space.IsReadOnly ? ", mounted read-only" : "")}"
         : _layout.DataDir;
 
-    private static RedisState WithPeers(RedisState state, OwnServer own, IReadOnlyList<PeerServer> seen)
+    private RedisState WithPeers(RedisState state, OwnServer own, IReadOnlyList<PeerServer> seen)
     {
         var primaryOffset = state.Leads ? own.Info!.Offset : seen.Where(p => p.State.Leads).Select(p => p.Info!.Offset).DefaultIfEmpty(0).Max();
-        var map = seen.ToImmutableSortedDictionary(p => p.Ordinal, p => p.State with { Link = Lagging(p.State.Link, p.Info, primaryOffset) });
+        var map = seen.ToImmutableSortedDictionary(p => p.Ordinal, p => p.State with
+        {
+            Link = Lagging(p.State.Link, p.Info, primaryOffset),
+            Data = p.Info is { } info ? book.DataOf(info) : null,
+            IsLong = book.IsLong(scope, p.Ordinal, p.State.Answers),
+        });
         var other = state.Leads ? seen.FirstOrDefault(p => p.State.Leads)?.Info : null;
         return state with
         {

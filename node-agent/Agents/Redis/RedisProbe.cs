@@ -103,7 +103,7 @@ internal static class RedisProbe
             var replies = session.Replies ?? await client.CallAsync(RedisInfo.Commands, Answer * 2, ct).ConfigureAwait(false);
             if (replies.FirstOrDefault(r => r.IsError) is { } refusal) return Without(peer, refusal.Code == "LOADING" ? Serving.Loading : FactValue.Unseen(refusal.Code));
             var info = RedisInfo.Of(replies);
-            return new(peer.Ordinal, new(peer.Address, Serving.Answering, info.Role, info.Link, info.Keys) { Offset = info.Offset }, info);
+            return new(peer.Ordinal, new(peer.Address, Serving.Answering, info.Role, info.Link, info.Keys), info);
         }
         catch (RespException e)
         {
@@ -121,9 +121,10 @@ internal static class RedisProbe
     /// One round trip to the own server: role, link and every live setting. Two fingerprints that are equal mean that nothing that the probe
     /// can see has changed.
     /// </summary>
-    public static async ValueTask<string> FingerprintAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, Func<string?, string> digest, CancellationToken ct)
+    public static async ValueTask<string> FingerprintAsync(RespEndpoint endpoint, ImmutableArray<string?> passwords, Func<string?, string> digest, CancellationToken ct, Func<OwnServer, ValueTask>? seen = null)
     {
         var own = await OwnAsync(endpoint, passwords, ct).ConfigureAwait(false);
+        if (seen is not null) await seen(own).ConfigureAwait(false);
         if (own.Info is not { } info) return own.Serving;
         return string.Join('|', own.Serving, info.Role, info.Link, own.Writes, info.MemoryFull is null ? "" : "full", string.Join(' ', info.Online), info.Silent > 0 ? "silent" : "", info["master_failover_state"], digest(own.Password), digest(own.MasterAuth),
             string.Join(',', own.Settings.Select(s => s.Key + "=" + s.Value)));

@@ -70,6 +70,8 @@ internal static class RedisRender
 
             [Service]
             Type=notify
+            # Nothing empty or older than what is known comes up as primary; it holds with agentmetald dead.
+            ExecCondition=+{layout.GateProgram} redis-gate {layout.Notes}
             ExecStart=/usr/bin/redis-server {layout.Config}
             User={RedisLayout.User}
             Group={RedisLayout.User}

@@ -1,4 +1,4 @@
-using AgentMetal.Runtime.Planning;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
@@ -6,11 +6,18 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 /// <param name="Role">"primary" or "follows:host:port"; null = wait.</param>
 /// <param name="Why">For people.</param>
 /// <param name="Retry">When it clears by itself.</param>
-internal sealed record RoleChoice(string? Role, string Why, TimeSpan? Retry = null);
+internal sealed record RoleChoice(string? Role, string Why, TimeSpan? Retry = null)
+{
+    /// <summary>The risk of taking it, a stable word; empty = none, and nobody has to sign.</summary>
+    public string Code { get; init; } = "";
+
+    /// <summary>What may be lost by taking it, at most; for the person who signs.</summary>
+    public string Loss { get; init; } = "";
+}
 
 /// <summary>
-/// Which role a member takes. It is decided by what peers say now; role.conf is only believed where nobody contradicts it. A peer that
-/// cannot be seen never leads to a change of role, and a primary never comes up empty beside a member that may hold the data.
+/// Which role a member takes. What each member holds decides, by histories and offsets: role.conf is only believed where nobody contradicts it, a
+/// member never follows one that may not have its data, and none becomes primary beside data that it may not have. What cannot be told is asked.
 /// </summary>
 internal static class RedisRoles
 {
@@ -20,75 +27,118 @@ internal static class RedisRoles
     /// <summary>Role of a member that is started now, because it is down or does not answer.</summary>
     public static RoleChoice ForStart(RedisGoal goal, RedisState s)
     {
+        var asked = Asked(goal, s);
+        if (asked.Role is not { } role) return asked;
+        var answer = RedisCopies.Judge(s, role);
+        if (answer.Gate == Gate.Up) return asked;
+        if (answer.Gate == Gate.Follow) return new(answer.Role, answer.Why);
+        // Peers boot, load and come back: a person is asked once that has had its time.
+        if (answer.Passes && s.Peers.Values.Any(p => !p.Answers && !p.IsLong)) return new(null, answer.Why, Later);
+        return new(answer.Role, answer.Why) { Code = answer.Code, Loss = answer.Loss };
+    }
+
+    /// <summary>The role that files and peers speak for, before anything is asked of the data.</summary>
+    private static RoleChoice Asked(RedisGoal goal, RedisState s)
+    {
         if (s.PeerPrimary is { } primary) return new(RedisRole.Follows(primary.Value.Address), $"member {primary.Key} is primary");
         if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one member says it is primary", Later);
-        var remembered = RedisRole.Followed(s.RoleFile) is { } followed && goal.MemberAt(followed) is { } member && member.Ordinal != goal.Ordinal ? member : null;
-        if (remembered is not null) return new(RedisRole.Follows(remembered.Address), $"it followed member {remembered.Ordinal}, and no other primary is seen");
-        if (s.RoleFile == RedisRole.Primary && KeepsData(s)) return new(RedisRole.Primary, "it was primary and has its data");
-        if (goal.IsPrimary && KeepsData(s) && s.Peers.Values.All(p => p.Answers && p.Role == RedisRole.Follows(goal.Self.Address)))
-            return new(RedisRole.Primary, "it is to be primary, has its data, and everyone follows it");
-        if (HolderOfData(s) is { } holder)
-            return goal.IsPrimary
-                ? new(null, Advice(holder))
-                : new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
+        // A file that was deleted or written by hand is no better than what was noted of the server itself.
+        var known = IsRole(goal, s.RoleFile) ? s.RoleFile : s.Notes?.Own?.Role is { } noted && IsRole(goal, noted) ? noted : null;
+        if (known == RedisRole.Primary) return new(known, "it was primary");
+        if (known is not null && goal.MemberAt(RedisRole.Followed(known)!) is { } member) return new(known, $"it followed member {member.Ordinal}, and no other primary is seen");
         if (!goal.IsPrimary) return new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
         foreach (var (ordinal, peer) in s.Peers)
-            if (!peer.Seen) return new(null, $"member {ordinal} cannot be seen and may hold the data", Later);
-            else if (!peer.Answers && s.Data != Stored.None && RedisSettings.Persists(s.FileSettings)) return new(null, $"its role is not known, and member {ordinal} is down and may be the primary; its host starts it first", Soon);
-        return new(RedisRole.Primary, "it is to be primary, and no member holds data");
+            if (!peer.Answers && !peer.IsStruck && (!peer.Seen || s.Data != Stored.None))
+                return peer.IsLong
+                    ? new(RedisRole.Primary, $"its role is not known, and member {ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may be the primary")
+                    { Code = "unseen-data", Loss = $"what only member {ordinal} holds: {RedisCopies.Held(s, ordinal, peer)}" }
+                    : new(null, $"its role is not known, and member {ordinal} does not answer ({Serving.Said(peer.Serving)}) and may be the primary; its host starts it first", Soon);
+        return new(RedisRole.Primary, "it is to be primary, and nobody else is");
     }
 
-    /// <summary>
-    /// Whether a start brings the data back that this member had. Without persistence a dump on disk is some older one: it does not count,
-    /// unless there is nobody else who could hold the newer one.
-    /// </summary>
-    public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
-
-    public static string Advice(int holder) => $"member {holder} holds data that this member, as primary, would be without; make member {holder} primary: spec.primary: {holder}";
-
-    /// <summary>Of the members that answer and have keys, the one that is furthest.</summary>
-    public static int? HolderOfData(RedisState s)
-    {
-        (int Ordinal, long Offset)? found = null;
-        foreach (var (ordinal, peer) in s.Peers)
-            if (peer.Answers && peer.Keys == Stored.Some && (found is null || peer.Offset > found.Value.Offset)) found = (ordinal, peer.Offset);
-        return found?.Ordinal;
-    }
-
-    /// <summary>Whether a replica may become primary: nobody is, everyone is seen, and everyone else follows it or has nothing.</summary>
-    public static string? ObstacleToPromotion(RedisGoal goal, RedisState s)
-    {
-        foreach (var (ordinal, peer) in s.Peers)
-        {
-            if (!peer.Seen) return $"member {ordinal} cannot be seen";
-            if (peer.Leads) return $"member {ordinal} is primary";
-            if (!peer.Answers) return $"member {ordinal} is down; its host starts it first";
-            if (peer.Keys == Stored.Some && peer.Role != RedisRole.Follows(goal.Self.Address)) return $"member {ordinal} does not follow this one yet";
-        }
-        return null;
-    }
+    private static bool IsRole(RedisGoal goal, string role) => role == RedisRole.Primary
+        || (RedisRole.Followed(role) is { } address && goal.MemberAt(address) is { } member && member.Ordinal != goal.Ordinal);
 
     /// <summary>A role that a member which answers should take instead of its own; null when it has the right one.</summary>
     public static RoleChoice? ForLive(RedisGoal goal, RedisState s)
     {
         if (goal.Alone) return s.Role == RedisRole.Primary ? null : new(RedisRole.Primary, "it is the only member");
-        var primary = s.PeerPrimary;
-        if (s.Role == RedisRole.Primary)
+        if (s.Role == RedisRole.Primary) return BesidePrimaries(goal, s);
+        if (s.PeerPrimary is { } lead) return s.Role == RedisRole.Follows(lead.Value.Address) ? null : Join(s, lead.Key, lead.Value);
+        if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one member says it is primary; who follows is decided there", Later);
+        return NobodyLeads(goal, s);
+    }
+
+    /// <summary>Of two primaries the one whose data the other has too follows; where both have data of their own, the one that is not to be primary, once that is signed.</summary>
+    private static RoleChoice? BesidePrimaries(RedisGoal goal, RedisState s)
+    {
+        if (s.PeerPrimary is { } other)
         {
-            if (primary is { } other)
-                return goal.IsPrimary ? new(null, $"member {other.Key} says it is primary too; its host makes it follow", RedisRoles.Soon)
-                    : new(RedisRole.Follows(other.Value.Address), $"member {other.Key} is primary too");
-            if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one other member says it is primary", Later);
-            return null;
+            var (takes, taken) = (RedisCopies.Takes(s, other.Value), Copy.IsCovered(RedisCopies.Of(s, other.Value)));
+            if (goal.IsPrimary ? !takes || taken : taken && !takes)
+                return new(null, $"member {other.Key} says it is primary too; its host makes it follow" + (taken ? "" : ", once a person has signed that there"), Soon);
+            return Join(s, other.Key, other.Value, "too");
         }
-        if (primary is { } lead)
-            return s.Role == RedisRole.Follows(lead.Value.Address) ? null : new(RedisRole.Follows(lead.Value.Address), $"member {lead.Key} is primary");
-        if (s.Peers.Values.Any(p => p.Leads)) return new(null, "more than one member says it is primary", Later);
+        if (!s.Peers.Values.Any(p => p.Leads)) return null;
+        if (goal.IsPrimary || !s.Peers.TryGetValue(goal.PrimaryOrdinal, out var wanted) || !wanted.Leads) return new(null, "more than one other member says it is primary", Later);
+        return Join(s, goal.PrimaryOrdinal, wanted, "too");
+    }
+
+    private static RoleChoice Join(RedisState s, int ordinal, RedisPeerState lead, string too = "")
+    {
+        var choice = new RoleChoice(RedisRole.Follows(lead.Address), $"member {ordinal} is primary" + (too.Length > 0 ? " " + too : ""));
+        return RedisCopies.Takes(s, lead) ? choice : choice with
+        {
+            Code = s.Leads ? "two-primaries" : "replaces-data",
+            Loss = $"what only this member holds, {RedisCopies.Held(s)}; member {ordinal} holds {RedisCopies.Held(s, ordinal, lead)}",
+        };
+    }
+
+    /// <summary>The member that has all that the others have becomes primary, whoever it is; the role is handed to the wanted one afterwards.</summary>
+    private static RoleChoice NobodyLeads(RedisGoal goal, RedisState s)
+    {
         foreach (var (ordinal, peer) in s.Peers)
-            if (!peer.Seen) return new(null, $"no primary is seen, and member {ordinal} cannot be seen", Later);
-        if (goal.IsPrimary)
-            return ObstacleToPromotion(goal, s) is { } obstacle ? new(null, "nobody is primary: " + obstacle, Soon) : new(RedisRole.Primary, "nobody is primary, and everyone follows this member");
-        if (s.Role == RedisRole.Follows(goal.Wanted.Address)) return new(null, $"member {goal.PrimaryOrdinal} is to be primary and is not yet", Soon);
-        return new(RedisRole.Follows(goal.Wanted.Address), $"member {goal.PrimaryOrdinal} is to be primary");
+            if (!peer.Answers && !peer.IsLong && !peer.IsStruck)
+                return new(null, peer.Seen ? $"nobody is primary: member {ordinal} is down; its host starts it first" : $"no primary is seen, and member {ordinal} does not answer ({Serving.Said(peer.Serving)})", Later);
+        var living = s.Peers.Where(p => p.Value.Answers).ToList();
+        var gone = s.Peers.Where(p => !p.Value.Answers && !p.Value.IsStruck).ToList();
+        if (s.Keys == Stored.None && living.Any(p => p.Value.Keys == Stored.Some)) return new(null, $"member {living.First(p => p.Value.Keys == Stored.Some).Key} has the data and becomes primary first", Soon);
+        // A replica of a replica has what that one has, and no more.
+        if (living.Find(p => s.Role == RedisRole.Follows(p.Value.Address) && RedisCopies.Of(s, p.Value) == Copy.Linked) is { Value: not null } source)
+            return new(null, $"member {source.Key}, which this one follows, becomes primary first", Soon);
+        var beyond = RedisCopies.Beyond(s).ToList();
+        if (beyond.Find(p => RedisCopies.Of(s, p.Value) == Copy.Newer) is { Value: not null } newer) return new(null, $"member {newer.Key} has all that is here, and more; it becomes primary first", Soon);
+        // Of equals the wanted one, else the first.
+        var equals = living.Where(p => beyond.Count == 0 ? IsEqual(s, p.Value) : beyond.Exists(b => b.Key == p.Key)).Select(p => p.Key).Append(goal.Ordinal).ToList();
+        var first = equals.Contains(goal.PrimaryOrdinal) ? goal.PrimaryOrdinal : equals.Min();
+        if (first != goal.Ordinal)
+            return new(null, beyond.Count == 0 ? $"member {first} is to be primary and is not yet" : $"nothing tells which member has the newer data: member {first} becomes primary once that is signed there, or this one with spec.primary: {goal.Ordinal}", Soon);
+        if (beyond.Count == 0 && gone.Count == 0) return new(RedisRole.Primary, "nobody is primary, and all that the others hold is here");
+        return new(RedisRole.Primary, beyond.Count > 0 ? $"nobody is primary, and nothing tells whether what member {beyond[0].Key} holds is here" : $"nobody is primary, and member {gone[0].Key} does not answer ({Serving.Said(gone[0].Value.Serving)})")
+        {
+            Code = beyond.Count > 0 ? "unrelated-data" : "unseen-data",
+            Loss = string.Join("; ", beyond.Concat(gone).Select(p => $"what member {p.Key} holds and this one does not: {RedisCopies.Held(s, p.Key, p.Value)}")) + $". This member holds {RedisCopies.Held(s)}",
+        };
+    }
+
+    /// <summary>It could be primary as well as this one.</summary>
+    private static bool IsEqual(RedisState s, RedisPeerState peer) => RedisCopies.Of(s, peer) switch
+    {
+        Copy.Same => true,
+        Copy.Empty => s.Keys == Stored.None,
+        _ => false,
+    };
+
+    /// <summary>Whether a start brings the data back that this member had, as far as its files tell.</summary>
+    public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
+
+    public static string Advice(int holder) => $"member {holder} holds data that this member, as primary, would be without; make member {holder} primary: spec.primary: {holder}";
+
+    /// <summary>A member that answers and has keys which this one may not have.</summary>
+    public static int? HolderOfData(RedisState s)
+    {
+        foreach (var (ordinal, peer) in s.Peers)
+            if (peer.Answers && peer.Keys == Stored.Some) return ordinal;
+        return null;
     }
 }

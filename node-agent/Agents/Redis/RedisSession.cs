@@ -88,6 +88,26 @@ internal sealed class RedisInfo
     public (long Used, long Max)? MemoryFull => Role == RedisRole.Primary && this["maxmemory_policy"] == "noeviction" && Number("maxmemory") is > 0 and var max
         && Number("used_memory") is { } used && used - (Number("mem_not_counted_for_evict") ?? 0) is var counted && counted >= max ? (counted, max) : null;
 
+    /// <summary>Keys of all databases, and how many of them expire ("db0:keys=2,expires=1,avg_ttl=0").</summary>
+    public (long Keys, long Expires) KeyCounts
+    {
+        get
+        {
+            var (keys, expires) = (0L, 0L);
+            foreach (var (name, value) in _fields)
+            {
+                if (!name.StartsWith("db", StringComparison.Ordinal)) continue;
+                foreach (var pair in value.Split(','))
+                    if (pair.Split('=') is [var what, var text] && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
+                    {
+                        if (what == "keys") keys += number;
+                        else if (what == "expires") expires += number;
+                    }
+            }
+            return (keys, expires);
+        }
+    }
+
     public bool Rewriting => this["aof_rewrite_in_progress"] == "1" || this["aof_rewrite_scheduled"] == "1";
 
     public long Offset => Number(this["role"] == "slave" ? "slave_repl_offset" : "master_repl_offset") ?? 0;

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
@@ -20,6 +21,17 @@ internal static class Serving
 
     /// <summary>Answers, and takes no password that we know.</summary>
     public const string Denied = "denied";
+
+    /// <summary>In words for people.</summary>
+    public static string Said(string serving) => serving switch
+    {
+        Refused => "nothing listens",
+        Hung => "it takes connections and answers none",
+        Denied => "it takes no password that is known here",
+        Loading => "it reads its data",
+        _ when FactValue.IsUnseen(serving) => serving[(serving.LastIndexOf(':') + 1)..],
+        _ => serving,
+    };
 }
 
 /// <summary>Replication link of a replica.</summary>
@@ -75,8 +87,14 @@ internal static class Stored
 /// <param name="Keys">none or some.</param>
 internal sealed record RedisPeerState(string Address, string Serving, string Role = FactValue.Absent, string Link = FactValue.Absent, string Keys = FactValue.Absent)
 {
-    /// <summary>How far its replication stream is, bytes; not a fact, only to say who is furthest.</summary>
-    public long Offset { get; init; }
+    /// <summary>What it holds; null unless it answers.</summary>
+    public NotedData? Data { get; init; }
+
+    /// <summary>It does not answer for a minute or more: who waits for it is told how to go on without.</summary>
+    public bool IsLong { get; init; }
+
+    /// <summary>Operators have signed that its host is gone for good.</summary>
+    public bool IsStruck { get; init; }
 
     public bool Answers => Serving == Redis.Serving.Answering;
 
@@ -165,8 +183,23 @@ internal sealed record RedisState
     /// <summary>Keys in memory: none or some. Clients own it: a step that promised it could never be confirmed.</summary>
     public string Keys { get; init; } = FactValue.Absent;
 
-    /// <summary>How far its replication stream is, bytes; who is furthest is asked only where nobody is primary.</summary>
-    public long Offset { get; init; }
+    /// <summary>host:port, as peers call it; empty for a member that goes.</summary>
+    public string Address { get; init; } = "";
+
+    /// <summary>What it holds in memory; null unless it answers.</summary>
+    public NotedData? Own { get; init; }
+
+    /// <summary>What lies in its data directory.</summary>
+    public RedisDisk Disk { get; init; } = RedisDisk.Nothing;
+
+    /// <summary>What this host noted of it and of its peers; null = nothing yet.</summary>
+    public RedisNotes? Notes { get; init; }
+
+    /// <summary>What the start gate decided last; null = nothing yet.</summary>
+    public GateRecord? GateSaid { get; init; }
+
+    /// <summary>There is room for a copy of its data where backups are kept.</summary>
+    public bool HasRoom { get; init; } = true;
 
     /// <summary>In a predicted state: the server comes up without the data it had.</summary>
     public bool ComesUpEmpty { get; init; }
@@ -231,6 +264,7 @@ internal sealed record RedisState
         Link = FactValue.Absent,
         AuthLive = FactValue.Absent,
         Keys = FactValue.Absent,
+        Own = null,
         Fork = FactValue.Absent,
         Live = RedisSettings.None,
         Progress = null,
@@ -245,20 +279,24 @@ internal static class RedisFacts
         ConfigFile = "file/config", AuthFile = "file/auth", RoleFile = "file/role", DataDir = "dir/data", Data = "data", Backup = "backup",
         Serving = "serving", Role = "role", Link = "link", AuthLive = "auth", Fork = "fork",
         DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen",
-        Adopted = "adopted", Port = "port", Writes = "writes";
+        Adopted = "adopted", Port = "port", Writes = "writes", Missing = "data/missing", Room = "room";
 
     private static readonly ImmutableArray<string> Fixed = [Package, UnitFile, UnitEnabled, UnitActive, UnitStale, ConfigFile, AuthFile, RoleFile, DataDir, Data,
-        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted, Port, Writes];
+        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted, Port, Writes, Missing, Room];
 
     public static string Live(string setting) => "live/" + setting;
 
     public static string Peer(int ordinal, string what) => string.Create(CultureInfo.InvariantCulture, $"peer/{ordinal}/{what}");
 
+    /// <summary>How the start gate judges a start with a role, while the server is down.</summary>
+    public static string Gate(string role) => "gate/" + role;
+
     /// <summary>What a started server shows and a stopped one does not.</summary>
     public static readonly ImmutableArray<string> OfServer = [Serving, UnitActive, Role, Link, AuthLive, Fork, Writes, .. RedisSettings.All.Select(Live)];
 
     public static IEnumerable<string> Keyed(RedisState state) =>
-        [.. Fixed, .. RedisSettings.All.Select(Live), .. state.Peers.Keys.SelectMany(n => (string[])[Peer(n, "serving"), Peer(n, "role"), Peer(n, "link"), Peer(n, "keys")])];
+        [.. Fixed, .. RedisSettings.All.Select(Live), .. state.Peers.Keys.SelectMany(n => (string[])[Peer(n, "serving"), Peer(n, "role"), Peer(n, "link"), Peer(n, "keys"), Peer(n, "copy"), Peer(n, "takes"), Peer(n, "away")]),
+        Gate(RedisRole.Primary), .. state.Peers.Values.Select(p => Gate(RedisRole.Follows(p.Address)))];
 
     public static string Value(RedisState s, string key) => key switch
     {
@@ -276,6 +314,8 @@ internal static class RedisFacts
         RoleFile => s.RoleFile,
         DataDir => s.DataDir,
         Data => s.Data,
+        Missing => RedisCopies.Missing(s) ?? FactValue.Absent,
+        Room => s.HasRoom ? Yes.It : Yes.No,
         Backup => s.Backup,
         Serving => s.Serving,
         Role => OfLive(s.Serving, s.Role),
@@ -288,6 +328,7 @@ internal static class RedisFacts
         _ => key.Split('/') switch
         {
             ["live", var setting] => OfLive(s.Serving, s.Live.GetValueOrDefault(setting, FactValue.Absent)),
+            ["gate", var role] => s.Answers || s.Address.Length == 0 ? FactValue.Absent : RedisCopies.Judge(s, role) is var answer && answer.Gate == Agents.Redis.Data.Gate.Hold ? "hold:" + answer.Code : answer.Gate == Agents.Redis.Data.Gate.Follow ? answer.Role : "up",
             ["peer", var ordinal, var what] => OfPeer(s, int.Parse(ordinal, CultureInfo.InvariantCulture), what),
             _ => throw new ArgumentOutOfRangeException(nameof(key), key, "not a fact of a Redis member"),
         },
@@ -299,6 +340,9 @@ internal static class RedisFacts
         "role" => OfLive(p.Serving, p.Role),
         "link" => OfLive(p.Serving, p.Link),
         "keys" => OfLive(p.Serving, p.Keys),
+        "copy" => OfLive(p.Serving, p.Answers ? RedisCopies.Of(s, p) : ""),
+        "takes" => OfLive(p.Serving, p.Answers && RedisCopies.Takes(s, p) ? Yes.It : Yes.No),
+        "away" => p.IsStruck ? "struck" : p.Answers ? Yes.No : p.IsLong ? "long" : "short",
         _ => throw new ArgumentOutOfRangeException(nameof(what), what, "not a fact of a peer"),
     };
 

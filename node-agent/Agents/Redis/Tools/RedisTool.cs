@@ -26,11 +26,21 @@ internal sealed record DropInArgs(string Path, string? Text);
 internal sealed record EnableArgs(bool On);
 
 /// <param name="Role">"primary" or "follows:host:port".</param>
-internal sealed record RoleArgs(string Role);
+/// <param name="Loss">What may be lost by it, at most; null = nothing. It is signed with the step.</param>
+/// <param name="Keep">Where a copy of this member's data is kept first; null = none is.</param>
+internal sealed record RoleArgs(string Role,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Loss = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Keep = null);
 
 /// <param name="Role">The role to come up with.</param>
 /// <param name="Text">redis.conf.</param>
-internal sealed record ReconfigureArgs(string Role, string Text);
+/// <param name="To">"host:port" of the replica that takes the role of the primary first; null = nobody does.</param>
+/// <param name="Loss">What may be lost by it, at most; null = nothing.</param>
+/// <param name="Keep">Where a copy of this member's data is kept first; null = none is.</param>
+internal sealed record ReconfigureArgs(string Role, string Text,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? To = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Loss = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Keep = null);
 
 /// <param name="Key">Setting.</param>
 /// <param name="Value">As CONFIG GET shows it.</param>
@@ -62,6 +72,14 @@ internal abstract class RedisTool<TArgs>(string name, JsonTypeInfo<TArgs> json, 
     protected static Timing Within(TimeSpan timeout) => new(timeout, timeout, Shortly);
 
     protected static Assessment Moderate(params ImmutableArray<string> why) => Assessment.Moderate(why);
+
+    /// <summary>What a step that loses data says of it, and of the copy that is kept first.</summary>
+    protected static string Lost(string? loss, string? keep) => loss is null ? ""
+        : $"; lost: {loss}; " + (keep is null ? "no copy is kept first" : "this member's data is copied first, to " + keep);
+
+    /// <summary>Where a copy is kept before data is replaced, if there is room.</summary>
+    protected string? KeepFor(RedisState state) => state.HasRoom && (state.Answers ? state.Keys == Stored.Some : state.Data != Stored.None)
+        ? Scope.Layout.CopyBefore(Scope.ResourceUid, state.Own?.Id ?? state.Notes?.Own?.Id ?? "", state.Answers ? ".rdb" : ".tar") : null;
 
     protected static string Mark(string? text) => text is null ? FactValue.Absent : RedisRender.Digest(text);
 }

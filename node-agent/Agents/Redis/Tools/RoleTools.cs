@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -25,7 +26,7 @@ internal sealed class WriteRole(RedisScope scope, RedisActuator? actuator)
     public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.WriteRole(args.Role);
 }
 
-/// <summary>Makes a running member follow another.</summary>
+/// <summary>Makes a running member follow another. What only this member may have is replaced by that: such a step is signed, and keeps a copy first.</summary>
 internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
     : RedisTool<RoleArgs>("follow", RedisJson.Default.RoleArgs, scope, actuator, Kind.Role)
 {
@@ -33,27 +34,31 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
     {
         if (goal is null || RedisRoles.ForLive(goal, state) is not { Role: { } role } choice || role == RedisRole.Primary) yield break;
         if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<RoleArgs>("the password is set first");
-        else yield return Move.Do(new RoleArgs(role), 10, choice.Why);
+        else if (Lead(state, role) is { Role: var whom } && whom != RedisRole.Primary) yield return Move.Wait<RoleArgs>($"{RedisRole.Followed(role)} is no primary", RedisRoles.Soon);
+        else yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(role) : new RoleArgs(role, choice.Loss, KeepFor(state)), 10, choice.Why);
     }
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>
-        new([RedisFacts.Serving, RedisFacts.PeersPrimary], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link, RedisFacts.Fork]);
+        new([RedisFacts.Serving, RedisFacts.PeersPrimary, .. Compared(state, args.Role)], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link, RedisFacts.Fork]);
 
     public override RedisState Predict(RedisState state, RoleArgs args) => state with
     {
         Role = args.Role,
         RoleFile = args.Role,
-        Link = Lead(state, args) is not null ? Link.Up : Link.Down,
-        Keys = Lead(state, args)?.Keys ?? state.Keys,
+        Link = Lead(state, args.Role) is { Leads: true } ? Link.Up : Link.Down,
+        Keys = Lead(state, args.Role) is { Leads: true } lead ? lead.Keys : state.Keys,
+        Own = Lead(state, args.Role) is { Leads: true } source ? source.Data : state.Own,
         Fork = FactValue.Absent,
     };
 
     public override RedisState During(RedisState state, RoleArgs args) => Predict(state, args) with { Link = Link.Syncing };
 
+    /// <summary>Judged anew in the state of the moment, whatever the arguments say: they can only add.</summary>
     public override Assessment Assess(RedisState state, RoleArgs args) => Loses(state, args)
         ? new(RiskLevel.Dangerous, [state.Leads ? "two-primaries" : "replaces-data"], LosesData: true) : Moderate("role-change");
 
-    public override Undo Inverse(RedisState before, RoleArgs args) => Loses(before, args) ? Undo.Impossible("what only this member has is replaced")
+    public override Undo Inverse(RedisState before, RoleArgs args) => Loses(before, args)
+        ? Undo.Impossible("what only this member has is replaced" + (args.Keep is null ? "" : "; the copy stays in " + args.Keep))
         : Undo.Keep("what it followed before was not the primary");
 
     public override Timing Timing(RoleArgs args) => Starting.Timing;
@@ -61,14 +66,20 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
     public override Status? Observe(RedisState observed, RoleArgs args) => observed.Role == args.Role && observed.Link == Link.Syncing
         ? new(Phase.Running, observed.Progress, "syncs with its primary") : null;
 
-    public override string Describe(RoleArgs args) => "follow " + RedisRole.Followed(args.Role);
-    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, context.Stop);
+    public override string Describe(RoleArgs args) => "follow " + RedisRole.Followed(args.Role) + Lost(args.Loss, args.Keep);
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, args.Keep, context.Stop);
 
-    private static RedisPeerState? Lead(RedisState state, RoleArgs args) =>
-        state.Peers.Values.FirstOrDefault(p => p.Leads && RedisRole.Follows(p.Address) == args.Role);
+    /// <summary>The facts that say what is replaced by what.</summary>
+    internal static ImmutableArray<string> Compared(RedisState state, string role)
+    {
+        foreach (var (ordinal, peer) in state.Peers)
+            if (RedisRole.Follows(peer.Address) == role) return [RedisFacts.Peer(ordinal, "takes"), RedisFacts.Peer(ordinal, "role")];
+        return [];
+    }
 
-    private static bool Loses(RedisState state, RoleArgs args) =>
-        (state.Leads && state.Keys == Stored.Some && state.Fork != RedisFork.Clean && Lead(state, args) is not null) || Starting.ReplacesData(state, args.Role);
+    private static RedisPeerState? Lead(RedisState state, string role) => state.Peers.Values.FirstOrDefault(p => RedisRole.Follows(p.Address) == role);
+
+    private static bool Loses(RedisState state, RoleArgs args) => args.Loss is not null || Lead(state, args.Role) is not { } lead || !RedisCopies.Takes(state, lead);
 }
 
 /// <summary>Makes a replica primary where nobody is.</summary>
@@ -79,12 +90,12 @@ internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
     {
         if (difference.Kind == Kind.Primary) yield return Move.Wait<RoleArgs>(difference.Text, difference.ClearsAfter);
         if (goal is null || difference.Kind != Kind.Role || RedisRoles.ForLive(goal, state) is not { Role: RedisRole.Primary } choice) yield break;
-        if (RedisRoles.HolderOfData(state) is { } holder && (state.Keys == Stored.None || state.Peers[holder].Offset > state.Offset)) yield return Move.Wait<RoleArgs>(RedisRoles.Advice(holder));
-        else yield return Move.Do(new RoleArgs(RedisRole.Primary), 10, choice.Why);
+        yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(RedisRole.Primary) : new RoleArgs(RedisRole.Primary, choice.Loss), 10, choice.Why);
     }
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>
-        new([RedisFacts.Serving, RedisFacts.PeersPrimary, RedisFacts.PeersSeen], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link]);
+        new([RedisFacts.Serving, RedisFacts.PeersPrimary, RedisFacts.PeersSeen, .. state.Peers.Keys.Select(n => RedisFacts.Peer(n, "copy"))], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link])
+        { ActsBlind = args.Loss is not null };
 
     public override RedisState Predict(RedisState state, RoleArgs args) => state with
     {
@@ -95,10 +106,16 @@ internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
     };
 
     public override RedisState During(RedisState state, RoleArgs args) => state with { RoleFile = args.Role };
-    public override Assessment Assess(RedisState state, RoleArgs args) => Moderate("role-change");
-    public override Undo Inverse(RedisState before, RoleArgs args) => Undo.Keep("nobody else was primary");
+
+    /// <summary>Those that follow it afterwards, and theirs, get its data in place of their own.</summary>
+    public override Assessment Assess(RedisState state, RoleArgs args) => args.Loss is not null || RedisCopies.Beyond(state).Any()
+        ? new(RiskLevel.Dangerous, [RedisCopies.Beyond(state).Any() ? "unrelated-data" : "unseen-data"], LosesData: true) : Moderate("role-change");
+
+    public override Undo Inverse(RedisState before, RoleArgs args) => Assess(before, args).LosesData
+        ? Undo.Impossible("what the others hold is replaced as soon as they follow") : Undo.Keep("nobody else was primary");
+
     public override Timing Timing(RoleArgs args) => Within(TimeSpan.FromMinutes(1));
-    public override string Describe(RoleArgs args) => "become primary";
+    public override string Describe(RoleArgs args) => "become primary" + (args.Loss is null ? "" : $"; may be lost: {args.Loss}; no copy is kept of what lies on other hosts");
     public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.PromoteAsync(context.Stop);
 }
 

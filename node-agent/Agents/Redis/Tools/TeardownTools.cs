@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -10,7 +11,7 @@ internal static class OtherCopy
     /// <summary>A primary that answers now, whose replica this member was, and that has data if this member has.</summary>
     public static bool Exists(RedisScope scope, RedisState s) => !scope.Teardown
         && RedisRole.Followed(s.Answers ? s.Role : s.RoleFile) is { } address
-        && s.Peers.Values.Any(p => p.Address == address && p.Leads && (p.Keys == Stored.Some || s.Data == Stored.None));
+        && s.Peers.Values.Any(p => p.Address == address && p.Leads && (s.Data == Stored.None || RedisCopies.Takes(s, p)));
 
     /// <summary>There is data that goes with this member.</summary>
     public static bool WouldBeLost(RedisScope scope, RedisState s) => (s.Data != Stored.None || s.Keys == Stored.Some) && !Exists(scope, s);
@@ -20,7 +21,7 @@ internal static class OtherCopy
 internal sealed class LastBackup(RedisScope scope, RedisActuator? actuator)
     : RedisTool<PathArgs>("last-backup", RedisJson.Default.PathArgs, scope, actuator, Kind.Present)
 {
-    public static bool IsDue(RedisScope scope, RedisState s) => s.Backup == FactValue.Absent && OtherCopy.WouldBeLost(scope, s)
+    public static bool IsDue(RedisScope scope, RedisState s) => s.Backup == FactValue.Absent && s.HasRoom && OtherCopy.WouldBeLost(scope, s)
         && ((s.Answers && s.Keys == Stored.Some) || (s.IsDown && s.Data != Stored.None));
 
     public override IEnumerable<Move<PathArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)

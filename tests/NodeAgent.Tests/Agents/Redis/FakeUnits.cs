@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Host;
+using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Host.Packages;
 using AgentMetal.NodeAgent.Host.Systemd;
 
@@ -17,6 +19,9 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
     private readonly Dictionary<string, string> _loaded = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Process> _running = new(StringComparer.Ordinal);
     private readonly HashSet<string> _stoppedByUs = new(StringComparer.Ordinal);
+
+    /// <summary>What the start gate said.</summary>
+    public List<string> GateSaid { get; } = [];
 
     /// <summary>How often each verb was asked for.</summary>
     public List<string> Calls { get; } = [];
@@ -59,6 +64,13 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
         if (_running.TryGetValue(name, out var running) && !running.HasExited) return Done;
         if (!_loaded.TryGetValue(name, out var text)) return new() { Result = UnitResult.Refused, ErrorName = "org.freedesktop.systemd1.NoSuchUnit" };
         var exec = Line(text, "ExecStart=");
+        // ExecCondition=: what the unit asks before each start; 1 = skipped, and no failure.
+        if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecCondition=", StringComparison.Ordinal)) is { } gate
+            && await RedisGateProgram.RunAsync(gate.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System, GateSaid.Add, ct) != 0)
+        {
+            _stoppedByUs.Add(name);
+            return new() { Result = UnitResult.Skipped };
+        }
         var runtime = roots.Run + "/" + Line(text, "RuntimeDirectory=");
         Directory.CreateDirectory(runtime);
         Run("/bin/chown", "redis:redis", runtime);

@@ -180,16 +180,16 @@ public sealed class RealRedisTests
         await Task.Delay(300, Ct);
         await fleet.SignalAsync(0, 9);
         await Task.Delay(100, Ct);
-        var plan = await fleet.PlanAsync(fleet.Input(0));
-        Assert.Empty(plan.Steps);
-        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("spec.primary: 1", StringComparison.Ordinal)));
+        var step = Assert.Single((await fleet.PlanAsync(fleet.Input(0))).Steps);
+        Assert.Equal(("start", RiskLevel.Moderate), (step.Tool, step.Risk.Level));
+        Assert.Contains("follows:", step.Args, StringComparison.Ordinal);
 
-        // What the plan told the person to do.
-        fleet.Primary = 1;
+        // It comes up behind a member that has the data, which leads until the wanted one has it again.
         await fleet.ConvergeAllAsync();
         for (var i = 0; i < 3; i++) Assert.Equal("1", (await fleet.CommandAsync(i, "GET", "a")).Text);
-        Assert.Equal(RedisRole.Primary, (await fleet.ObserveAsync(1)).Role);
-        Assert.Contains("1 promote", fleet.Ran);
+        Assert.Equal(RedisRole.Primary, (await fleet.ObserveAsync(0)).Role);
+        Assert.Contains(fleet.Ran, r => r.EndsWith(" promote", StringComparison.Ordinal));
+        Assert.Contains(fleet.Ran, r => r.EndsWith(" handover", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -202,10 +202,17 @@ public sealed class RealRedisTests
         var clean = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
         Assert.Equal(("follow", RiskLevel.Moderate), (clean.Tool, clean.Risk.Level));
         await fleet.CommandAsync(1, "SET", "b", "only here");
+        // It has all that the other has, and more: the other one follows, and nothing is lost.
+        Assert.Empty((await fleet.PlanAsync(fleet.Input(1))).Steps);
+        Assert.Equal(("follow", RiskLevel.Moderate), (await fleet.PlanAsync(fleet.Input(0))).Steps.Select(s => (s.Tool, s.Risk.Level)).Single());
+        await fleet.CommandAsync(0, "SET", "c", "only there");
         var written = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
         Assert.Equal(("follow", RiskLevel.Dangerous, true), (written.Tool, written.Risk.Level, written.Risk.LosesData));
         await fleet.ConvergeAllAsync();
         Assert.Equal(RespKind.Null, (await fleet.CommandAsync(1, "GET", "b")).Kind);
+        Assert.Equal("only there", (await fleet.CommandAsync(1, "GET", "c")).Text);
+        Assert.Contains("at most 2 keys", written.Args, StringComparison.Ordinal);
+        Assert.True(File.Exists(System.Text.Json.JsonDocument.Parse(written.Args).RootElement.GetProperty("Keep").GetString()), "the copy is kept");
     }
 
     [Fact]

@@ -35,7 +35,7 @@ internal sealed class RedisFleet : IAsyncDisposable
         Driver = new(() => Member, RedisSamples.Request) { Name = static (input, step) => input.Ordinal + " " + step.Tool, IsOthers = IsOthers, IsCompared = step => step.Tool != "start-adopted" };
         if (OnSystemd)
         {
-            _roots = new();
+            _roots = new() { Gate = Environment.GetEnvironmentVariable("AGENTMETAL_REDIS_GATE") ?? "/usr/bin/agentmetald" };
             _bus = new(new(), TimeProvider.System);
             (UnitReader, Units) = (new UnitReader(_bus), new UnitWriter(_bus));
             return;
@@ -93,7 +93,8 @@ internal sealed class RedisFleet : IAsyncDisposable
 
     public RedisLayout Layout(int ordinal) => RedisLayout.Of("default", "sessions", ordinal, _roots);
 
-    public RedisMember Member => new(new(UnitReader, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
+    // One for the fleet's life, as in the daemon: it remembers since when a peer does not answer.
+    public RedisMember Member => field ??= new(new(UnitReader, new FileReader(), _packages), new(Units, new FileWriter(), _packages, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _roots);
 
     private MemberDriver<RedisGoal, RedisState> Driver { get; }
 

@@ -44,20 +44,46 @@ public sealed class RedisPlanningTests
         state = state with { Peers = state.Peers.SetItem(1, state.Peers[1] with { Serving = FactValue.Unseen("unreachable") }) };
         var plan = Plan(Input(), state);
         Assert.DoesNotContain(plan.Steps, s => s.Tool == "start");
-        Assert.Contains(plan.Blocked, b => b.Difference == "down:" && b.Reasons.Any(r => r.Contains("may hold the data", StringComparison.Ordinal)) && b.RetryAfter is not null);
+        Assert.Contains(plan.Blocked, b => b.Difference == "down:" && b.Reasons.Any(r => r.Contains("may be the primary", StringComparison.Ordinal)) && b.RetryAfter is not null);
     }
 
     [Theory]
     [InlineData("""{"replicas":2,"persistence":{"appendonly":false,"save":[]}}""", Stored.Rdb)] // An old dump is not its data.
     [InlineData("""{"replicas":2}""", Stored.None)] // Somebody deleted the data directory.
-    public void Plan_DeadPrimaryWithoutItsData_IsNotStartedAsPrimary(string spec, string data)
+    public void Plan_DeadPrimaryWithoutItsData_FollowsTheReplicaThatHasIt(string spec, string data)
     {
         var input = Input(spec: spec);
         var goal = Goal(input);
-        var state = Converged(input, goal).Down() with { Data = data };
+        var state = Converged(input, goal).Down() with { Data = data, Disk = Disk(data, offset: 900) };
         var plan = Plan(input, state);
-        Assert.Empty(plan.Steps);
-        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("spec.primary: 1", StringComparison.Ordinal)));
+        var step = Assert.Single(plan.Steps, s => s.Tool == "start");
+        Assert.Equal("{\"Role\":\"follows:10.0.0.2:6379\"}", step.Args);
+        Assert.Equal(RiskLevel.Moderate, step.Risk.Level);
+    }
+
+    [Fact]
+    public void Plan_DeadPrimaryWhoseFilesAreGoneAndNoPeerHasThem_IsHeldWithTheFigures()
+    {
+        var state = Converged(Input(), Goal(Input())).Down();
+        state = state with { Data = Stored.None, Disk = Disk(Stored.None), Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, Serving.Refused) { IsLong = true }) };
+        var step = Assert.Single(Plan(Input(), state).Steps);
+        Assert.Equal(("start", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+        Assert.Contains("at most 10 keys", step.Args, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData('a', 1000L, RiskLevel.Moderate)] // The foreign one is empty, and this one has all there is.
+    [InlineData('b', 1000L, RiskLevel.Dangerous)] // The foreign one has data of its own.
+    public void Plan_WantedPrimaryFollowsAStranger_NobodyGivesItsDataUnsigned(char history, long keys, RiskLevel risk)
+    {
+        var goal = Goal(Input(1));
+        var state = Converged(Input(1), goal) with { Link = Link.Down };
+        var strayed = new RedisPeerState(state.Peers[0].Address, Serving.Answering, RedisRole.Follows("10.9.9.9:6390"), Link.Up, history == 'a' ? Stored.None : Stored.Some)
+        { Data = Held(RedisRole.Follows("10.9.9.9:6390"), history, keys, history == 'a' ? 0 : 7) };
+        var plan = Plan(Input(1), state with { Peers = state.Peers.SetItem(0, strayed) });
+        Assert.DoesNotContain(plan.Steps, s => s.Tool == "follow");
+        if (risk == RiskLevel.Moderate) Assert.Equal(("promote", risk), (plan.Steps.Single().Tool, plan.Steps.Single().Risk.Level));
+        else Assert.Empty(plan.Steps); // It is offered on the member that is to be primary.
     }
 
     [Fact]
@@ -197,21 +223,24 @@ public sealed class RedisPlanningTests
     [InlineData("written", RiskLevel.Dangerous)]
     public void Plan_TwoPrimaries_TheUnwantedFollows(string fork, RiskLevel risk)
     {
-        var state = Converged(Input(1), Goal(Input(1))) with { Role = RedisRole.Primary, Link = FactValue.Absent, Fork = fork };
+        var state = Converged(Input(1), Goal(Input(1))) with { Role = RedisRole.Primary, Link = FactValue.Absent, Fork = fork, Own = Held(RedisRole.Primary, 'b', fork == "clean" ? 1000 : 1001) with { Id2 = History('a'), Offset2 = 1001 } };
+        // The other one has gone on too: what each has alone, the other has not.
+        if (fork == "written") state = state with { Peers = state.Peers.SetItem(0, state.Peers[0] with { Data = Held(RedisRole.Primary, offset: 1002) }) };
         var step = Assert.Single(Plan(Input(1), state).Steps);
         Assert.Equal(("follow", risk), (step.Tool, step.Risk.Level));
         Assert.Equal(risk == RiskLevel.Dangerous, step.Risk.LosesData);
     }
 
     [Fact]
-    public void Plan_DeadPrimaryReplacedByPerson_ReplicaIsPromotedOnceEveryoneFollowsIt()
+    public void Plan_DeadPrimaryReplacedByPerson_ReplicaIsPromotedOnceItHasAllThereIs()
     {
         var input = Input(1, primary: 1);
         var goal = Goal(input);
         var state = Converged(input, goal) with { Link = Link.Down };
         var follows = RedisRole.Follows(goal.Self.Address);
         var peers = state.Peers.SetItem(0, new(state.Peers[0].Address, Serving.Answering, follows, Link.Down, Stored.None));
-        Assert.Empty(Plan(input, state with { Peers = peers }).Steps); // Member 2 still follows member 0.
+        // Member 2 may hold more than this one: it goes first, whoever is to be primary.
+        Assert.Empty(Plan(input, state with { Peers = peers.SetItem(2, peers[2] with { Role = follows, Link = Link.Down, Data = Held(follows, offset: 1001) }) }).Steps);
         peers = peers.SetItem(2, peers[2] with { Role = follows, Link = Link.Down });
         Assert.Equal(["promote"], Plan(input, state with { Peers = peers }).Steps.Select(s => s.Tool));
     }
@@ -308,8 +337,9 @@ public sealed class RedisPlanningTests
     {
         var input = Input(spec: """{"databases":32}""");
         var replicated = Plan(input, Converged(input, Goal(Input())) with { Data = Stored.None });
-        Assert.DoesNotContain(replicated.Steps, s => s.Tool == "reconfigure");
-        Assert.Contains(replicated.Blocked, b => b.Reasons.Any(r => r.StartsWith("no-empty-primary", StringComparison.Ordinal)));
+        var handed = Assert.Single(replicated.Steps, s => s.Tool == "reconfigure");
+        Assert.Contains("\"To\":\"10.0.0.2:6379\"", handed.Args, StringComparison.Ordinal);
+        Assert.Equal(RiskLevel.Moderate, handed.Risk.Level);
         var alone = Input(members: 1, spec: """{"databases":32}""");
         var step = Assert.Single(Plan(alone, Converged(alone, Goal(Input(members: 1))) with { Data = Stored.Rdb }).Steps);
         Assert.Equal(("reconfigure", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text;
 using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Agents.Redis.Tools;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
@@ -76,9 +77,40 @@ internal static class RedisSamples
         Peers = input.Peers.Where(p => p.Ordinal != input.Ordinal).ToImmutableSortedDictionary(p => p.Ordinal, p => new RedisPeerState(p.Address + ":" + p.Port, Serving.Refused)),
     };
 
+    /// <summary>A replication history, by its letter.</summary>
+    public static string History(char letter) => new(letter, 40);
+
+    public static NotedData Held(string role, char history = 'a', long offset = 1000, long keys = 10) =>
+        new() { Role = role, Id = History(history), Offset = offset, Keys = keys, Appending = true, At = 1_700_000_000, Changed = 1_699_990_000 };
+
+    /// <summary>Files that hold what the fact of the data says.</summary>
+    public static RedisDisk Disk(string data, long offset = 1000, char history = 'a') => data switch
+    {
+        Stored.Aof => new(true, null, new(1, "appendonly.aof.1.incr.aof", 500, "appendonly.aof.1.base.rdb", 88, true, "")),
+        Stored.Rdb => new(true, new(500, 1_699_999_000, 10, new(History(history), offset), ""), null),
+        _ => new(true, null, null),
+    };
+
+    private static RedisNotes Notes(MemberInput input, RedisGoal goal, int primary, string data) => new()
+    {
+        Uid = input.ResourceUid,
+        Ordinal = input.Ordinal,
+        DataDir = "/d",
+        ConfDir = "/c",
+        Keeps = Kept.Of(goal.Settings),
+        Own = Held(RoleOf(goal, input.Ordinal, primary)),
+        Files = NotedFiles.Of(Disk(data)),
+        CopyOf = input.Ordinal == primary ? "" : goal.Members.First(m => m.Ordinal == primary).Address,
+        Peers = goal.Others.ToImmutableSortedDictionary(p => p.Ordinal, p => Held(RoleOf(goal, p.Ordinal, primary))),
+    };
+
     /// <summary>As the goal says, with keys.</summary>
     public static RedisState Converged(MemberInput input, RedisGoal goal, int primary = 0) => Nothing(input) with
     {
+        Address = input.Absent ? "" : goal.Self.Address,
+        Own = Held(RoleOf(goal, input.Ordinal, primary)),
+        Disk = Disk(DataOf(goal)),
+        Notes = Notes(input, goal, primary, DataOf(goal)),
         Package = RedisPackage.Installed,
         UnitFile = RedisRender.Digest(goal.UnitText),
         UnitText = goal.UnitText,
@@ -93,13 +125,15 @@ internal static class RedisSamples
         Role = RoleOf(goal, input.Ordinal, primary),
         Link = input.Ordinal == primary ? FactValue.Absent : Link.Up,
         DataDir = DataDirState.Ok,
-        Data = goal.Persistent ? goal.Settings["appendonly"] == "yes" ? Stored.Aof : Stored.Rdb : Stored.None,
+        Data = DataOf(goal),
         Serving = Serving.Answering,
         Keys = Stored.Some,
         Live = goal.Settings,
         Peers = goal.Others.ToImmutableSortedDictionary(p => p.Ordinal, p => new RedisPeerState(p.Address, Serving.Answering, RoleOf(goal, p.Ordinal, primary),
-            p.Ordinal == primary ? FactValue.Absent : Link.Up, Stored.Some)),
+            p.Ordinal == primary ? FactValue.Absent : Link.Up, Stored.Some) { Data = Held(RoleOf(goal, p.Ordinal, primary)) }),
     };
+
+    private static string DataOf(RedisGoal goal) => goal.Persistent ? goal.Settings["appendonly"] == "yes" ? Stored.Aof : Stored.Rdb : Stored.None;
 
     public static string RoleOf(RedisGoal goal, int ordinal, int primary) =>
         ordinal == primary ? RedisRole.Primary : RedisRole.Follows(goal.Members.First(m => m.Ordinal == primary).Address);
@@ -115,9 +149,13 @@ internal static class RedisSamples
 
     private static Gen<RedisPeerState> Peer(string address, string[] roles) => Gen.Select(
         Often(Serving.Answering, Serving.Refused, Serving.Hung, Serving.Loading, Serving.Denied, FactValue.Unseen("unreachable")),
-        Gen.OneOf(roles), Often(Link.Up, Link.Down, Link.Syncing, Link.Lagging), Often(Stored.Some, Stored.None),
-        (serving, role, link, keys) => serving == Serving.Answering
-            ? new RedisPeerState(address, serving, role, role == RedisRole.Primary ? FactValue.Absent : link, keys) : new RedisPeerState(address, serving));
+        Gen.OneOf(roles), Often(Link.Up, Link.Down, Link.Syncing, Link.Lagging), Often(Stored.Some, Stored.None), Positions, Gen.Bool,
+        (serving, role, link, keys, at, isLong) => serving == Serving.Answering
+            ? new RedisPeerState(address, serving, role, role == RedisRole.Primary ? FactValue.Absent : link, keys) { Data = Held(role, at.History, at.Offset, keys == Stored.Some ? 10 : 0) }
+            : new RedisPeerState(address, serving) { IsLong = isLong });
+
+    /// <summary>Mostly one history, at some places of it.</summary>
+    private static readonly Gen<(char History, long Offset)> Positions = Gen.Select(Gen.OneOf('a', 'a', 'a', 'b'), Gen.OneOf(1000L, 1000L, 900L, 1100L), (history, offset) => (history, offset));
 
     /// <summary>Any state of the host and of what it sees, unseen, lagging and hung ones among them.</summary>
     public static Gen<RedisState> State(MemberInput input)
@@ -132,8 +170,8 @@ internal static class RedisSamples
             (package, unit, enabled, config, auth, roleFile, dir, data) => (package, unit, enabled, config, auth, roleFile, dir, data));
         var server = Gen.Select(Often(Serving.Answering, Serving.Refused, Serving.Refused, Serving.Hung, Serving.Loading, Serving.Denied), Gen.OneOf(roles),
             Often(Link.Up, Link.Down, Link.Syncing, Link.Lagging), Gen.OneOf("", "", "timeout", "databases", "appendonly", "maxmemory"), Often(Stored.Some, Stored.None),
-            Often("active", "inactive", "failed", "activating"), Gen.Bool, Often("goal", "old", "mixed"),
-            (serving, role, link, drift, keys, active, flag, auth) => (serving, role, link, drift, keys, active, flag, auth));
+            Often("active", "inactive", "failed", "activating"), Gen.Select(Gen.Bool, Positions, Gen.OneOf("noted", "noted", "none", "more"), (flag, at, notes) => (flag, at, notes)), Often("goal", "old", "mixed"),
+            (serving, role, link, drift, keys, active, more, auth) => (serving, role, link, drift, keys, active, more.flag, auth, more.at, more.notes));
         var peers = wanted.Others.Select(p => Peer(p.Address, [.. peerRoles.Where(r => r != RedisRole.Follows(p.Address))])).ToArray();
         var peersGen = peers.Length == 0 ? Gen.Const(Array.Empty<RedisPeerState>()) : Gen.Select(peers[0], peers[1], (a, b) => new[] { a, b });
         return Gen.Select(host, server, peersGen, (h, s, p) => Build(input, wanted, other, h, s, p));
@@ -141,7 +179,7 @@ internal static class RedisSamples
 
     private static RedisState Build(MemberInput input, RedisGoal goal, RedisGoal other,
         (string package, string unit, string enabled, string config, string auth, string roleFile, string dir, string data) h,
-        (string serving, string role, string link, string drift, string keys, string active, bool flag, string auth) s, RedisPeerState[] peers)
+        (string serving, string role, string link, string drift, string keys, string active, bool flag, string auth, (char History, long Offset) at, string notes) s, RedisPeerState[] peers)
     {
         var old = new RedisAuth(input.NodeUid, input.ResourceUid, "an-old-one").Digest;
         var text = h.config switch { "absent" => null, "other" => other.ConfigText, "transitional" => AofOrder.TextWithout(goal), _ => goal.ConfigText };
@@ -160,7 +198,11 @@ internal static class RedisSamples
             DropIns = s.flag ? RedisSettings.None : RedisSettings.None.Add("/etc/systemd/system/x.d/o.conf", "[Service]\n"),
             UnitActive = s.serving == Serving.Refused ? s.active == "active" ? "inactive" : s.active : "active",
             Peers = goal.Others.Zip(peers).ToImmutableSortedDictionary(x => x.First.Ordinal, x => x.Second),
+            Address = input.Absent ? "" : goal.Self.Address,
+            Disk = h.dir == FactValue.Absent ? RedisDisk.Nothing : Disk(h.data, s.at.Offset, s.at.History),
         };
+        if (s.notes != "none")
+            state = state with { Notes = Notes(input, goal, 0, h.dir == FactValue.Absent ? Stored.None : h.data) with { Files = NotedFiles.Of(Disk(s.notes == "more" ? Stored.Aof : h.data)), Own = Held(s.role, s.at.History, s.at.Offset) } };
         state = state with { UnitFile = state.UnitText is null ? FactValue.Absent : RedisRender.Digest(state.UnitText) };
         if (s.serving != Serving.Answering) return state with { Serving = s.serving };
         var drift = s.drift switch { "timeout" => "77", "databases" => "3", "appendonly" => goal.Settings["appendonly"] == "yes" ? "no" : "yes", "maxmemory" => "1048576", _ => "" };
@@ -174,6 +216,7 @@ internal static class RedisSamples
             AuthLive = s.auth switch { "old" => old, "mixed" => "mixed:k", _ => goal.AuthDigest },
             Writes = Writes.Taken,
             Keys = s.keys,
+            Own = Held(s.role, s.at.History, s.at.Offset, s.keys == Stored.Some ? 10 : 0),
             Live = live,
         };
     }

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
@@ -8,16 +9,20 @@ using static AgentMetal.NodeAgent.Tests.Agents.Redis.RedisSamples;
 namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
 
 /// <summary>
-/// Three members whose agents see only what they could see, and a data set that is a number: how many writes a member holds. Plans are made at
-/// one moment and run at another, with the executor's re-check in between; the world goes on meanwhile.
+/// Three members whose agents see only what they could see; a data set is the set of writes that a member holds, with its place in a replication
+/// history. Plans are made at one moment and run at another, with the executor's re-check in between; the world goes on meanwhile.
 /// </summary>
 internal sealed class RedisWorld
 {
     private const int Count = 3;
     private readonly string _spec;
     private readonly RedisState[] _truth = new RedisState[Count];
-    private readonly int[] _memory = new int[Count];
-    private readonly int[] _disk = new int[Count];
+    private readonly ImmutableHashSet<int>[] _memory = [.. Enumerable.Repeat(ImmutableHashSet<int>.Empty, Count)];
+    private readonly ImmutableHashSet<int>[] _disk = [.. Enumerable.Repeat(ImmutableHashSet<int>.Empty, Count)];
+    private readonly RedisPosition[] _position = new RedisPosition[Count];
+    private readonly RedisNotes?[] _notes = new RedisNotes?[Count];
+    private int _writes, _histories;
+    private bool _patience;
     private readonly HashSet<(int, int)> _cut = [];
     private readonly HashSet<int> _linkedToHung = [];
     private readonly (MemberInput Input, Queue<Step> Steps)?[] _running = new (MemberInput, Queue<Step>)?[Count];
@@ -25,18 +30,22 @@ internal sealed class RedisWorld
     public RedisWorld(bool persistent)
     {
         _spec = persistent ? """{"replicas":2}""" : """{"replicas":2,"persistence":{"appendonly":false,"save":[]}}""";
-        for (var i = 0; i < Count; i++) _truth[i] = Nothing(Input(i));
+        for (var i = 0; i < Count; i++) (_truth[i], _position[i]) = (Nothing(Input(i)), NewHistory());
     }
 
     public int Primary { get; private set; }
     public List<string> Log { get; } = [];
 
-    /// <summary>The most that any member holds, in memory or where a start would find it again.</summary>
-    public int Best => Enumerable.Range(0, Count).Max(i => Math.Max(_memory[i], Goal(Member(i)).Persistent ? _disk[i] : 0));
+    /// <summary>All that any member holds, in memory or where a start would find it again.</summary>
+    public ImmutableHashSet<int> Held => Enumerable.Range(0, Count).Aggregate(ImmutableHashSet<int>.Empty, (all, i) => all.Union(_memory[i]).Union(Goal(Member(i)).Persistent ? _disk[i] : []));
 
     public int Leaders => _truth.Count(t => t.Leads);
 
     private MemberInput Member(int i) => Input(i, Primary, spec: _spec);
+
+    private RedisPosition NewHistory() => new($"{++_histories:D40}".Replace('0', 'f'), 0);
+
+    private NotedData Data(int i) => new() { Role = _truth[i].Role, Id = _position[i].Id, Offset = _position[i].Offset, Id2 = _position[i].Id2, Offset2 = _position[i].Offset2, Keys = _memory[i].Count, Changes = _position[i].Offset, Appending = Goal(Member(i)).Persistent, At = 1, Changed = 1 };
 
     public RedisState See(int i)
     {
@@ -44,18 +53,28 @@ internal sealed class RedisWorld
         var peers = Enumerable.Range(0, Count).Where(j => j != i).ToImmutableSortedDictionary(j => j, j =>
         {
             var address = goal.Members[j].Address;
-            if (_cut.Contains((Math.Min(i, j), Math.Max(i, j)))) return new RedisPeerState(address, FactValue.Unseen("unreachable"));
+            if (_cut.Contains((Math.Min(i, j), Math.Max(i, j)))) return new RedisPeerState(address, FactValue.Unseen("unreachable")) { IsLong = _patience };
             var t = _truth[j];
-            return t.Answers ? new(address, t.Serving, t.Role, LinkOf(j), _memory[j] > 0 ? Stored.Some : Stored.None) { Offset = _memory[j] } : new RedisPeerState(address, t.Serving);
+            return t.Answers ? new(address, t.Serving, t.Role, LinkOf(j), _memory[j].Count > 0 ? Stored.Some : Stored.None) { Data = Data(j) } : new RedisPeerState(address, t.Serving) { IsLong = _patience };
         });
         var own = _truth[i];
+        var disk = new RedisDisk(true, null, _disk[i].Count > 0 ? new(1, "i", _disk[i].Count, "b", 1, true, "") : null);
+        var notes = _notes[i] ?? new() { Uid = "uid-1", Ordinal = i, DataDir = "/d", ConfDir = "/c" };
+        if (own.Answers && (own.Role == RedisRole.Primary || LinkOf(i) == Link.Up || _position[i].Id == notes.Own?.Id))
+            notes = notes with { Own = Data(i), Files = NotedFiles.Of(disk), CopyOf = own.Role == RedisRole.Primary ? "" : LinkOf(i) == Link.Up ? RedisRole.Followed(own.Role)! : notes.CopyOf };
+        foreach (var (ordinal, peer) in peers)
+            if (peer.Data is { } data) notes = notes with { Peers = notes.Peers.SetItem(ordinal, data) };
+        _notes[i] = notes;
         return own with
         {
+            Address = goal.Self.Address,
             Peers = peers,
             Link = own.Answers && own.Role != RedisRole.Primary ? LinkOf(i) : FactValue.Absent,
-            Keys = !own.Answers ? FactValue.Absent : _memory[i] > 0 ? Stored.Some : Stored.None,
-            Offset = _memory[i],
-            Data = _disk[i] > 0 ? Stored.Aof : Stored.None,
+            Keys = !own.Answers ? FactValue.Absent : _memory[i].Count > 0 ? Stored.Some : Stored.None,
+            Own = own.Answers ? Data(i) : null,
+            Disk = disk,
+            Notes = notes,
+            Data = _disk[i].Count > 0 ? Stored.Aof : Stored.None,
             Fork = own.Leads && peers.Values.Any(p => p.Leads) ? RedisForkOf(i) : FactValue.Absent,
         };
     }
@@ -85,11 +104,15 @@ internal sealed class RedisWorld
         }
         Log.Add($"{i}: {step.Text}");
         var after = call.Predict(state);
-        if (step.Tool == "handover")
-        {
-            _truth[Primary] = _truth[Primary] with { Role = RedisRole.Primary };
-            Move(i, Primary);
-        }
+        // What a step hands over is handed to the member that the step names, with all that is here.
+        foreach (var (ordinal, peer) in after.Peers)
+            if (peer.Leads && !state.Peers[ordinal].Leads)
+            {
+                Move(i, ordinal);
+                _truth[ordinal] = _truth[ordinal] with { Role = RedisRole.Primary };
+                Branch(ordinal);
+            }
+        if (step.Tool == "promote") Branch(i);
         Become(i, state, after, step.Tool is "start" or "restart" or "reconfigure");
         return true;
     }
@@ -99,9 +122,10 @@ internal sealed class RedisWorld
         for (var i = 0; i < Count; i++)
         {
             if (!_truth[i].Leads) continue;
-            _memory[i]++;
+            _memory[i] = _memory[i].Add(++_writes);
+            _position[i] = _position[i] with { Offset = _position[i].Offset + 1 };
             Save(i);
-            Log.Add($"write to {i}: {_memory[i]}");
+            Log.Add($"write {_writes} to {i}");
         }
         Sync();
     }
@@ -112,7 +136,7 @@ internal sealed class RedisWorld
         _linkedToHung.Remove(i);
         if (_truth[i] is { Serving: Serving.Hung, Role: RedisRole.Primary }) _linkedToHung.Clear();
         _truth[i] = _truth[i].Down();
-        _memory[i] = 0;
+        _memory[i] = [];
     }
 
     public void Hang(int i)
@@ -127,8 +151,12 @@ internal sealed class RedisWorld
     public void RestartBySystemd(int i)
     {
         if (!_truth[i].IsDown || _truth[i].RoleFile == FactValue.Absent || _truth[i].ConfigText is null || !Goal(Member(i)).StartsItself) return;
-        Log.Add("systemd starts " + i);
-        Become(i, See(i), _truth[i] with { Serving = Serving.Answering, UnitActive = "active", Role = _truth[i].RoleFile, AuthLive = _truth[i].AuthFile, Writes = Writes.Taken, Live = _truth[i].FileSettings }, true);
+        var seen = See(i);
+        var answer = RedisCopies.Judge(seen, seen.RoleFile);
+        Log.Add($"systemd starts {i}: {answer.Gate} {answer.Role} {answer.Why}");
+        if (answer.Gate == Gate.Hold) return;
+        _truth[i] = _truth[i] with { RoleFile = answer.Role };
+        Become(i, seen, _truth[i] with { Serving = Serving.Answering, UnitActive = "active", Role = answer.Role, AuthLive = _truth[i].AuthFile, Writes = Writes.Taken, Live = _truth[i].FileSettings }, true);
     }
 
     public void DeleteRoleFile(int i)
@@ -161,6 +189,7 @@ internal sealed class RedisWorld
     {
         for (var round = 0; round < 30; round++)
         {
+            _patience = round > 6;
             var acted = false;
             for (var i = 0; i < Count; i++)
             {
@@ -169,10 +198,11 @@ internal sealed class RedisWorld
                 while (Run(i)) acted = true;
             }
             Sync();
-            if (!acted && round > 3) break;
+            if (!acted && round > 8) break;
         }
         var open = Enumerable.Range(0, Count).Select(i => RedisSamples.Plan(Member(i), See(i))).SelectMany((p, i) => p.Blocked.Select(b => $"{i}: {b.Difference} {string.Join(", ", b.Reasons)}")
             .Concat(p.Steps.Select(s => $"{i}: {s.Text} is {s.Risk.Level}"))).ToList();
+        _patience = false;
         return open.Count == 0 ? null : string.Join("\n", open);
     }
 
@@ -182,7 +212,7 @@ internal sealed class RedisWorld
         if (_truth[i] is { Serving: Serving.Hung, Role: RedisRole.Primary }) _linkedToHung.Clear();
         var follows = after.Answers && RedisRole.Followed(after.Role) is { } address ? Goal(Member(i)).MemberAt(address)?.Ordinal : null;
         _truth[i] = after with { Link = FactValue.Absent, ComesUpEmpty = false };
-        if (started) _memory[i] = Goal(Member(i)).Persistent ? _disk[i] : 0;
+        if (started) (_memory[i], _position[i]) = (Goal(Member(i)).Persistent ? _disk[i] : [], NewHistory());
         if (follows is { } lead && LinkOf(i) == Link.Up) Move(lead, i);
         Sync();
     }
@@ -200,15 +230,18 @@ internal sealed class RedisWorld
 
     private void Move(int from, int to)
     {
-        _memory[to] = _memory[from];
+        (_memory[to], _position[to]) = (_memory[from], _position[from]);
         Save(to);
     }
+
+    /// <summary>A member that becomes primary begins a history, and remembers the one that it leaves.</summary>
+    private void Branch(int i) => _position[i] = NewHistory() with { Offset = _position[i].Offset, Id2 = _position[i].Id, Offset2 = _position[i].Offset + 1 };
 
     private void Save(int i)
     {
         if (Goal(Member(i)).Persistent) _disk[i] = _memory[i];
     }
 
-    private string RedisForkOf(int i) => Enumerable.Range(0, Count).Any(j => j != i && _truth[j].Leads && _memory[j] >= _memory[i]) ? NodeAgent.Agents.Redis.Tools.RedisFork.Clean
+    private string RedisForkOf(int i) => Enumerable.Range(0, Count).Any(j => j != i && _truth[j].Leads && _memory[j].IsSupersetOf(_memory[i])) ? NodeAgent.Agents.Redis.Tools.RedisFork.Clean
         : NodeAgent.Agents.Redis.Tools.RedisFork.Written;
 }

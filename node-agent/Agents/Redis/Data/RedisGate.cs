@@ -1,0 +1,208 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
+namespace AgentMetal.NodeAgent.Agents.Redis.Data;
+
+/// <summary>A peer as the gate sees it now.</summary>
+/// <param name="Ordinal">Which member.</param>
+/// <param name="Address">host:port.</param>
+/// <param name="Serving">One of <see cref="Redis.Serving"/>, or unseen.</param>
+/// <param name="Role">While it answers.</param>
+/// <param name="Data">While it answers.</param>
+/// <param name="Struck">An operator signed that its host is gone.</param>
+internal sealed record GatePeer(int Ordinal, string Address, string Serving, string Role, NotedData? Data, bool Struck = false)
+{
+    public bool Answers => Serving == Redis.Serving.Answering;
+
+    public bool Leads => Answers && Role == RedisRole.Primary;
+
+    public bool HasKeys => Answers && Data is { Keys: > 0 };
+}
+
+/// <summary>All that a start is judged by.</summary>
+/// <param name="Role">What role.conf says, or what is asked for.</param>
+/// <param name="AppendOnly">What redis.conf says: the server loads the append-only file, or the dump.</param>
+/// <param name="Keeps">One of <see cref="Kept"/>, as declared.</param>
+/// <param name="Disk">What lies there.</param>
+/// <param name="Notes">What this host knows; null = nothing.</param>
+/// <param name="Peers">The other members, now.</param>
+/// <param name="Now">Unix seconds.</param>
+internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, RedisDisk Disk, RedisNotes? Notes, ImmutableArray<GatePeer> Peers, long Now);
+
+/// <summary>How a start is judged.</summary>
+internal enum Gate
+{
+    /// <summary>With its data, in the role that was asked for.</summary>
+    Up,
+
+    /// <summary>With its data, as a follower of <see cref="GateAnswer.Role"/>.</summary>
+    Follow,
+
+    /// <summary>Not at all, until a person signs or what it waits for is there.</summary>
+    Hold,
+}
+
+/// <param name="Gate">How.</param>
+/// <param name="Role">The role to come up with.</param>
+/// <param name="Why">For people.</param>
+/// <param name="Code">Of a hold: a word for the risk, stable.</param>
+/// <param name="Loss">Of a hold: what would be lost by going on, at most; for people.</param>
+/// <param name="Passes">A hold that ends by itself when a peer is seen or started.</param>
+internal sealed record GateAnswer(Gate Gate, string Role, string Why, string Code = "", string Loss = "", bool Passes = false);
+
+/// <summary>
+/// The start gate: nothing that is empty, or older than what this host knows that the member or its peers had, comes up as primary, and no data of
+/// its own is given to a primary that may not have it. Pure: the unit asks it before each start, the agent when it plans one.
+/// </summary>
+internal static class RedisGate
+{
+    public static GateAnswer Judge(GateQuestion q)
+    {
+        if (q.Disk.Unseen.Length > 0) return new(Gate.Hold, q.Role, "the data directory cannot be read: " + q.Disk.Unseen, "data-unseen", "nothing is known of the data", Passes: true);
+        if (q.Role != RedisRole.Primary) return Following(q);
+        var leaders = q.Peers.Where(p => p.Leads).ToList();
+        return leaders.Count switch
+        {
+            0 => Leading(q),
+            1 => Beside(q, leaders[0]),
+            _ => new(Gate.Hold, q.Role, "more than one member says it is primary", "two-primaries", OwnData(q), Passes: true),
+        };
+    }
+
+    /// <summary>What is wrong with what a start would load, measured by what was there; null = nothing is missing.</summary>
+    public static string? Missing(GateQuestion q)
+    {
+        if (q.Disk.DamageFor(q.AppendOnly) is { } damage) return damage;
+        if (q.Notes is not { Own: { } own, Files: var was } || q.Keeps == Kept.Memory) return null;
+        if (!q.Disk.Exists) return own.Keys > 0 && (was.PartSize + was.BaseSize > 0 || was.DumpMade > 0) ? $"the data directory is gone; it held {Held(own)}" : null;
+        if (q.AppendOnly)
+        {
+            var now = q.Disk.Aof;
+            if (was.Part.Length == 0 && was.Base.Length == 0) return null;
+            if (!own.Appending && own.Keys > 0) return $"the server did not write its append-only file when it was last seen, with {Held(own)}: what lies there is older";
+            if (now is null || !now.HasKeys) return own.Keys > 0 ? $"the append-only file is {(now is null ? "gone" : "empty")}; the server had {Held(own)}" : null;
+            if (now.Number < was.Number) return $"the append-only file is an older one: part {now.Number}, and there was part {was.Number}";
+            if (now.Number > was.Number) return null; // It was written anew since.
+            if (now.Part == was.Part && now.PartSize < was.PartSize)
+                return string.Create(CultureInfo.InvariantCulture, $"{now.Part} is shorter than it was: {now.PartSize} bytes, and there were {was.PartSize}");
+            return now.Base == was.Base && now.BaseSize != was.BaseSize
+                ? string.Create(CultureInfo.InvariantCulture, $"{now.Base} is not what it was: {now.BaseSize} bytes, and there were {was.BaseSize}") : null;
+        }
+        if (was.DumpMade == 0) return null;
+        if (q.Disk.Dump is not { } dump) return $"dump.rdb is gone; there was one of {AtMost.Time(was.DumpMade)}";
+        return dump.Made < was.DumpMade ? $"dump.rdb is older than it was: of {AtMost.Time(dump.Made)}, and there was one of {AtMost.Time(was.DumpMade)}" : null;
+    }
+
+    /// <summary>Where the data that a start would load stands: a dump says it, an append-only file goes on from what was noted. Null = nothing tells.</summary>
+    public static RedisPosition? Position(GateQuestion q)
+    {
+        if (!q.Disk.HasKeys(q.AppendOnly)) return null;
+        if (!q.AppendOnly) return q.Disk.Dump!.Position;
+        return Missing(q) is null && q.Notes?.Own is { Id.Length: > 0 } own ? own.Position : null;
+    }
+
+    /// <summary>What is here, for a person who decides: keys, bytes, last write.</summary>
+    public static string OwnData(GateQuestion q)
+    {
+        var size = q.AppendOnly ? (q.Disk.Aof?.BaseSize ?? 0) + (q.Disk.Aof?.PartSize ?? 0) : q.Disk.Dump?.Size ?? 0;
+        if (size == 0) return q.Notes?.Own is { Keys: > 0 } own ? $"nothing on disk; last seen with {Held(own)}" : "nothing on disk";
+        var keys = q.Notes?.Own?.Keys ?? q.Disk.Dump?.Keys;
+        return $"{AtMost.Bytes(size)} on disk" + (keys is { } n ? ", " + AtMost.Keys(n) : "") + (q.Notes?.Own is { Changed: > 0 } noted ? ", last write seen " + AtMost.Time(noted.Changed) : "");
+    }
+
+    public static string Held(NotedData data) => $"{AtMost.Keys(data.Keys)} (seen {AtMost.Time(data.At)})";
+
+    private static GateAnswer Leading(GateQuestion q)
+    {
+        var missing = Missing(q);
+        var own = missing is null ? Position(q) : null;
+        var holders = q.Peers.Where(p => p.HasKeys && !Covered(q, own, p)).ToList();
+        if (holders.Count > 0)
+        {
+            // One of them has all that is here: it goes on, and this member has it again from there.
+            var best = holders.FirstOrDefault(p => HasAll(q, missing, own, p) && holders.TrueForAll(o => o == p || p.Data!.Position.Covers(o.Data!.Position) == true));
+            if (best is not null) return new(Gate.Follow, RedisRole.Follows(best.Address), $"member {best.Ordinal} has all that is here, and more");
+            return new(Gate.Hold, q.Role, $"member {holders[0].Ordinal} holds {Held(holders[0].Data!)}, and nothing tells whether they are here: {OwnData(q)}", "unrelated-data",
+                string.Join("; ", holders.Select(p => $"what member {p.Ordinal} holds and this one does not, {AtMost.Keys(p.Data!.Keys)}")));
+        }
+        if (missing is not null) return new(Gate.Hold, q.Role, missing, "data-missing", Lost(q));
+        return UnseenHolder(q, own) ?? new(Gate.Up, q.Role, "");
+    }
+
+    /// <summary>A peer that cannot be seen now, and is known to have held what is not here.</summary>
+    private static GateAnswer? UnseenHolder(GateQuestion q, RedisPosition? own)
+    {
+        foreach (var peer in q.Peers.Where(p => !p.Answers && !p.Struck))
+        {
+            if (q.Notes?.Own is null && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
+                return new(Gate.Hold, q.Role, $"nothing is known of the data, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold it", "unseen-data",
+                    $"what only member {peer.Ordinal} holds", Passes: true);
+            if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
+            // One that is down and keeps nothing has lost it.
+            if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
+            if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && SameStream(own, noted.Position))) continue;
+            return new(Gate.Hold, q.Role, $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), held {Held(noted)} when it was last seen, and what is here may be less: {OwnData(q)}", "unseen-data",
+                $"what only member {peer.Ordinal} holds, {AtMost.Keys(noted.Keys)}", Passes: true);
+        }
+        return null;
+    }
+
+    /// <summary>Its replica's last note may be some bytes ahead of the note of its own, and an append-only file holds all that was acknowledged.</summary>
+    private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
+
+    /// <summary>A torn end is the mark of writes that did not reach the disk: a replica of the same stream has them.</summary>
+    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is not null
+        && (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
+
+    /// <summary>
+    /// The stream that replicas get is what goes to the append-only file, and a ping every ten seconds: a file that has not grown as the stream has
+    /// since both were noted lacks its end, whoever cut it off. One that was written anew since tells nothing.
+    /// </summary>
+    private static bool Lacks(GateQuestion q, AofFacts aof, NotedData peer)
+    {
+        const long Ping = 14, Slack = 1024;
+        if (q.Notes is not { Own: { } own, Files: var was } || was.Part != aof.Part || was.Part.Length == 0) return false;
+        var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
+        return peer.Offset - own.Offset - pings - Slack > aof.PartSize - was.PartSize;
+    }
+
+    private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
+    {
+        if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
+        if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
+        // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
+        return q.Notes?.Own is { } noted && (missing is not null || q.AppendOnly || q.Disk.Dump!.Made <= noted.At) && peer.Data!.Position.Covers(noted.Position) == true;
+    }
+
+    private static GateAnswer Beside(GateQuestion q, GatePeer leader)
+    {
+        var follow = Following(q with { Role = RedisRole.Follows(leader.Address) });
+        return follow.Gate == Gate.Up ? new(Gate.Follow, RedisRole.Follows(leader.Address), $"member {leader.Ordinal} is primary")
+            : follow with { Role = RedisRole.Follows(leader.Address) };
+    }
+
+    private static GateAnswer Following(GateQuestion q)
+    {
+        var address = RedisRole.Followed(q.Role);
+        var up = new GateAnswer(Gate.Up, q.Role, "");
+        if (address is null) return new(Gate.Hold, q.Role, "role.conf is not one of ours", "role-unknown", OwnData(q), Passes: true);
+        var peer = q.Peers.FirstOrDefault(p => p.Address == address);
+        if (peer is null) return new(Gate.Hold, q.Role, $"it is to follow {address}, which is no member", "follows-stranger", OwnData(q), Passes: true);
+        if (!q.Disk.HasKeys(q.AppendOnly) && q.Disk.DamageFor(q.AppendOnly) is null) return up;
+        var copyOf = q.Notes?.CopyOf == address;
+        if (!peer.Answers) return copyOf || q.Notes?.Own is null ? up
+            : new(Gate.Hold, q.Role, $"member {peer.Ordinal} cannot be seen ({Serving.Said(peer.Serving)}), and this member has data of its own: {OwnData(q)}", "unseen-primary", "what is here and not there: " + OwnData(q), Passes: true);
+        if (peer.Data is not { Keys: > 0 }) return new(Gate.Hold, q.Role, $"member {peer.Ordinal} holds no key, and this member has data: {OwnData(q)}", "replaces-data", "all that is here: " + OwnData(q));
+        var own = Position(q);
+        if (own is not null && peer.Data.Position.Covers(own) == true) return up;
+        if (q.Notes?.Own is { } noted && peer.Data.Position.Covers(noted.Position) == true) return up;
+        if (copyOf && peer.Leads && !IsFewer(q.Notes!.Own, peer.Data)) return up;
+        if (q.Notes?.Own is null && peer.Leads) return up; // Nothing tells of data that only this member had.
+        return new(Gate.Hold, q.Role, $"nothing tells whether member {peer.Ordinal} ({Held(peer.Data)}) has all that is here: {OwnData(q)}", "unrelated-data", "what is here and not there: " + OwnData(q));
+    }
+
+    /// <summary>Fewer of the keys that do not go by themselves than this member had as its copy.</summary>
+    private static bool IsFewer(NotedData? own, NotedData leader) => own is not null && leader.Keys - leader.Expires < own.Keys - own.Expires;
+
+    private static string Lost(GateQuestion q) => q.Notes?.Own is { } own ? $"what it had and is not here, {AtMost.Keys(own.Keys)}" : "what is damaged or missing";
+}

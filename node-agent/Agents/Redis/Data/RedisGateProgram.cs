@@ -1,0 +1,98 @@
+using System.Collections.Immutable;
+using System.Text;
+using System.Text.Json;
+using AgentMetal.NodeAgent.Host.Files;
+
+namespace AgentMetal.NodeAgent.Agents.Redis.Data;
+
+/// <summary>
+/// "agentmetald redis-gate NOTES", which the unit runs before each start (ExecCondition= of systemd.service(5): 0 = go on, 1 = do not start and do not
+/// call it a failure). It needs no daemon, no bus and no coordinator; its peers have half a second to answer.
+/// </summary>
+internal static class RedisGateProgram
+{
+    private const int MaxBytes = 256 * 1024;
+
+    public static async Task<int> RunAsync(string path, IFileReader reader, IFileWriter writer, TimeProvider clock, Action<string> say, CancellationToken stop)
+    {
+        if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file } || RedisNotes.Parse(file.Bytes.Span) is not { } notes)
+        {
+            say($"<4>not started: {path}, which says what this member and its peers held, is missing or not understood; agentmetald writes it anew and decides");
+            return 1;
+        }
+        var now = clock.GetUtcNow().ToUnixTimeSeconds();
+        var config = Text(reader, notes.ConfDir + "/redis.conf");
+        var role = Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
+        if (config is null)
+        {
+            say("<4>not started: redis.conf is missing");
+            return 1;
+        }
+        if (IsPassed(reader, writer, path + ".pass", role, now))
+        {
+            Record(writer, path, new(now, "up", role, "a person has signed this start"), say);
+            return 0;
+        }
+        ImmutableArray<string?> passwords = [.. RedisObserver.PasswordsInFiles(reader, notes.ConfDir), null];
+        var book = new RedisNotebook(reader, writer, clock);
+        var peers = await Task.WhenAll(notes.Members.Where(m => m.Ordinal != notes.Ordinal).Select(async m =>
+        {
+            var seen = await RedisProbe.PeerAsync(new(m.Ordinal, m.Host, m.Port), passwords, stop).ConfigureAwait(false);
+            return new GatePeer(m.Ordinal, seen.State.Address, seen.State.Serving, seen.State.Role, seen.Info is { } info ? book.DataOf(info) : null);
+        })).ConfigureAwait(false);
+        var settings = RedisRender.Parse(config);
+        var answer = RedisGate.Judge(new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), RedisDisk.Look(reader, notes.DataDir), notes, [.. peers], now));
+        switch (answer.Gate)
+        {
+            case Gate.Hold:
+                Record(writer, path, new(now, "hold", "", answer.Why), say);
+                return 1;
+            case Gate.Follow when !Rewrite(reader, writer, notes, answer.Role):
+                Record(writer, path, new(now, "hold", "", "it is to follow another member, and role.conf cannot be written: " + answer.Why), say);
+                return 1;
+            default:
+                Record(writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why), say);
+                return 0;
+        }
+    }
+
+    /// <summary>A pass is for one start, of this role, of this boot, for a minute.</summary>
+    private static bool IsPassed(IFileReader reader, IFileWriter writer, string path, string role, long now)
+    {
+        if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State: { Exists: true, Uid: 0 } } file }) return false;
+        if (!writer.Delete(path).IsDone) return false;
+        try
+        {
+            return JsonSerializer.Deserialize(file.Bytes.Span, RedisNotesJson.Default.GatePass) is { } pass && pass.Role == role && now <= pass.Until && now >= pass.Until - 120 && pass.Boot == Boot(reader);
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Of this boot of this host.</summary>
+    public static string Boot(IFileReader reader) => Text(reader, "/proc/sys/kernel/random/boot_id")?.Trim() ?? "";
+
+    private static bool Rewrite(IFileReader reader, IFileWriter writer, RedisNotes notes, string role)
+    {
+        var user = reader.User(RedisLayout.User);
+        return user is { IsSeen: true, Value.Exists: true }
+            && writer.Write(notes.ConfDir + "/role.conf", Encoding.UTF8.GetBytes(RedisRender.Role(role)), new() { Uid = 0, Gid = user.Value.Gid, Mode = 0x1A0 }).IsDone; // 0640
+    }
+
+    private static void Record(IFileWriter writer, string path, GateRecord record, Action<string> say)
+    {
+        say(record.Verdict switch
+        {
+            "hold" => $"<4>not started: {record.Why}",
+            "follow" => $"<5>started as a follower ({RedisRole.Followed(record.Role)}): {record.Why}",
+            _ => $"<6>started as {record.Role}{(record.Why.Length > 0 ? ": " + record.Why : "")}",
+        });
+        // What is not told later is in the journal; a full disk is no reason to keep a server down.
+        writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record, RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 });
+    }
+
+    private static string? Text(IFileReader reader, string path) =>
+        reader.Read(path, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? Encoding.UTF8.GetString(file.Bytes.Span) : null;
+}

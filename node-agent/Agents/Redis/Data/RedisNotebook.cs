@@ -1,0 +1,138 @@
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.Runtime.Planning;
+
+namespace AgentMetal.NodeAgent.Agents.Redis.Data;
+
+/// <summary>
+/// Keeps what this host sees of its members, durably, for the time when nobody can be asked. A note is written when a person would call the data
+/// another: an idle server costs nothing. What a stranger put into a member is not taken for the member's own.
+/// </summary>
+internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, TimeProvider clock)
+{
+    private const int MaxBytes = 256 * 1024;
+    private const long GrowthBytes = 4096;
+    private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
+
+    private readonly ConcurrentDictionary<string, RedisNotes> _known = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<(string, int), long> _away = new();
+
+    /// <summary>The notes of a member; null = none, or they are of another resource with its name.</summary>
+    public static RedisNotes? Read(IFileReader files, RedisScope scope) =>
+        files.Read(scope.Layout.Notes, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisNotes.Parse(file.Bytes.Span) is { } notes && notes.Uid == scope.ResourceUid ? notes : null;
+
+    public static GateRecord? GateSaid(IFileReader files, RedisScope scope)
+    {
+        if (files.Read(scope.Layout.GateRecord, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file }) return null;
+        try { return System.Text.Json.JsonSerializer.Deserialize(file.Bytes.Span, RedisNotesJson.Default.GateRecord); }
+        catch (System.Text.Json.JsonException) { return null; }
+    }
+
+    /// <summary>Whether a peer does not answer for a minute or more, as this daemon saw it.</summary>
+    public bool IsLong(RedisScope scope, int ordinal, bool answers)
+    {
+        var key = (scope.Layout.Id, ordinal);
+        if (answers)
+        {
+            _away.TryRemove(key, out _);
+            return false;
+        }
+        return clock.GetElapsedTime(_away.GetOrAdd(key, _ => clock.GetTimestamp())) >= Long;
+    }
+
+    /// <summary>What a server that answers holds.</summary>
+    public NotedData DataOf(RedisInfo info)
+    {
+        var now = clock.GetUtcNow().ToUnixTimeSeconds();
+        var (keys, expires) = info.KeyCounts;
+        return new()
+        {
+            Role = info.Role,
+            Id = info["master_replid"],
+            Offset = info.Offset,
+            Id2 = info["master_replid2"] is var second && second.AsSpan().ContainsAnyExcept('0') ? second : "",
+            Offset2 = info.Number("second_repl_offset") ?? -1,
+            Keys = keys,
+            Expires = expires,
+            Changes = info.Number("rdb_changes_since_last_save") ?? 0,
+            Appending = info["aof_enabled"] == "1" && !info.Rewriting && info["aof_last_write_status"] is "ok",
+            At = now,
+            Changed = now,
+        };
+    }
+
+    /// <summary>
+    /// Notes what was seen. It has no effect where the server does not answer, follows a stranger, or has a history that nothing leads to from the noted one: then
+    /// the note of before stays, as what the member had.
+    /// </summary>
+    /// <returns>The notes as they are now.</returns>
+    public RedisNotes? See(RedisScope scope, OwnServer own, RedisDisk? disk, IReadOnlyList<PeerServer> peers, RedisNotes? before)
+    {
+        if (scope.Goal is not { Adopt: "" } goal) return before;
+        before ??= new() { Uid = scope.ResourceUid, Ordinal = goal.Ordinal, DataDir = scope.Layout.DataDir, ConfDir = scope.Layout.ConfDir };
+        var notes = before with
+        {
+            Keeps = Kept.Of(goal.Settings),
+            DataDir = scope.Layout.DataDir,
+            ConfDir = scope.Layout.ConfDir,
+            Members = [.. goal.Members.Select(m => new NotedMember(m.Ordinal, m.Host, m.Port))],
+        };
+        if (own.Info is { } info && IsOurs(goal, notes, info))
+        {
+            var data = DataOf(info);
+            notes = notes with
+            {
+                Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
+                Files = disk is null ? notes.Files : NotedFiles.Of(disk),
+                CopyOf = info.Role == RedisRole.Primary ? "" : info.Link == Link.Up ? RedisRole.Followed(info.Role)! : notes.CopyOf,
+            };
+        }
+        foreach (var peer in peers)
+            if (peer.Info is { } seen && (seen.Role == RedisRole.Primary || goal.MemberAt(RedisRole.Followed(seen.Role) ?? "") is not null))
+            {
+                var data = DataOf(seen);
+                var noted = notes.Peers.GetValueOrDefault(peer.Ordinal);
+                notes = notes with { Peers = notes.Peers.SetItem(peer.Ordinal, data with { Changed = data.SameAs(noted) ? noted!.Changed : data.Changed }) };
+            }
+        notes = notes with { Peers = notes.Peers.RemoveRange(notes.Peers.Keys.Where(n => goal.Members.All(m => m.Ordinal != n))) };
+        if (IsNews(before, notes) || !reader.Look(scope.Layout.Notes).IsSeen || !reader.Look(scope.Layout.Notes).Value.Exists) Write(scope, notes);
+        return notes;
+    }
+
+    /// <summary>Between two passes: the own server alone. It is asked once more where it has changed, for files that are looked at first are never newer than what it says.</summary>
+    public async ValueTask SeeAsync(RedisScope scope, OwnServer own, Func<ValueTask<OwnServer>> ask)
+    {
+        if (own.Info is null) return;
+        var before = _known.GetValueOrDefault(scope.Layout.Id) ?? Read(reader, scope);
+        if (before is null || before.Uid != scope.ResourceUid) return; // The first pass notes it.
+        if (before.Own is { } noted && DataOf(own.Info).SameAs(noted)) return;
+        var disk = RedisDisk.Look(reader, scope.Layout.DataDir);
+        See(scope, await ask().ConfigureAwait(false), disk, [], before);
+    }
+
+    private static bool IsOurs(RedisGoal goal, RedisNotes notes, RedisInfo info)
+    {
+        if (info.Role != RedisRole.Primary) return RedisRole.Followed(info.Role) is { } address && goal.MemberAt(address) is not null && (notes.Own is null || info.Link == Link.Up || info["master_replid"] == notes.Own.Id);
+        if (notes.Own is not { Id.Length: > 0 } own) return true;
+        // A start from files begins a history of its own with no other before it; a history before it that was never noted came from a stranger.
+        var (id, id2) = (info["master_replid"], info["master_replid2"]);
+        return id == own.Id || id2 == own.Id || id == own.Id2 || !id2.AsSpan().ContainsAnyExcept('0') || notes.Peers.Values.Any(p => p.Id == id2 || p.Id2 == id2);
+    }
+
+    private static bool IsNews(RedisNotes before, RedisNotes now) =>
+        !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || before.CopyOf != now.CopyOf || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan())
+        || (before.Files.Part, before.Files.Base, before.Files.DumpMade) != (now.Files.Part, now.Files.Base, now.Files.DumpMade)
+        || now.Files.PartSize < before.Files.PartSize || now.Files.PartSize > before.Files.PartSize + GrowthBytes || before.Files.BaseSize != now.Files.BaseSize
+        || before.Peers.Count != now.Peers.Count || now.Peers.Any(p => !p.Value.SameAs(before.Peers.GetValueOrDefault(p.Key)));
+
+    private void Write(RedisScope scope, RedisNotes notes)
+    {
+        var dir = Path.GetDirectoryName(scope.Layout.Notes)!;
+        foreach (var parent in (string[])[Path.GetDirectoryName(dir)!, dir]) writer.EnsureDirectory(parent, Root(0x1C0)); // 0700
+        // A full disk must not keep a server from being looked at; the note is tried again at the next look.
+        if (writer.Write(scope.Layout.Notes, notes.Render(), Root(0x180)).IsDone) _known[scope.Layout.Id] = notes; // 0600
+    }
+
+    private static FileOwnership Root(uint mode) => new() { Uid = 0, Gid = 0, Mode = mode };
+}

@@ -1,0 +1,181 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace AgentMetal.NodeAgent.Agents.Redis.Data;
+
+/// <summary>A member as a host noted it.</summary>
+/// <param name="Ordinal">Which.</param>
+/// <param name="Host">Where it is reached.</param>
+/// <param name="Port">Where it is reached.</param>
+internal sealed record NotedMember(int Ordinal, string Host, int Port);
+
+/// <summary>What a member held when it was last seen to answer.</summary>
+internal sealed record NotedData
+{
+    public string Role { get; init; } = "";
+    public string Id { get; init; } = "";
+    public long Offset { get; init; }
+    public string Id2 { get; init; } = "";
+    public long Offset2 { get; init; } = -1;
+
+    /// <summary>Keys in all databases, and how many of them expire by themselves.</summary>
+    public long Keys { get; init; }
+
+    public long Expires { get; init; }
+
+    /// <summary>Changes since the last good save.</summary>
+    public long Changes { get; init; }
+
+    /// <summary>It wrote each change to its append-only file, and could.</summary>
+    public bool Appending { get; init; }
+
+    /// <summary>Unix seconds.</summary>
+    public long At { get; init; }
+
+    /// <summary>Unix seconds at which its data was first seen as it is now.</summary>
+    public long Changed { get; init; }
+
+    [JsonIgnore]
+    public RedisPosition Position => new(Id, Offset) { Id2 = Id2, Offset2 = Offset2 };
+
+    /// <summary>Whether a person would call the data another, apart from what moves in an idle server.</summary>
+    public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending);
+}
+
+/// <summary>Files as they were while the server answered.</summary>
+internal sealed record NotedFiles
+{
+    public int Number { get; init; }
+    public string Part { get; init; } = "";
+    public long PartSize { get; init; }
+    public string Base { get; init; } = "";
+    public long BaseSize { get; init; }
+    public long DumpMade { get; init; }
+    public long DumpSize { get; init; }
+
+    public static NotedFiles Of(RedisDisk disk) => new()
+    {
+        Number = disk.Aof?.Number ?? 0,
+        Part = disk.Aof?.Part ?? "",
+        PartSize = disk.Aof?.PartSize ?? 0,
+        Base = disk.Aof?.Base ?? "",
+        BaseSize = disk.Aof?.BaseSize ?? 0,
+        DumpMade = disk.Dump?.Made ?? 0,
+        DumpSize = disk.Dump?.Size ?? 0,
+    };
+}
+
+/// <summary>
+/// What this host knows of one member and of its peers, kept outside the data directory, so that it outlives the data and the daemon. The start
+/// gate in the unit reads it when nobody else is there to ask. It holds no secret and no key.
+/// </summary>
+internal sealed record RedisNotes
+{
+    public const int Format = 1;
+
+    public int Version { get; init; } = Format;
+
+    /// <summary>Of the resource: an equal name is not the same resource.</summary>
+    public required string Uid { get; init; }
+
+    public required int Ordinal { get; init; }
+    public ImmutableArray<NotedMember> Members { get; init; } = [];
+
+    /// <summary>What the declared persistence keeps: one of <see cref="Kept"/>.</summary>
+    public string Keeps { get; init; } = "";
+
+    public required string DataDir { get; init; }
+    public required string ConfDir { get; init; }
+
+    /// <summary>Null = it was never seen to answer.</summary>
+    public NotedData? Own { get; init; }
+
+    public NotedFiles Files { get; init; } = new();
+
+    /// <summary>Address of the member that its data is a copy of: it followed it with the link up, and never led since. Empty = none.</summary>
+    public string CopyOf { get; init; } = "";
+
+    /// <summary>By ordinal.</summary>
+    public ImmutableSortedDictionary<int, NotedData> Peers { get; init; } = ImmutableSortedDictionary<int, NotedData>.Empty;
+
+    /// <summary>Null when it is none, or of a later format.</summary>
+    public static RedisNotes? Parse(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(json, RedisNotesJson.Default.RedisNotes) is { Version: Format } notes ? notes : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    public byte[] Render() => JsonSerializer.SerializeToUtf8Bytes(this, RedisNotesJson.Default.RedisNotes);
+}
+
+/// <summary>What a declared persistence keeps.</summary>
+internal static class Kept
+{
+    public const string Memory = "memory", Snapshots = "snapshots", AppendOnly = "append-only";
+
+    public static string Of(ImmutableSortedDictionary<string, string> settings) => settings.GetValueOrDefault("appendonly") == "yes" ? AppendOnly
+        : settings.GetValueOrDefault("save", "") != "" ? Snapshots : Memory;
+
+    /// <summary>What a power cut or a kill may cost with these settings, for people.</summary>
+    public static string GivesUp(ImmutableSortedDictionary<string, string> settings, bool alone) => Of(settings) switch
+    {
+        AppendOnly => settings.GetValueOrDefault("appendfsync") switch
+        {
+            "always" => "nothing that was acknowledged",
+            "no" => "at a power cut what the kernel has not written yet, usually up to 30 s of writes",
+            _ => "at a power cut up to the last 2 s of writes",
+        },
+        Snapshots => (alone ? "at a kill or a power cut" : "when all members die at once") + " everything since the last snapshot (" + settings.GetValueOrDefault("save") + ")",
+        _ => alone ? "everything at any restart: it is only in memory" : "everything when all members die at once: it is only in memory",
+    };
+}
+
+/// <summary>A one-time word of agentmetald to the gate: a person has signed this start, with this loss.</summary>
+/// <param name="Role">As role.conf says it.</param>
+/// <param name="Until">Unix seconds.</param>
+/// <param name="Boot">Of this boot.</param>
+internal sealed record GatePass(string Role, long Until, string Boot);
+
+/// <summary>What the gate decided last.</summary>
+/// <param name="At">Unix seconds.</param>
+/// <param name="Verdict">up, follow or hold.</param>
+/// <param name="Role">The role that the server came up with; empty when it did not.</param>
+/// <param name="Why">For people.</param>
+internal sealed record GateRecord(long At, string Verdict, string Role, string Why);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord))]
+internal sealed partial class RedisNotesJson : JsonSerializerContext;
+
+/// <summary>Figures in texts that are signed: rounded up, so that a few more writes do not make another text.</summary>
+internal static class AtMost
+{
+    /// <summary>Up to two significant digits.</summary>
+    public static long Rounded(long n)
+    {
+        long unit = 1;
+        while (n / unit >= 100) unit *= 10;
+        return (n + unit - 1) / unit * unit;
+    }
+
+    public static string Keys(long n) => n == 0 ? "no key" : string.Create(CultureInfo.InvariantCulture, $"at most {Rounded(n):N0} keys");
+
+    public static string Bytes(long n) => Rounded(n) switch
+    {
+        >= 10_000_000_000 and var b => string.Create(CultureInfo.InvariantCulture, $"{b / 1_000_000_000} GB"),
+        >= 10_000_000 and var b => string.Create(CultureInfo.InvariantCulture, $"{b / 1_000_000} MB"),
+        >= 10_000 and var b => string.Create(CultureInfo.InvariantCulture, $"{b / 1_000} kB"),
+        var b => string.Create(CultureInfo.InvariantCulture, $"{b} bytes"),
+    };
+
+    /// <summary>A time of the day, minutes.</summary>
+    public static string Time(long unixSeconds) => unixSeconds <= 0 ? "an unknown time" : DateTimeOffset.FromUnixTimeSeconds(unixSeconds).ToString("yyyy-MM-dd HH:mm 'UTC'", CultureInfo.InvariantCulture);
+}
