@@ -30,6 +30,12 @@ public abstract class Agent<TGoal, TState>
     /// <summary>Every fact key of the state: for conformance, drift reports and audit, not for the planner.</summary>
     public abstract IEnumerable<string> FactKeys(TState state);
 
+    /// <summary>
+    /// Whether a fact compares what is here with what others hold, or is what clients own: a step may rest on it, and none promises it, because whatever changes
+    /// one side changes it.
+    /// </summary>
+    public virtual bool IsRelative(string key) => false;
+
     /// <summary>One line for people: "primary, 2 replicas in sync". Never holds a secret.</summary>
     public abstract string Summary(TGoal? goal, TState state);
 

@@ -46,7 +46,7 @@ public static class PlanChecks
         var turned = plan.Start;
         foreach (var wave in plan.Steps.GroupBy(s => s.Wave))
             foreach (var step in wave.Reverse()) turned = tools[step.Tool].Bind(step.Args).Predict(turned);
-        findings.AddRange(Differing(agent, state, turned, []).Select(k => "waves do not commute at " + k));
+        findings.AddRange(Differing(agent, state, turned, []).Where(k => !agent.IsRelative(k)).Select(k => "waves do not commute at " + k));
         return findings;
     }
 
@@ -86,7 +86,8 @@ internal sealed class StepReplay<TGoal, TState>(Agent<TGoal, TState> agent, Dict
     private IEnumerable<string> Footprint()
     {
         var writes = call.Touches(state).Writes;
-        return PlanChecks.Differing(agent, state, _after, writes).Concat(PlanChecks.Differing(agent, state, _during, writes)).Distinct().Select(k => "it changes undeclared " + k);
+        return PlanChecks.Differing(agent, state, _after, writes).Concat(PlanChecks.Differing(agent, state, _during, writes)).Distinct().Where(k => !agent.IsRelative(k)).Select(k => "it changes undeclared " + k)
+            .Concat(writes.Where(agent.IsRelative).Select(k => $"it promises {k}, which others change too"));
     }
 
     private IEnumerable<string> Inverse()

@@ -41,6 +41,8 @@ internal sealed class RedisAgent(RedisScope scope, RedisActuator? actuator = nul
 
     public override IEnumerable<string> FactKeys(RedisState state) => RedisFacts.Keyed(state);
 
+    public override bool IsRelative(string key) => RedisFacts.IsRelative(key);
+
     public override string Summary(RedisGoal? goal, RedisState state) => state.Serving switch
     {
         Serving.Answering when state.Role == RedisRole.Primary => state.Peers.IsEmpty ? "primary"

@@ -279,14 +279,18 @@ internal static class RedisFacts
         ConfigFile = "file/config", AuthFile = "file/auth", RoleFile = "file/role", DataDir = "dir/data", Data = "data", Backup = "backup",
         Serving = "serving", Role = "role", Link = "link", AuthLive = "auth", Fork = "fork",
         DropIns = "unit/drop-ins", PeersPrimary = "peers/primary", PeersKeys = "peers/keys", PeersSeen = "peers/seen",
-        Adopted = "adopted", Port = "port", Writes = "writes", Missing = "data/missing", Room = "room";
+        Adopted = "adopted", Port = "port", Writes = "writes", Missing = "data/missing", Held = "data/held", Room = "room";
 
     private static readonly ImmutableArray<string> Fixed = [Package, UnitFile, UnitEnabled, UnitActive, UnitStale, ConfigFile, AuthFile, RoleFile, DataDir, Data,
-        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted, Port, Writes, Missing, Room];
+        Backup, Serving, Role, Link, AuthLive, Fork, DropIns, PeersPrimary, PeersKeys, PeersSeen, Adopted, Port, Writes, Missing, Held, Room];
 
     public static string Live(string setting) => "live/" + setting;
 
     public static string Peer(int ordinal, string what) => string.Create(CultureInfo.InvariantCulture, $"peer/{ordinal}/{what}");
+
+    /// <summary>What follows from this member's data and its peers' alike, or from what clients do.</summary>
+    public static bool IsRelative(string key) => key is Missing or Held or Room || key.StartsWith("gate/", StringComparison.Ordinal)
+        || (key.StartsWith("peer/", StringComparison.Ordinal) && (key.EndsWith("/copy", StringComparison.Ordinal) || key.EndsWith("/takes", StringComparison.Ordinal)));
 
     /// <summary>How the start gate judges a start with a role, while the server is down.</summary>
     public static string Gate(string role) => "gate/" + role;
@@ -315,6 +319,7 @@ internal static class RedisFacts
         DataDir => s.DataDir,
         Data => s.Data,
         Missing => RedisCopies.Missing(s) ?? FactValue.Absent,
+        Held => OfLive(s.Serving, s.Keys),
         Room => s.HasRoom ? Yes.It : Yes.No,
         Backup => s.Backup,
         Serving => s.Serving,

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Reflection;
 using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Agents.Redis.Tools;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.NodeAgent.Tests.Agents.Redis;
@@ -55,14 +56,61 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
         a with { Package = b.Package }, a with { UnitFile = b.UnitFile, UnitText = b.UnitText }, a with { ConfigFile = b.ConfigFile, ConfigText = b.ConfigText },
         a with { UnitActive = b.UnitActive }, a with { UnitEnabled = b.UnitEnabled }, a with { UnitStale = b.UnitStale }, a with { Serving = b.Serving }, a with { Live = b.Live },
         a with { Writes = b.Writes }, a with { Port = b.Port }, a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
-        a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
+        a with { Own = b.Own }, a with { Disk = b.Disk }, a with { Notes = b.Notes }, a with { HasRoom = b.HasRoom }, a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
         .. a.Peers.Keys.Intersect(b.Peers.Keys).Select(n => a with { Peers = a.Peers.SetItem(n, b.Peers[n]) }),
     ];
 
-    /// <summary>Keys or files with keys, of which neither this member nor one that answers has any afterwards.</summary>
+    public override bool MovesByItself => true;
+
+    /// <summary>
+    /// Keys or files with keys, of which neither this member nor one that answers has any afterwards; or a place in a history that somebody held and nobody has
+    /// reached afterwards.
+    /// </summary>
     public override bool Loses(RedisState before, RedisState after) =>
-        (before.Keys == Stored.Some || before.Data is Stored.Aof or Stored.Rdb) && after.Data == Stored.None && after.Keys != Stored.Some
-        && !before.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some) && RedisSettings.Persists(before.FileSettings);
+        ((before.Keys == Stored.Some || before.Data is Stored.Aof or Stored.Rdb) && after.Data == Stored.None && after.Keys != Stored.Some
+            && !before.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some) && RedisSettings.Persists(before.FileSettings))
+        || InMemory(before).Any(held => !Everywhere(after, before).Concat(SavedAtItsStop(before, after)).Any(p => p == held || p.Covers(held) == true));
+
+    /// <summary>A server with snapshots that is stopped and can write saves what it has.</summary>
+    private static IEnumerable<RedisPosition> SavedAtItsStop(RedisState before, RedisState after) =>
+        before is { Answers: true, Own: { } own } && !after.Answers && after.Data == Stored.Rdb && before.Writes != Writes.Refused && RedisSettings.Persists(before.FileSettings) ? [own.Position] : [];
+
+    private static IEnumerable<RedisPosition> InMemory(RedisState s) => (s is { Answers: true, Keys: Stored.Some, Own: { } own } ? [own.Position] : Enumerable.Empty<RedisPosition>())
+        .Concat(s.Peers.Values.Where(p => p.Answers && p.Keys == Stored.Some && p.Data is not null).Select(p => p.Data!.Position));
+
+    private static IEnumerable<RedisPosition> Everywhere(RedisState s, RedisState before) => InMemory(s).Concat(AtRest(s, before.Own) is { } rest ? [rest] : []);
+
+    /// <summary>What the files hold: a dump says it; an append-only file holds all that the server last had, and what came after in the same history.</summary>
+    private static RedisPosition? AtRest(RedisState s, NotedData? before = null)
+    {
+        if (s.Data == Stored.Rdb) return s.Disk.Dump?.Position;
+        var last = s.Own ?? before ?? s.Notes?.Own;
+        if (s.Data != Stored.Aof || last is null) return null;
+        var reached = s.Peers.Values.Where(p => p.Data?.Id == last.Id).Select(p => p.Data!.Offset).Append(last.Offset).Max();
+        return last.Position with { Offset = reached };
+    }
+
+    /// <summary>systemd starts what is enabled, as the gate lets it; whoever follows a primary, directly or along a chain, gets its data.</summary>
+    public override IEnumerable<RedisState> Starts(RedisState s)
+    {
+        if (s.Adopted != FactValue.Absent) yield break;
+        if (s is { IsDown: true, UnitEnabled: "enabled", ConfigText: not null, Address.Length: > 0 } && s.RoleFile is not (FactValue.Absent or "other"))
+        {
+            var answer = RedisCopies.Judge(s, s.RoleFile);
+            if (answer.Gate == Gate.Hold) yield break;
+            var lead = s.Peers.Values.FirstOrDefault(p => p.Leads && RedisRole.Follows(p.Address) == answer.Role);
+            var loaded = s.Data == Stored.None ? null : AtRest(s) is { } at ? Held(answer.Role) with { Id = at.Id, Offset = at.Offset, Id2 = at.Id2, Offset2 = at.Offset2 } : null;
+            yield return Copied(s with { Serving = Serving.Answering, UnitActive = "active", Role = answer.Role, Own = lead?.Data ?? loaded, Keys = lead is not null ? lead.Keys : loaded is null ? Stored.None : Stored.Some, Link = lead is null ? Link.Down : Link.Up });
+        }
+    }
+
+    public override IEnumerable<RedisState> ByItself(RedisState s) => s is { Answers: true, Own: not null } ? [Copied(s)] : Starts(s);
+
+    private static RedisState Copied(RedisState s) => s.Address.Length == 0 || !(s.Leads || s.Link == Link.Up) ? s : s with
+    {
+        Peers = s.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value.Answers && p.Value.Role == RedisRole.Follows(s.Address) && p.Value.Link == Link.Down
+            ? p.Value with { Data = s.Own, Keys = s.Keys } : p.Value),
+    };
 
     private static Case<RedisGoal, RedisState> Of(string name, MemberInput input, RedisState state) =>
         new(name, new RedisAgent(Scope(input)), input.Absent ? null : Goal(input), state, Request(input) with { Subject = new(new string('a', 32), input.ResourceUid, input.Generation) });

@@ -101,6 +101,8 @@ internal sealed class Suite<TGoal, TState>(Samples<TGoal, TState> samples) : ISu
     {
         Each(_rules.Danger);
         Assert.Equal(samples.HoldsData, Seen.Losses > 0); // An agent with data must have shown a step that loses it.
+        // And an agent whose data moves without it must have shown that.
+        if (samples.MovesByItself) Assert.True(Seen.ByItself > samples.Count / 10, $"only {Seen.ByItself} starts and copies were met");
     }
 
     public void Texts() => Each(_rules.Texts, samples.Count / 3);

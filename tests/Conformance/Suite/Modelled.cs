@@ -16,6 +16,7 @@ internal sealed class Modelled<TGoal, TState>(Agent<TGoal, TState> inner, FakeWo
     public override IEnumerable<Difference> Differences(TGoal? goal, TState state) => inner.Differences(goal, state);
     public override string Fact(TState state, string key) => inner.Fact(state, key);
     public override IEnumerable<string> FactKeys(TState state) => inner.FactKeys(state);
+    public override bool IsRelative(string key) => inner.IsRelative(key);
     public override string Summary(TGoal? goal, TState state) => inner.Summary(goal, state);
     public override TimeSpan? ReviewAfter(TGoal? goal, TState state) => inner.ReviewAfter(goal, state);
 
@@ -60,6 +61,7 @@ internal sealed class Shuffled<TGoal, TState>(Agent<TGoal, TState> inner, Random
     public override IEnumerable<Difference> Differences(TGoal? goal, TState state) => Mixed(inner.Differences(goal, state), random);
     public override string Fact(TState state, string key) => inner.Fact(state, key);
     public override IEnumerable<string> FactKeys(TState state) => inner.FactKeys(state);
+    public override bool IsRelative(string key) => inner.IsRelative(key);
     public override string Summary(TGoal? goal, TState state) => inner.Summary(goal, state);
 
     private static T[] Mixed<T>(IEnumerable<T> all, Random random)

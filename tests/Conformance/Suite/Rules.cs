@@ -106,9 +106,20 @@ internal sealed class Rules<TGoal, TState>(Samples<TGoal, TState> samples)
             var loses = samples.Loses(state, call.Predict(state));
             if (loses) Seen.Losses++;
             if (loses && !step.Risk.LosesData) yield return $"{step.Key} loses data and does not say so";
+            if (!step.Risk.LosesData && !samples.ByItself(state).Any(x => samples.Loses(state, x)))
+                foreach (var after in samples.ByItself(call.Predict(state)).Concat(samples.ByItself(call.During(state))))
+                {
+                    Seen.ByItself++;
+                    if (samples.Loses(state, after)) yield return $"{step.Key} is followed by a loss that nobody signed: {Differing(c, state, after)}";
+                }
             if (step.Risk.LosesData && step.Risk.Level < RiskLevel.Dangerous) yield return $"{step.Key} loses data and is only {step.Risk.Level}";
             if (step.Undo.Kind == UndoKind.Impossible && step.Risk.Level < RiskLevel.Dangerous) yield return $"{step.Key} cannot be taken back and is only {step.Risk.Level}";
             state = call.Predict(state);
+        }
+        foreach (var after in samples.Starts(c.State))
+        {
+            Seen.ByItself++;
+            if (samples.Loses(c.State, after)) yield return $"a start by the service manager loses data: {Differing(c, c.State, after)}; {c}";
         }
         foreach (var step in Plan(c with { Request = c.Request with { Protected = true } }).Steps)
             if (step.Risk.LosesData) yield return $"{step.Key} loses data of a protected resource";
@@ -210,6 +221,7 @@ internal sealed class Coverage
     public int Reached { get; set; }
     public int Waited { get; set; }
     public int Losses { get; set; }
+    public int ByItself { get; set; }
     public int Changes { get; set; }
     public IReadOnlyCollection<string> Tools => _tools;
     public IReadOnlyCollection<string> Kinds => _kinds;

@@ -27,8 +27,20 @@ internal abstract class Samples<TGoal, TState>
     /// <summary>Whether the agent keeps data that could be lost.</summary>
     public virtual bool HoldsData => false;
 
-    /// <summary>Whether data that was there before is nowhere afterwards.</summary>
+    /// <summary>Whether a service manager or a chain of replicas moves its data without the agent.</summary>
+    public virtual bool MovesByItself => false;
+
+    /// <summary>Whether data that somebody held before, in memory or on disk, is held by nobody afterwards.</summary>
     public virtual bool Loses(TState before, TState after) => false;
+
+    /// <summary>What a start by the service manager or a boot makes of this state, as far as it is let; it must lose nothing, whatever the state.</summary>
+    public virtual IEnumerable<TState> Starts(TState state) => [];
+
+    /// <summary>
+    /// What happens from here without the agent: such a start, and copies along a chain of replicas. A step that is not signed must not lead to a loss this way
+    /// that would not have come without it.
+    /// </summary>
+    public virtual IEnumerable<TState> ByItself(TState state) => Starts(state);
 
     /// <summary>Cases per rule.</summary>
     public virtual int Count => 600;

@@ -18,11 +18,7 @@ internal static class RedisCopies
     public static bool Takes(RedisState s, RedisPeerState peer)
     {
         if (s.Answers ? s.Keys == Stored.None : s.Data == Stored.None) return true;
-        var copy = Of(s, peer);
-        if (Copy.Covers(copy)) return true;
-        // The primary that it is a copy of has begun a new history, as each does that starts from an append-only file: it was let up with all that it had.
-        return copy == Copy.Apart && peer.Leads && s.Notes is { Own: { } own } notes && notes.CopyOf == peer.Address && (s.Own ?? own) is var now
-            && (now.Id, now.Id2) == (own.Id, own.Id2) && peer.Data is { } data && data.Keys - data.Expires >= now.Keys - now.Expires;
+        return Copy.Covers(Of(s, peer)) || (!s.Answers && RedisGate.IsItsPrimary(s.Notes, peer.Address, peer.Leads, peer.Data));
     }
 
     /// <summary>Members that answer and hold something that is not here.</summary>

@@ -196,13 +196,17 @@ internal static class RedisGate
         var own = Position(q);
         if (own is not null && peer.Data.Position.Covers(own) == true) return up;
         if (q.Notes?.Own is { } noted && peer.Data.Position.Covers(noted.Position) == true) return up;
-        if (copyOf && peer.Leads && !IsFewer(q.Notes!.Own, peer.Data)) return up;
+        if (IsItsPrimary(q.Notes, address, peer.Leads, peer.Data)) return up;
         if (q.Notes?.Own is null && peer.Leads) return up; // Nothing tells of data that only this member had.
         return new(Gate.Hold, q.Role, $"nothing tells whether member {peer.Ordinal} ({Held(peer.Data)}) has all that is here: {OwnData(q)}", "unrelated-data", "what is here and not there: " + OwnData(q));
     }
 
-    /// <summary>Fewer of the keys that do not go by themselves than this member had as its copy.</summary>
-    private static bool IsFewer(NotedData? own, NotedData leader) => own is not null && leader.Keys - leader.Expires < own.Keys - own.Expires;
+    /// <summary>
+    /// The primary that this member is a copy of, started anew: from an append-only file a server begins a history with none before it, and its own gate let it up
+    /// with all that it had. One that left another history got its data elsewhere, and one with fewer keys than the copy, of those that do not expire, lost some.
+    /// </summary>
+    public static bool IsItsPrimary(RedisNotes? notes, string address, bool leads, NotedData? leader) => leads && leader is { Id2: "" } && notes is { Own: { } own } && notes.CopyOf == address
+        && leader.Keys - leader.Expires >= own.Keys - own.Expires;
 
     private static string Lost(GateQuestion q) => q.Notes?.Own is { } own ? $"what it had and is not here, {AtMost.Keys(own.Keys)}" : "what is damaged or missing";
 }

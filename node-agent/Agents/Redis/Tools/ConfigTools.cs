@@ -100,7 +100,7 @@ internal sealed class ConfigSet(RedisScope scope, RedisActuator? actuator)
             yield return Move.Do(new SetArgs(difference.Subject, value), 6, difference.Text);
     }
 
-    public override Footprint Touches(RedisState state, SetArgs args) => new(args.Key == "appendonly" ? [RedisFacts.Serving, RedisFacts.Data] : [RedisFacts.Serving],
+    public override Footprint Touches(RedisState state, SetArgs args) => new(args.Key == "appendonly" ? [RedisFacts.Serving, RedisFacts.Data, RedisFacts.Held] : [RedisFacts.Serving],
         MakesAof(state, args) ? [RedisFacts.Live(args.Key), RedisFacts.Data] : [RedisFacts.Live(args.Key)]);
 
     public override RedisState Predict(RedisState state, SetArgs args) => state with

@@ -43,7 +43,8 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
         ImmutableArray<string> writes = [RedisFacts.ConfigFile, RedisFacts.RoleFile, .. RedisFacts.OfServer];
         if (Heir(state, args) is not { } heir) return new(reads, writes) { Turns = [Scope.Turn] };
         return new([.. reads.Remove(RedisFacts.PeersPrimary), RedisFacts.Peer(heir, "serving")],
-            [.. writes, RedisFacts.Peer(heir, "role"), RedisFacts.Peer(heir, "link"), RedisFacts.Peer(heir, "copy"), RedisFacts.PeersPrimary]) { Turns = [Scope.Turn] };
+            [.. writes, RedisFacts.Peer(heir, "role"), RedisFacts.Peer(heir, "link"), RedisFacts.PeersPrimary])
+        { Turns = [Scope.Turn] };
     }
 
     private static int? Heir(RedisState s, ReconfigureArgs args) => args.To is null ? null
@@ -64,7 +65,8 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
 
     public override RedisState During(RedisState state, ReconfigureArgs args) =>
         (Heir(state, args) is { } heir ? state with { Peers = state.Peers.SetItem(heir, state.Peers[heir] with { Role = RedisRole.Primary, Link = FactValue.Absent }) } : state)
-        .Down() with { RoleFile = args.Role, ConfigFile = Mark(args.Text), ConfigText = args.Text };
+        .Down() with
+        { RoleFile = args.Role, ConfigFile = Mark(args.Text), ConfigText = args.Text };
 
     public override Assessment Assess(RedisState state, ReconfigureArgs args)
     {

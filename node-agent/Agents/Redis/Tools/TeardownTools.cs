@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text.Json;
 using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
@@ -62,7 +63,8 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
     }
 
     public override Footprint Touches(RedisState state, PathArgs args) =>
-        new(Scope.Teardown ? [RedisFacts.UnitEnabled, RedisFacts.Data] : [RedisFacts.UnitEnabled, RedisFacts.Data, RedisFacts.PeersKeys], RedisFacts.OfServer) { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
+        new([RedisFacts.UnitEnabled, RedisFacts.Data, RedisFacts.Held, .. Scope.Teardown ? ImmutableArray<string>.Empty : [RedisFacts.PeersKeys]], RedisFacts.OfServer)
+        { Turns = state.Answers ? [Scope.Turn] : [], ActsBlind = true };
     public override RedisState Predict(RedisState state, PathArgs args) => state.Down();
 
     /// <summary>
@@ -83,9 +85,13 @@ internal sealed class Stop(RedisScope scope, RedisActuator? actuator)
     public override string Describe(PathArgs args) => "stop " + args.Path;
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.StopAsync(context.Stop);
 
-    /// <summary>Somebody deleted its files under it, and no other member has the keys: here it is the stop that loses them, and not the removal of the files.</summary>
-    private bool OnlyInMemory(RedisState s) => s.Answers && s.Keys == Stored.Some && s.Data == Stored.None && RedisSettings.Persists(s.FileSettings)
-        && (Scope.Teardown || !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some));
+    /// <summary>It keeps nothing on disk, or somebody deleted its files under it, and no other member has all of it: here it is the stop that loses data, and not the removal of the files.</summary>
+    private bool OnlyInMemory(RedisState s) => s is { Answers: true, Keys: Stored.Some } && !IsOnDisk(s)
+        && (Scope.Teardown || !s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some && RedisCopies.Takes(s, p)));
+
+    /// <summary>An append-only file has each write; a server with snapshots writes one when it is stopped, if it can.</summary>
+    private static bool IsOnDisk(RedisState s) => s.Writes != Writes.Refused
+        && (s.FileSettings.GetValueOrDefault("appendonly") == "yes" ? s.Data == Stored.Aof : s.Data != Stored.None && RedisSettings.Persists(s.FileSettings));
 
     /// <summary>Only then does a start bring back exactly what ran.</summary>
     private static bool RanAsItsFilesSay(RedisState s) => s is { Answers: true, UnitActive: "active", Fork: FactValue.Absent } && s.Writes != Writes.Refused && s.RoleFile == s.Role && s.AuthLive == s.AuthFile

@@ -130,7 +130,8 @@ internal static class RedisSamples
         Keys = Stored.Some,
         Live = goal.Settings,
         Peers = goal.Others.ToImmutableSortedDictionary(p => p.Ordinal, p => new RedisPeerState(p.Address, Serving.Answering, RoleOf(goal, p.Ordinal, primary),
-            p.Ordinal == primary ? FactValue.Absent : Link.Up, Stored.Some) { Data = Held(RoleOf(goal, p.Ordinal, primary)) }),
+            p.Ordinal == primary ? FactValue.Absent : Link.Up, Stored.Some)
+        { Data = Held(RoleOf(goal, p.Ordinal, primary)) }),
     };
 
     private static string DataOf(RedisGoal goal) => goal.Persistent ? goal.Settings["appendonly"] == "yes" ? Stored.Aof : Stored.Rdb : Stored.None;
@@ -218,6 +219,10 @@ internal static class RedisSamples
             Keys = s.keys,
             Own = Held(s.role, s.at.History, s.at.Offset, s.keys == Stored.Some ? 10 : 0),
             Live = live,
+            // Whose link is up is in one history with the other, and where it is.
+            Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value.Answers && p.Value.Keys == Stored.Some
+                && ((p.Value.Role == RedisRole.Follows(goal.Self.Address) && p.Value.Link is Link.Up or Link.Lagging) || (s.role == RedisRole.Follows(p.Value.Address) && s.link is Link.Up or Link.Lagging))
+                ? p.Value with { Data = Held(p.Value.Role, s.at.History, s.at.Offset) } : p.Value),
         };
     }
 
