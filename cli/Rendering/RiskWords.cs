@@ -12,6 +12,14 @@ internal static class RiskWords
         "keep-primary" => "there is no primary while it runs",
         "role-change" => "a member changes its role",
         "only-member" => "it is the only member",
+        "unrelated-data" => "nothing tells which data is newer",
+        "unseen-data" or "unseen-primary" => "a member that does not answer may hold more",
+        "data-missing" => "data that was there is not there any more",
+        "replaces-data" => "data of its own is replaced",
+        "two-primaries" => "both took writes, and one side's go",
+        "last-copy" => "its memory may be the only copy",
+        "memory-only" => "what is only in memory goes",
+        "cannot-save" => "it cannot save what it has",
         _ => code,
     };
 

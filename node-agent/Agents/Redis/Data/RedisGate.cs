@@ -74,13 +74,15 @@ internal static class RedisGate
     {
         if (q.Disk.DamageFor(q.AppendOnly) is { } damage) return damage;
         if (q.Notes is not { Own: { } own, Files: var was } || q.Keeps == Kept.Memory) return null;
-        if (!q.Disk.Exists) return own.Keys > 0 && (was.PartSize + was.BaseSize > 0 || was.DumpMade > 0) ? $"the data directory is gone; it held {Held(own)}" : null;
+        // What a server that ran must have left is gone, however little it held when it was last looked at.
+        if (!q.Disk.Exists) return $"the data directory is gone; the server had {Held(own)}";
         if (q.AppendOnly)
         {
             var now = q.Disk.Aof;
             if (was.Part.Length == 0 && was.Base.Length == 0) return null;
+            if (now is null) return $"the append-only file is gone; the server had {Held(own)}";
             if (!own.Appending && own.Keys > 0) return $"the server did not write its append-only file when it was last seen, with {Held(own)}: what lies there is older";
-            if (now is null || !now.HasKeys) return own.Keys > 0 ? $"the append-only file is {(now is null ? "gone" : "empty")}; the server had {Held(own)}" : null;
+            if (!now.HasKeys && own.Keys > 0) return $"the append-only file is empty; the server had {Held(own)}";
             if (now.Number < was.Number) return $"the append-only file is an older one: part {now.Number}, and there was part {was.Number}";
             if (now.Number > was.Number) return null; // It was written anew since.
             if (now.Part == was.Part && now.PartSize < was.PartSize)

@@ -1,3 +1,4 @@
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -20,22 +21,29 @@ internal sealed class InstallPackage(RedisScope scope, RedisActuator? actuator)
     public override ValueTask ApplyAsync(PackageArgs args, ToolContext context) => Actuator.InstallAsync(args.Package, context.Stop);
 }
 
-/// <summary>Makes the data directory, empty; its inverse removes it only while it is empty.</summary>
+/// <summary>
+/// Makes the data directory, empty; its inverse removes it only while it is empty. One that was there and is gone, with data that no peer gives back, is made
+/// anew only once that is signed: it may lie on a file system that is not mounted.
+/// </summary>
 internal sealed class CreateDataDir(RedisScope scope, RedisActuator? actuator)
     : RedisTool<DirArgs>("create-data-dir", RedisJson.Default.DirArgs, scope, actuator, Kind.DataDirMissing)
 {
     public override IEnumerable<Move<DirArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
+        if (goal is null) yield break;
         if (state.Package != RedisPackage.Installed) yield return Move.Wait<DirArgs>("the package brings the user that owns it");
-        else yield return Move.Do(new DirArgs(DataDirState.Ok), 2, "data directory missing");
+        else if (RedisCopies.Missing(state) is null) yield return Move.Do(new DirArgs(DataDirState.Ok), 2, "data directory missing");
+        else if (RedisRoles.ForStart(goal, state) is not { Role: not null } choice) yield return Move.Wait<DirArgs>(RedisRoles.ForStart(goal, state).Why, RedisRoles.ForStart(goal, state).Retry);
+        else yield return Move.Do(new DirArgs(DataDirState.Ok, choice.Code.Length == 0 ? null : choice.Loss), 2, "the data directory is gone: mount the file system that it lies on, or put it back");
     }
 
-    public override Footprint Touches(RedisState state, DirArgs args) => new([RedisFacts.Package, RedisFacts.Data], [RedisFacts.DataDir]);
+    public override Footprint Touches(RedisState state, DirArgs args) => new([RedisFacts.Package, RedisFacts.Data, RedisFacts.Missing], [RedisFacts.DataDir]);
     public override RedisState Predict(RedisState state, DirArgs args) => state with { DataDir = args.To };
-    public override Assessment Assess(RedisState state, DirArgs args) => Moderate("create");
+    public override Assessment Assess(RedisState state, DirArgs args) => args.Loss is null ? Moderate("create") : new(RiskLevel.Dangerous, ["data-missing"], LosesData: true);
     public override Undo Inverse(RedisState before, DirArgs args) => By(new(before.DataDir));
     public override Timing Timing(DirArgs args) => Within(TimeSpan.FromSeconds(30));
-    public override string Describe(DirArgs args) => (args.To == FactValue.Absent ? "remove the empty " : "create ") + Scope.Layout.DataDir;
+    public override string Describe(DirArgs args) => (args.To == FactValue.Absent ? "remove the empty " : args.Loss is null ? "create " : "make anew, empty, ") + Scope.Layout.DataDir
+        + (args.Loss is null ? "" : "; lost: " + args.Loss);
     public override ValueTask ApplyAsync(DirArgs args, ToolContext context) => args.To == FactValue.Absent ? Actuator.RemoveEmptyDataDir() : Actuator.CreateDataDir();
 }
 

@@ -10,7 +10,8 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Tools;
 internal sealed record PackageArgs(string Package);
 
 /// <param name="To">"ok" or "-".</param>
-internal sealed record DirArgs(string To);
+/// <param name="Loss">What was in the directory that is made anew, at most; null = nothing.</param>
+internal sealed record DirArgs(string To, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Loss = null);
 
 /// <param name="Text">The whole file; null = none.</param>
 internal sealed record TextArgs(string? Text);
