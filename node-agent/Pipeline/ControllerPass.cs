@@ -26,7 +26,8 @@ internal sealed partial class Controller
             if (Stories is { } stories && slot.Watch is { } watch) await stories.LookAsync(input, watch, open is not null, _stopping.Token);
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
             var destroyed = input.Absent ? await _state.DestroyedAsync(key, input.Generation, _stopping.Token) : "";
-            result = await runner.ReconcileAsync(input, Context(input, open, attempts, told => Tell(input, told), destroyed), _stopping.Token);
+            var current = input with { IsSuperseded = () => IsSuperseded(slot, input) };
+            result = await runner.ReconcileAsync(current, Context(input, open, attempts, told => Tell(input, told), destroyed), _stopping.Token);
             if (input.Absent && destroyed.Length == 0) destroyed = await _state.DestroyedAsync(key, input.Generation, _stopping.Token);
             result = result with { Destroyed = destroyed };
             SetWatch(key, slot, runner, input);
@@ -205,4 +206,8 @@ internal sealed partial class Controller
         }
         catch (OperationCanceledException) when (!_stopping.IsCancellationRequested) { return "late"; }
     }
+
+    /// <summary>Something else is wanted of it by now.</summary>
+    private static bool IsSuperseded(MemberSlot slot, MemberInput input) =>
+        !ReferenceEquals(slot.Input, input) && MemberRunner<string, string>.GoalHash(slot.Input) != MemberRunner<string, string>.GoalHash(input);
 }

@@ -81,6 +81,9 @@ internal sealed record MemberInput
     /// <summary>Operators' signatures that came with the assignment; from anybody until <see cref="IsTrusted"/> has judged them.</summary>
     public ImmutableArray<DigestSignature> Digests { get; init; } = [];
 
+    /// <summary>Whether something else is wanted of the member by now: a step that only waits for proof need not wait on. Set by the pipeline.</summary>
+    public Func<bool> IsSuperseded { get; init; } = static () => false;
+
     /// <summary>The host's own judgement; set by the pipeline. Without it nothing is trusted.</summary>
     public IDigestVerifier DigestVerifier { get; init; } = Runtime.Approval.DigestVerifier.None;
 

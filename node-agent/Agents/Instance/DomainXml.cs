@@ -121,7 +121,7 @@ internal static class DomainXml
         var source = disk.Element("source");
         var path = Attribute(source, "file");
         return new(Attribute(disk.Element("target"), "dev"), path.Length > 0 ? path : string.Join(' ', source?.Attributes().Select(a => a.Name.LocalName + "=" + a.Value) ?? []),
-            Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null);
+            Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null) { Serial = Value(disk, "serial") };
     }
 
     /// <summary>Every address that it lets through: one more than declared is somebody's change.</summary>
@@ -134,7 +134,10 @@ internal static class DomainXml
     private static DomainNic ReadNic(XElement nic)
     {
         var kind = Attribute(nic, "type");
-        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind), ReadFilter(nic.Element("filterref")));
+        return new(Attribute(nic.Element("mac"), "address").ToLowerInvariant(), kind, Attribute(nic.Element("source"), kind), ReadFilter(nic.Element("filterref")))
+        {
+            IsUnplugged = Attribute(nic.Element("link"), "state") == "down",
+        };
     }
 
     private static void Os(XmlWriter xml, DomainConfig c)
@@ -167,6 +170,7 @@ internal static class DomainXml
         Element(xml, "source", ("file", disk.Path));
         Element(xml, "target", ("dev", disk.Target), ("bus", "virtio"));
         if (disk.ReadOnly) Element(xml, "readonly");
+        if (disk.Serial.Length > 0) xml.WriteElementString("serial", disk.Serial);
         xml.WriteEndElement();
     }
 
@@ -177,6 +181,7 @@ internal static class DomainXml
         Element(xml, "mac", ("address", nic.Mac));
         Element(xml, "source", (nic.Kind, nic.Source));
         Element(xml, "model", ("type", "virtio"));
+        if (nic.IsUnplugged) Element(xml, "link", ("state", "down"));
         if (nic.Filter.Split('@') is [{ Length: > 0 } filter, .. var learning])
         {
             xml.WriteStartElement("filterref");

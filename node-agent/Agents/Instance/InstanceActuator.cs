@@ -24,6 +24,9 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
 
     private readonly InstanceLayout _layout = scope.Layout;
 
+    /// <summary>Whether the spec is another by now.</summary>
+    public Func<bool> IsSuperseded { get; init; } = static () => false;
+
     /// <summary>Whether a file in the instance's directory holds data of the guest; a disk that is being made does not yet.</summary>
     public static bool IsDisk(string name) => name.EndsWith(".qcow2", StringComparison.Ordinal) || name.EndsWith(".raw", StringComparison.Ordinal);
 
@@ -46,6 +49,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
     public ValueTask CreateDir()
     {
         Ensure(_layout.DirParent, _layout.Dir);
+        MarkDir();
         return default;
     }
 
@@ -84,7 +88,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
 
     public async ValueTask GrowDiskAsync(GrowArgs args, CancellationToken stop)
     {
-        if (args.Live) Done(await writers.Domains.BlockResizeAsync(scope.Uuid, args.Target, args.Size, Brief, stop));
+        if (args.Live) Done(await writers.Domains.BlockResizeAsync(scope.Uuid, args.Path, args.Size, Brief, stop));
         else await QemuImgAsync(["resize", "-q", "-f", args.Format, args.Path, args.Size.ToString(CultureInfo.InvariantCulture)], stop);
     }
 
@@ -105,6 +109,8 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
 
     public async ValueTask DefineAsync(string xml, CancellationToken stop)
     {
+        // Before libvirt has it: a machine that libvirt has forgotten gets the addresses that it was given.
+        if (DomainXml.Parse(xml).Config is { } config) RememberCards(config);
         Done(await writers.Domains.DefineAsync(xml, Brief, stop));
     }
 
@@ -124,6 +130,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
             Aspect.Cpus => await writers.Domains.SetVcpusAsync(scope.Uuid, (int)Aspect.Pair(args.Value).Now, live: true, config: false, Brief, stop),
             _ => args.Change switch
             {
+                _ when args.Aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => await ChangeDiskAsync(args, stop),
                 ChangeLive.Attach => await writers.Domains.AttachAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
                 ChangeLive.Detach => await writers.Domains.DetachAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
                 _ => await writers.Domains.UpdateDeviceAsync(scope.Uuid, args.Xml, live: true, config: false, Brief, stop),
@@ -131,6 +138,19 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         };
         // A guest that is slow to give a device back is not one that refused: what is observed decides, as after a start.
         if (outcome.Result != DomainResult.DeadlinePassed) Done(outcome);
+    }
+
+    /// <summary>libvirt takes a disk out by its place alone: the place that this file has at this moment, whatever it was when that was planned.</summary>
+    private async ValueTask<DomainOutcome> ChangeDiskAsync(LiveArgs args, CancellationToken stop)
+    {
+        var (uuid, domain) = await DomainAsync(stop);
+        var disks = DomainXml.Parse(domain.ActiveXml).Config?.Disks ?? throw new WorldException("it does not run any more");
+        var path = args.Aspect[Aspect.Disk.Length..];
+        var (there, wanted) = (disks.FirstOrDefault(d => Aspect.KeyOf(d) == args.Aspect), Aspect.DiskOf(args.Aspect, args.Value));
+        if (args.Change == ChangeLive.Detach && there is not null) return await writers.Domains.DetachAsync(uuid, DomainXml.Of(there), live: true, config: false, Brief, stop);
+        if (args.Change == ChangeLive.Detach || there is not null) return DomainOutcome.Done;
+        if (disks.FirstOrDefault(d => d.Target == wanted.Target) is { } other) throw new WorldException($"{other.Path} has the place {wanted.Target} that {path} is to have: plan again");
+        return await writers.Domains.AttachAsync(uuid, args.Xml, live: true, config: false, Brief, stop);
     }
 
     public async ValueTask StartAsync(CancellationToken stop)
@@ -165,9 +185,16 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
             if (await readers.Domains.DomainAsync(uuid, stop) is { IsSeen: true } look)
                 domain = look.Value.Exists ? look.Value : throw new WorldException("libvirt has it no more");
         }
-        if (domain.Power is DomainPower.ShutOff or DomainPower.Crashed) return;
-        if (!args.Force) throw new WorldException($"the guest did not shut down within {args.Seconds} s");
-        await SwitchOffAsync(stop);
+        if (domain.Power is not (DomainPower.ShutOff or DomainPower.Crashed))
+        {
+            if (!args.Force)
+            {
+                NoteHung(domain);
+                throw new WorldException($"the guest did not shut down within {args.Seconds} s");
+            }
+            await SwitchOffAsync(stop);
+        }
+        if (scope.Adopt.Length == 0) Done(writers.Files.Delete(_layout.Hung));
     }
 
     public async ValueTask SwitchOffAsync(CancellationToken stop)
@@ -178,10 +205,18 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         if (!outcome.IsDone && (await DomainAsync(stop)).Domain.Power is not (DomainPower.ShutOff or DomainPower.Crashed)) Done(outcome);
     }
 
-    public async ValueTask RestartAsync(StopArgs args, CancellationToken stop)
+    /// <summary>Between the two it gets its definition: one that libvirt does not take leaves the machine running as it was.</summary>
+    public async ValueTask RestartAsync(StopArgs args, string xml, CancellationToken stop)
     {
         await ShutDownAsync(args, stop);
+        try { if (xml.Length > 0) await DefineAsync(xml, stop); }
+        catch (WorldException)
+        {
+            await StartAsync(stop);
+            throw;
+        }
         await StartAsync(stop);
+        if (xml.Length > 0) NoteHeld(FactValue.Absent);
     }
 
     public async ValueTask ResetAsync(CancellationToken stop)
@@ -196,13 +231,16 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
     /// <summary>Remembers by which goal it is as wanted; whole and on the disk, or not at all.</summary>
     public void NoteSettled(string settled) => Done(settled == FactValue.Absent ? writers.Files.Delete(_layout.Settled) : writers.Files.Write(_layout.Settled, Encoding.ASCII.GetBytes(settled + "\n"), Root(0x180)));
 
+    /// <summary>Remembers what waits for a signature; whole and on the disk, or not at all.</summary>
+    public void NoteHeld(string held) => Done(held == FactValue.Absent ? writers.Files.Delete(_layout.Held) : writers.Files.Write(_layout.Held, Encoding.ASCII.GetBytes(held + "\n"), Root(0x180)));
+
     /// <summary>A machine whose drift is reported: if it stays off halfway, nobody takes it for a person's doing.</summary>
-    public async ValueTask RestartSettledAsync(string digest, StopArgs args, CancellationToken stop)
+    public async ValueTask RestartSettledAsync(string digest, StopArgs args, string xml, CancellationToken stop)
     {
         var file = readers.Files.Look(_layout.Settled);
         if (!file.IsSeen) throw new WorldException(file.WhyUnseen!);
         if (file.Value.Exists) NoteSettled(InstanceDrift.AsBusy(digest));
-        await RestartAsync(args, stop);
+        await RestartAsync(args, xml, stop);
         if (file.Value.Exists) NoteSettled(digest);
     }
 
@@ -212,19 +250,19 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         writers.Exports.Begin(directory, progress => export.RunAsync(directory, () => NoteRequest(request), progress));
     }
 
-    public ValueTask RemoveDisks()
+    public async ValueTask RemoveDisksAsync(CancellationToken stop)
     {
+        await EnsureNobodyElsesAsync(stop);
         var names = readers.Files.List(_layout.Dir, MaxEntries);
         if (!names.IsSeen) throw new WorldException(names.WhyUnseen!);
         foreach (var name in names.Value)
             if (IsDisk(name)) Done(writers.Files.Delete(_layout.Dir + "/" + name));
-        return default;
     }
 
-    public ValueTask RemoveFiles()
+    public async ValueTask RemoveFilesAsync(CancellationToken stop)
     {
+        await EnsureNobodyElsesAsync(stop);
         Done(writers.Files.DeleteTree(_layout.Dir, MaxEntries));
-        return default;
     }
 
     /// <summary>Off first, and off it stays: what a target reads must not change, also when this host starts anew meanwhile.</summary>
@@ -236,6 +274,7 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         {
             await ShutDownAsync(new StopArgs(args.Seconds, args.Force), stop);
             Done(await writers.Domains.SetAutostartAsync(scope.Uuid, false, Brief, stop));
+            if (DomainXml.Parse(domain.Value.InactiveXml).Config is { } config) RememberCards(config);
             foreach (var snapshot in args.SnapshotNames()) await DeleteSnapshotAsync(snapshot, stop);
         }
         // That it is off is no person's doing, here or where it goes.

@@ -61,6 +61,7 @@ internal sealed partial class InstanceActuator
                 Write(_layout.Reverted, new RevertedFile(args.TakesBack, clock.GetUtcNow().ToUnixTimeSeconds(), trial is { Over.Length: > 0 } ? trial.Over : "its restart failed"), InstanceJson.Default.RevertedFile);
         }
         if (args.Request.Length > 0) NoteRequest(args.Request);
+        Done(writers.Files.Delete(_layout.Hung));
         Done(writers.Files.Delete(_layout.Trial));
     }
 
@@ -84,7 +85,11 @@ internal sealed partial class InstanceActuator
         }
         if (trial.Stage == TrialFile.Starting)
         {
-            try { await StartAsync(stop); }
+            try
+            {
+                if (args.Xml is { Length: > 0 } && (await DomainAsync(stop)).Domain.ActiveXml.Length == 0) await DefineAsync(args.Xml, stop);
+                await StartAsync(stop);
+            }
             catch (WorldException e) { throw Over(trial, "it could not be started: " + e.Message); }
             trial = trial with { Stage = TrialFile.Probing, Until = clock.GetUtcNow().AddSeconds(args.Seconds).ToUnixTimeMilliseconds() };
             Write(trial);
@@ -101,6 +106,8 @@ internal sealed partial class InstanceActuator
             var (_, domain) = await DomainAsync(stop);
             if (domain.Power is DomainPower.ShutOff or DomainPower.Crashed) throw Over(trial, $"the machine went off ({domain.Reason})");
             if (await MissingAsync(args, trial.Offset, stop) is not { } missing) return;
+            // A spec that was corrected does not wait for the end of one that was not.
+            if (IsSuperseded()) throw Over(trial, $"the spec was changed while it was on trial ({missing} so far)");
             // By either clock: one that was set meanwhile must not make a trial endless.
             if (clock.GetUtcNow().ToUnixTimeMilliseconds() >= trial.Until || clock.GetElapsedTime(began).TotalSeconds >= args.Seconds) throw Over(trial, $"its probe failed ({missing} in {args.Seconds} s)");
             await Task.Delay(BetweenProbes, clock, stop);

@@ -16,7 +16,7 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     public override ImmutableArray<Tool<InstanceGoal, InstanceState>> Tools { get; } =
     [
         new FetchImage(scope, actuator), new StartNetwork(scope, actuator), new ReserveAddress(scope, actuator), new ReleaseAddress(scope, actuator), new CreateDir(scope, actuator), new CreateDisk(scope, actuator), new CopyDisk(scope, actuator), new GrowDisk(scope, actuator), new WriteSeed(scope, actuator),
-        new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
+        new NoteHeld(scope, actuator), new Define(scope, actuator), new SetAutostart(scope, actuator), new ChangeLive(scope, actuator), new Start(scope, actuator), new Pause(scope, actuator), new Resume(scope, actuator),
         new ShutDown(scope, actuator), new SwitchOff(scope, actuator), new Restart(scope, actuator), new CreateSnapshot(scope, actuator), new DeleteSnapshot(scope, actuator), new RevertSnapshot(scope, actuator), new TryRestart(scope, actuator), new NoteRequest(scope, actuator), new RestartOnce(scope, actuator), new Reset(scope, actuator), new ExportOnce(scope, actuator), new NoteSettled(scope, actuator), new Undefine(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
         new HandOver(scope, actuator), new Release(scope, actuator), new Withdraw(scope, actuator), new RemoveLeftover(scope, actuator),
         new Receive(scope, actuator), new TakeOver(scope, actuator), new Drop(scope, actuator), new CloseReceipt(scope, actuator),
@@ -35,7 +35,9 @@ internal sealed class InstanceAgent(InstanceScope scope, InstanceActuator? actua
     public override InstanceGoal? Aim(InstanceGoal? spec, InstanceState state)
     {
         if (spec is not null && state.WayOut == Way.Offered && spec.MoveTo?.NodeUid == Way.NodeOf(state.Offer)) spec = spec with { IsOffered = true };
-        if (spec?.Config is not { } config) return spec;
+        if (spec?.Config is null) return spec;
+        spec = InstancePins.Of(spec, state);
+        var config = spec.Config!;
         var type = state.IsUp && state.Live.TryGetValue(Aspect.Type, out var running) ? running : state.Accelerator;
         var goal = type == FactValue.Absent ? spec : spec with { Config = config with { Type = type } };
         // What was tried and taken back is not wanted any more until the spec is another: the definition that is there is.

@@ -8,7 +8,7 @@ namespace AgentMetal.NodeAgent.Agents.Instance;
 internal static class Kind
 {
     public const string Hypervisor = "hypervisor", Unsigned = "unsigned", Image = "image", Network = "network", Bridge = "bridge", Dir = "directory", DiskMissing = "disk", DiskSmall = "disk-size", DiskOther = "disk-other", Seed = "seed",
-        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Settled = "settled", Present = "present";
+        Definition = "definition", Owner = "owner", Autostart = "autostart", Power = "power", Live = "live", Restart = "restart", Snapshot = "snapshot", Retention = "retention", Before = "before-change", After = "after-change", Trial = "trial", Reverted = "reverted", Request = "request", Settled = "settled", Present = "present", Held = "held";
     public const string Volume = "volume", Address = "address";
     public const string HandOver = "hand-over", Withdraw = "withdraw", Release = "release", Leftover = "leftover", Elsewhere = "elsewhere", Receive = "receive", Arrive = "arrive", Receipt = "receipt";
 }
@@ -40,7 +40,8 @@ internal static class InstanceDifferences
 
     /// <summary>What a person changed by hand among it; nothing of a machine that is on its way, which nobody may change.</summary>
     public static IEnumerable<Difference> All(InstanceGoal goal, InstanceState s) => goal.Adopt.Length > 0 ? OfAdopted(goal, s) : InstanceMoves.IsOnItsWay(goal, s) ? []
-        : [.. OfHost(goal, s), .. OfAddresses(goal, goal.Addresses, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
+        : OfOwner(goal, s) is { } owner ? [owner]
+        : [.. OfHost(goal, s), .. OfAddresses(goal, goal.Addresses, s), .. OfDisks(goal, s), .. OfDomain(goal, s), .. OfPower(goal, s), .. OfLive(goal, s), .. OfHeld(goal, s), .. OfRequest(goal, s), .. SnapshotDifferences.Of(goal, s)];
 
     /// <summary>Of one that comes, what its host needs for it; of one that goes, that it stays off.</summary>
     private static IEnumerable<Difference> OfTheWay(InstanceGoal goal, InstanceState s) =>
@@ -55,11 +56,20 @@ internal static class InstanceDifferences
             Aspect.Memory => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max,
             // Linux may refuse to give a processor back, and then nobody knows what the guest has.
             Aspect.Cpus => Aspect.Pair(now!).Max == Aspect.Pair(wanted!).Max && Aspect.Pair(now!).Now < Aspect.Pair(wanted!).Now,
-            _ when aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => now is null || wanted is null,
+            _ when aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => CanDiskBeLive(goal, s, aspect, now, wanted),
             // The guest would go on with the address that it was lent, and be heard no more until it asks again.
             _ => aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal) && (now is null || wanted is null || DomainNic.FixedAddressOf(now) == DomainNic.FixedAddressOf(wanted)),
         };
 
+    }
+
+    /// <summary>A disk comes or goes while the machine runs where nothing else about its disks changes for the guest; one that somebody attached goes always.</summary>
+    private static bool CanDiskBeLive(InstanceGoal goal, InstanceState s, string aspect, string? now, string? wanted)
+    {
+        if (now is not null && wanted is not null) return false;
+        if (!goal.Own.Has(aspect[Aspect.Disk.Length..])) return true;
+        if (InForce.OutOfUse(goal.Own, s.Live, goal.Config!).Any()) return false;
+        return wanted is null || !Aspect.DisksOf(s.Live).Any(d => d.Target == Aspect.DiskOf(aspect, wanted).Target);
     }
 
     private static IEnumerable<Difference> OfHost(InstanceGoal goal, InstanceState s)
@@ -91,16 +101,28 @@ internal static class InstanceDifferences
     /// while a signature is waited for would be cut off.
     /// </summary>
     private static string? GroupOf(InstanceGoal goal, InstanceState s, string card) =>
-        s.IsUp && goal.Power != Power.Off && DomainNic.FixedAddressOf(s.Live.GetValueOrDefault(Aspect.Nic + Card.MacOf(card), "")) is { Length: > 0 } now && now != goal.Addresses.GetValueOrDefault(card) ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
+        (s.IsUp ? goal.Power != Power.Off : InForce.IsHeldBack(goal, s)) && DomainNic.FixedAddressOf(InForce.Of(s).GetValueOrDefault(Aspect.Nic + Card.MacOf(card), "")) is { Length: > 0 } now
+        && now != goal.Addresses.GetValueOrDefault(card) ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
+
+    /// <summary>A file that only the restart puts in use is made together with it: what is not signed leaves none behind.</summary>
+    private static string? GroupOf(InstanceGoal goal, InstanceState s, DiskGoal disk) =>
+        s.Domain == Owner.Ours && !InForce.Of(s).ContainsKey(Aspect.Disk + disk.Path) && InForce.OutOfUse(goal.Own, InForce.Of(s), goal.Config!).Any() ? Trials.IsNeeded(goal, s) ? Change : WithRestart : null;
 
     private static IEnumerable<Difference> OfDisks(InstanceGoal goal, InstanceState s)
     {
-        if (s.Dir != Present.It) yield return new(Kind.Dir, "", "its directory is missing");
+        if (s.Dir != Present.It) yield return new(Kind.Dir, "", s.Dir switch
+        {
+            DirIs.Unmarked => "its directory does not say yet whose it is",
+            DirIs.Unclaimed => $"{goal.Own.Dir} holds disks, and nothing says whose they are",
+            FactValue.Absent when s.Domain == Owner.Ours && InForce.Of(s).Keys.Any(a => a.StartsWith(Aspect.Disk + goal.Own.Dir + "/", StringComparison.Ordinal)) =>
+                $"{goal.Own.Dir} is gone, with the disks that the machine is defined with: is the file system that held it not mounted (findmnt)? Once it is, this goes on by itself",
+            _ => "its directory is missing",
+        });
         foreach (var disk in goal.Disks)
         {
             var fact = s.Disks.GetValueOrDefault(disk.Name, FactValue.Absent);
             if (disk.Volume.Length > 0 && fact == FactValue.Absent) yield return new(Kind.Volume, disk.Name, $"volume {disk.Volume}: its data is not there yet") { ClearsAfter = Soon };
-            else if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing");
+            else if (fact == FactValue.Absent) yield return new(Kind.DiskMissing, disk.Name, $"disk {disk.Name} is missing") { Group = GroupOf(goal, s, disk) };
             else if (!s.DiskStates.TryGetValue(disk.Name, out var now)) yield return new(Kind.DiskOther, disk.Name, $"disk {disk.Name}: {fact}");
             else if (disk.Size > now.Size) yield return new(Kind.DiskSmall, disk.Name, $"disk {disk.Name} has {Quantity.Format(now.Size)}, wants {Quantity.Format(disk.Size)}");
             else if (disk.Size > 0 && disk.Size < now.Size)
@@ -109,17 +131,26 @@ internal static class InstanceDifferences
         if (goal.Seed is not null && s.Seed != Present.It) yield return new(Kind.Seed, goal.Seed.Digest[..16], "the seed of cloud-init is missing");
     }
 
+    /// <summary>The name is another's here. It is told and not fought over: nothing of it is touched, also when this one is deleted.</summary>
+    private static Difference? OfOwner(InstanceGoal goal, InstanceState s) => s.Domain == Owner.Foreign ? new(Kind.Owner, "", $"libvirt has a domain {goal.Config!.Name} that is not this instance's: rename it (virsh domrename), take it over with spec.adopt.domain, or delete this instance, which leaves it alone")
+        : s.Dir == DirIs.Others ? new(Kind.Owner, "directory", $"{goal.Own.Dir} is another instance's of this name, or another domain's of libvirt uses it: move it away, or delete this instance, which leaves it alone")
+        : null;
+
+    /// <summary>For people: the disks in its directory.</summary>
+    public static string Files(InstanceState s) => string.Join(", ", s.OtherDisks.Select(d => (Path: d.Key, Disk: d.Value)).Concat(s.DiskStates.Select(d => (Path: d.Key, Disk: d.Value)))
+        .Select(d => $"{d.Path[(d.Path.LastIndexOf('/') + 1)..]} ({d.Disk.Format}, {Quantity.Format(d.Disk.Size)})").Take(8));
+
+    public static string InUse(InstanceState s, string dir) => $"domain {s.Users} of libvirt uses files in {dir}: take them out of it, or undefine it, first";
+
     private static IEnumerable<Difference> OfDomain(InstanceGoal goal, InstanceState s)
     {
-        if (s.Domain == Owner.Foreign)
-        {
-            yield return new(Kind.Owner, "", $"libvirt has a domain {goal.Config!.Name} that is not this instance's: rename it (virsh domrename), or take it over with spec.adopt.domain");
-            yield break;
-        }
         if (s.Domain == FactValue.Absent) yield return new(Kind.Definition, "", "libvirt does not know it");
         // While a change is on trial, or was taken back, the definition that is there is as it should be.
-        else if (s.Domain == Owner.Ours && s.Trial == FactValue.Absent && !Trials.IsTakenBack(goal, s) && Aspect.Between(s.Config, goal.Config!.Aspects()).ToList() is { Count: > 0 } differs)
-            yield return new(Kind.Definition, "", "the definition is not as declared: " + string.Join("; ", differs.Take(5).Select(a => Differs(a, s.Config, goal.Config!.Aspects())))) { Group = Trials.IsNeeded(goal, s) ? Change : null };
+        else if (s.Domain == Owner.Ours && s.Trial == FactValue.Absent && !Trials.IsTakenBack(goal, s) && InForce.Definition(goal, s).Aspects() is var wanted && Aspect.Between(s.Config, wanted).ToList() is { Count: > 0 } differs)
+            yield return new(Kind.Definition, "", "the definition is not as declared: " + string.Join("; ", differs.Take(5).Select(a => InForce.Said(a, s.Config, wanted))))
+            {
+                Group = s.Live.IsEmpty && InForce.OutOfUse(goal.Own, s.Config, goal.Config!).Any() ? WithRestart : null,
+            };
         if (s.Domain == Owner.Ours && s.Autostart != goal.Autostart) yield return new(Kind.Autostart, "", s.Autostart == Yes.It ? "it starts with the host, and should not" : "it does not start with the host");
     }
 
@@ -133,15 +164,26 @@ internal static class InstanceDifferences
 
     private static IEnumerable<Difference> OfLive(InstanceGoal goal, InstanceState s)
     {
-        if (!s.IsUp || s.Domain != Owner.Ours || goal.Power == Power.Off || s.Trial != FactValue.Absent || Trials.IsTakenBack(goal, s)) yield break;
+        if (s.Domain != Owner.Ours || goal.Power == Power.Off || s.Trial != FactValue.Absent || Trials.IsTakenBack(goal, s)) yield break;
+        // Off for now: it is started as it was, and what waits goes on waiting.
+        if (s.Power == Power.Off && goal.Power == Power.Running && InForce.IsHeldBack(goal, s))
+            yield return new(Kind.Restart, "", "only a start that is signed brings: " + InForce.Brings(InForce.Of(s), goal.Config!)) { Group = WithRestart };
+        if (!s.IsUp) yield break;
         var wanted = goal.Config!.Aspects();
         // What is tried is tried as a whole: a live change in the middle of it would not be taken back with it.
         var tried = Trials.IsNeeded(goal, s);
         var restart = new List<string>();
         foreach (var aspect in Aspect.Between(s.Live, wanted))
-            if (!tried && CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + Differs(aspect, s.Live, wanted));
-            else restart.Add(Differs(aspect, s.Live, wanted));
-        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5))) { Group = tried ? Change : goal.Addresses.Keys.Any(c => GroupOf(goal, s, c) is not null) ? WithRestart : null };
+            if (!tried && CanBeLive(goal, s, aspect)) yield return new(Kind.Live, aspect, "while it runs " + InForce.Said(aspect, s.Live, wanted));
+            else restart.Add(InForce.Said(aspect, s.Live, wanted));
+        if (restart.Count > 0) yield return new(Kind.Restart, "", "only a restart brings: " + string.Join("; ", restart.Take(5))) { Group = tried ? Change : WithRestart };
+    }
+
+    /// <summary>What a person is asked to sign for a restart is remembered from when they are asked until nothing waits any more, or it was brought.</summary>
+    private static IEnumerable<Difference> OfHeld(InstanceGoal goal, InstanceState s)
+    {
+        if (!s.IsUp || s.Domain != Owner.Ours || s.Dir != Present.It || goal.Power == Power.Off || s.Trial != FactValue.Absent || InstanceDrift.KeepsDefinition(goal, s)) yield break;
+        if (InForce.Held(goal, s) is var held && s.Held != held) yield return new(Kind.Held, "", held == FactValue.Absent ? "what waited for a signature is remembered, and waits no more" : "what waits for a signature is not remembered yet");
     }
 
     /// <summary>The id says whether it was done, so it stays until the machine is there and can do it.</summary>
@@ -181,9 +223,7 @@ internal static class InstanceDifferences
         if (s.Receipt != FactValue.Absent) yield return new(Kind.Present, Part.Receipt, "what came of it from another host is to go") { Group = Teardown };
         if (s.Data != Stored.None) yield return new(Kind.Present, Part.Data, $"its disks are to go{(s.SnapshotCount > 0 ? $", with {s.SnapshotCount} snapshot{(s.SnapshotCount > 1 ? "s" : "")} in them" : "")}") { Group = Teardown };
         foreach (var address in OfAddresses(null, Aspect.None, s)) yield return address with { Group = Teardown };
-        if (s.Dir != FactValue.Absent) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
+        // Another's of this name is not its own to remove.
+        if (s.Dir is not (FactValue.Absent or DirIs.Others)) yield return new(Kind.Present, Part.Files, "its files are to go") { Group = Teardown };
     }
-
-    private static string Differs(string aspect, ImmutableSortedDictionary<string, string> now, ImmutableSortedDictionary<string, string> wanted) =>
-        $"{aspect} is {now.GetValueOrDefault(aspect, "absent")}, wants {wanted.GetValueOrDefault(aspect, "none")}";
 }

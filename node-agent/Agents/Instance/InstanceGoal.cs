@@ -20,6 +20,16 @@ internal sealed record DiskGoal(string Name, string Target, string Path, string 
     public string Source { get; init; } = "";
 }
 
+/// <param name="Dir">Of the instance.</param>
+/// <param name="Volumes">Directory of all volumes.</param>
+internal sealed record OwnFiles(string Dir, string Volumes)
+{
+    public static readonly OwnFiles None = new("", "");
+
+    /// <summary>Whether a file is one of ours: another disk is somebody's, who attached it.</summary>
+    public bool Has(string path) => Dir.Length > 0 && (path.StartsWith(Dir + "/", StringComparison.Ordinal) || path.StartsWith(Volumes + "/", StringComparison.Ordinal));
+}
+
 /// <summary>The seed of cloud-init.</summary>
 /// <param name="Digest">Of all that is in it.</param>
 /// <param name="Path">Its file.</param>
@@ -41,6 +51,12 @@ internal sealed record InstanceGoal
     public required DomainConfig? Config { get; init; }
 
     public ImmutableArray<DiskGoal> Disks { get; init; } = [];
+
+    /// <summary>Files that are its own, or a volume's.</summary>
+    public OwnFiles Own { get; init; } = OwnFiles.None;
+
+    /// <summary>Addresses that cards have which were given none, in the order in which they are given out.</summary>
+    public ImmutableArray<string> OwnMacs { get; init; } = [];
 
     /// <summary>Every image that it needs on the host, each once.</summary>
     public ImmutableArray<UsedImage> Images { get; init; } = [];

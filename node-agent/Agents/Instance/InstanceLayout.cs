@@ -54,7 +54,21 @@ internal sealed record InstanceLayout
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>Names in <see cref="Dir"/> that are of this host and not of the machine: what the guest wrote to its console, what networks here keep, what is being made.</summary>
-    public static bool StaysHere(string name) => name is "reserved" or "seed" or "console.log" || name.StartsWith("console.log.", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal);
+    public static bool StaysHere(string name) => name is "reserved" or "seed" or "console.log" or "hung" or "owner" || name.StartsWith("console.log.", StringComparison.Ordinal) || name.EndsWith(".partial", StringComparison.Ordinal);
+
+    /// <summary>The uuid of the domain whose directory it is: it follows from the resource's uid, and the directory's name does not.</summary>
+    public string OwnerMark => Dir + "/owner";
+
+    /// <summary>What waits for a restart that nobody has signed yet, aspect by aspect.</summary>
+    public string Held => Dir + "/held";
+
+    /// <summary>The run of the machine in which its guest did not shut down when it was asked to.</summary>
+    public string Hung => Dir + "/hung";
+
+    /// <summary>Which card has which address, for when libvirt does not know the machine.</summary>
+    public string Cards => Dir + "/cards";
+
+    public OwnFiles Own => new(Dir, Path.GetDirectoryName(DirParent) + "/volumes");
 
     /// <summary>How far a change is that is on trial, and which one was taken back last.</summary>
     public string Trial => Dir + "/trial.json";

@@ -18,6 +18,9 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 {
     private const string DefaultNetwork = "default";
 
+    /// <summary>As the schema says.</summary>
+    private const int MaxNics = 8;
+
     /// <summary>Ships with libvirt: the guest's own MAC and the IP address that it was seen to get, ARP for it, no IPv6 router advertisements.</summary>
     private const string NoSpoofing = "clean-traffic";
 
@@ -50,7 +53,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     public override Agent<InstanceGoal, InstanceState> AgentFor(MemberInput input)
     {
         var scope = Scope(input);
-        return new InstanceAgent(scope, new InstanceActuator(scope, readers, writers, clock));
+        return new InstanceAgent(scope, new InstanceActuator(scope, readers, writers, clock) { IsSuperseded = input.IsSuperseded });
     }
 
     public override IStateObserver<InstanceState> ObserverFor(MemberInput input) => new InstanceObserver(Scope(input), readers, writers.Images, clock, writers.Exports);
@@ -62,6 +65,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         all[InstanceDetail.Power] = state.Power;
         if (!state.Addresses.IsEmpty) all[InstanceDetail.Addresses] = string.Join(", ", state.Addresses.Take(8));
         if (state.IsUp && state.Live.TryGetValue(Aspect.Type, out var type)) all[InstanceDetail.Accelerator] = type;
+        if (state.OtherDisks.Where(d => !state.Config.ContainsKey(Aspect.Disk + d.Key) && !state.Live.ContainsKey(Aspect.Disk + d.Key)).Take(8).ToList() is { Count: > 0 } unused)
+            all[InstanceDetail.Unused] = string.Join(", ", unused.Select(d => $"{d.Key} ({d.Value.Format}, {Quantity.Format(d.Value.Size)})"));
         if (state.Downloads.FirstOrDefault(d => d.Value.Failed.Length == 0) is { Value: { } download, Key: { } digest })
             all[InstanceDetail.Download] = $"image {goal.Images.FirstOrDefault(i => i.Spec.Sha256 == digest)?.Name} {download}";
         return all.ToImmutable();
@@ -80,7 +85,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     public override bool IsGone(InstanceState state) => !InstanceDifferences.Of(null, state).Any();
 
     public override MemberMove MoveOf(InstanceState s) => new(
-        s.WayOut == Way.Settled && s is { Data: Stored.None, Dir: FactValue.Absent, Domain: FactValue.Absent } ? Way.NodeOf(s.Offer) : "",
+        s.WayOut == Way.Settled && s is { Data: Stored.None, Dir: FactValue.Absent or DirIs.Others, Domain: FactValue.Absent } ? Way.NodeOf(s.Offer) : "",
         s.WayIn == Way.Owned ? Way.NodeOf(s.Receipt) : "");
 
     private static SpecError Said(FieldError p) => new(p.Path, p.Note.Length > 0 ? $"{p.Message}: {p.Note}" : p.Message);
@@ -135,6 +140,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
         return new()
         {
             Spec = spec,
+            Own = layout.Own,
+            OwnMacs = [.. Enumerable.Range(0, 2 * MaxNics).Select(i => InstanceLayout.MacOf(input.ResourceUid, i))],
             MoveFrom = input.MoveFrom,
             MoveTo = input.MoveTo,
             Disks = disks,
@@ -162,7 +169,7 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
                 Kernel = PathOf(spec.Kernel),
                 Initrd = PathOf(spec.Initrd),
                 Cmdline = spec.Cmdline,
-                Disks = [.. disks.Select(d => new DomainDisk(d.Target, d.Path, d.Format)), .. seed is null ? [] : new[] { new DomainDisk("vdz", seed.Path, "raw", ReadOnly: true) }],
+                Disks = [.. disks.Select(d => new DomainDisk(d.Target, d.Path, d.Format) { Serial = DomainDisk.SerialOf(d.Name) }), .. seed is null ? [] : new[] { new DomainDisk("vdz", seed.Path, "raw", ReadOnly: true) }],
                 Nics = nics,
                 GuestAgent = spec.GuestAgent,
                 ConsoleLog = layout.ConsoleLog,

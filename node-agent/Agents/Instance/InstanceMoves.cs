@@ -87,7 +87,7 @@ internal static class InstanceMoves
         if (offer == Way.Offered && goal.MoveTo?.NodeUid != node) yield return new(Kind.Withdraw, node, "another host was offered it, and it stays");
         else if (offer == Way.Offered) yield return new(Kind.Release, node, Said(s, "another host reads it"));
         if (offer == Way.Released) yield return new(Kind.Elsewhere, node, Said(s, "it was handed over")) { ClearsAfter = InstanceDifferences.Soon };
-        if (offer == Way.Settled && (s.Dir != FactValue.Absent || s.Data != Stored.None)) yield return new(Kind.Leftover, node, "it was handed over, and its files here are left over");
+        if (offer == Way.Settled && (s.Dir is not (FactValue.Absent or DirIs.Others) || s.Data != Stored.None)) yield return new(Kind.Leftover, node, "it was handed over, and its files here are left over");
         else if (offer == Way.Settled && goal.MoveTo?.NodeUid != node) yield return new(Kind.Elsewhere, node, Said(s, "it was handed over")) { ClearsAfter = LookAgain };
         foreach (var arriving in OfArrival(goal, s)) yield return arriving;
     }

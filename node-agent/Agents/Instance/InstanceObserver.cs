@@ -26,6 +26,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         if (Missing() is { } missing) return state with { Hypervisor = missing };
         var domain = scope.Adopt.Length > 0 ? await readers.Domains.DomainByNameAsync(scope.Adopt, stop) : await readers.Domains.DomainAsync(scope.Uuid, stop);
         if (!domain.IsSeen) throw new WorldException(domain.WhyUnseen!);
+        state = await WithOwnerAsync(state, domain.Value.Exists, stop);
         state = await WithAddressedAsync(await WithSnapshotsAsync(OfDomain(state, domain.Value), stop), stop);
         if (scope.Goal is null) return state;
         if (!domain.Value.Exists && scope.Adopt.Length == 0 && await readers.Domains.DomainByNameAsync(_layout.Id, stop) is var namesake)
@@ -84,7 +85,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             present[image.Spec.Sha256] = There(path);
             if (image.Spec.Format is "qcow2" or "raw" && Disk(path, image.Spec.Format).State is { } size) sizes[image.Spec.Sha256] = size.Size;
         }
-        var directory = readers.Files.List(_layout.Dir, MaxFiles);
+        var (dir, directory) = (DirOf(), readers.Files.List(_layout.Dir, MaxFiles));
         return new()
         {
             Hypervisor = Hypervisor.Ok,
@@ -97,12 +98,14 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             ImageSizes = sizes.ToImmutable(),
             Downloads = images.Running(present.Keys),
             Seed = scope.Goal?.Seed is { } seed ? There(seed.Path) : FactValue.Absent,
-            Dir = There(_layout.Dir),
-            Data = There(_layout.Dir) == FactValue.Absent ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
+            Dir = dir,
+            Data = dir is FactValue.Absent or DirIs.Others ? Stored.None : !directory.IsSeen ? FactValue.Unseen("the directory cannot be read")
                 : directory.Value.Any(f => InstanceActuator.IsDisk(f)) ? Stored.Some : Stored.None,
             Export = scope.Goal?.Spec.Request is { IsGiven: true } asked ? exports?.Running(_layout.Export(asked.Id)) : null,
             Request = scope.Goal is null ? FactValue.Absent : Request(),
             Settled = scope.Goal is null ? FactValue.Absent : Settled(),
+            Held = scope.Goal is null ? FactValue.Absent : Line(_layout.Held, "the file of what waits"),
+            OtherDisks = OtherDisks(directory.IsSeen ? directory.Value : []),
             Bridges = (scope.Goal?.Bridges ?? []).ToImmutableSortedDictionary(b => b, b => There($"/sys/class/net/{b}/bridge"), StringComparer.Ordinal),
         };
     }
@@ -111,7 +114,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
     {
         // One that does not exist yet is off because nobody ever started it, which is what its definition will say too.
         if (!domain.Exists)
-            return state with { Domain = scope.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent, Cause = scope.Goal is { ReportsDrift: true, Adopt: "" } && state.Offer == FactValue.Absent ? InstanceDrift.Unasked : "" };
+            return state with { Cards = Cards(), Domain = scope.Adopt.Length > 0 ? Owner.Missing : FactValue.Absent, Cause = scope.Goal is { ReportsDrift: true, Adopt: "" } && state.Offer == FactValue.Absent ? InstanceDrift.Unasked : "" };
         var (config, why) = DomainXml.Parse(domain.InactiveXml);
         var live = domain.ActiveXml.Length > 0 ? DomainXml.Parse(domain.ActiveXml) : (null, "");
         if (config is null || (domain.ActiveXml.Length > 0 && live.Config is null)) throw new WorldException(config is null ? why : live.Why);
@@ -124,6 +127,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
             Config = config.Aspects(),
             ConfigXml = domain.InactiveXml,
             Live = live.Config?.Aspects() ?? Aspect.None,
+            Hung = scope.Adopt.Length == 0 && live.Config is not null && Line(_layout.Hung, "the file of who hung") == RunOf(readers, domain) ? Yes.It : FactValue.Absent,
             NoRoom = domain is { Power: DomainPower.Paused, Reason: "ioerror" } ? NoRoom(live.Config ?? config) : "",
             Detail = domain.Power is DomainPower.ShutOff or DomainPower.Crashed or DomainPower.Paused ? domain.Reason : "",
         };
@@ -185,12 +189,7 @@ internal sealed partial class InstanceObserver(InstanceScope scope, InstanceRead
         _ => false,
     };
 
-    private string Settled()
-    {
-        var file = readers.Files.Read(_layout.Settled, 256);
-        if (!file.IsSeen) return FactValue.Unseen("the settled file cannot be read");
-        return file.Value.State.Exists ? Encoding.ASCII.GetString(file.Value.Bytes.Span).Trim() is { Length: > 0 } text ? text : FactValue.Absent : FactValue.Absent;
-    }
+    private string Settled() => Line(_layout.Settled, "the settled file");
 
     private string Request()
     {

@@ -22,8 +22,8 @@ internal sealed partial class InstanceObserver
 
     private async Task<InstanceState> WithAddressedAsync(InstanceState state, CancellationToken stop)
     {
-        var wanted = scope.Goal?.Addresses ?? Aspect.None;
-        var cards = Reserved(readers, _layout).Union(wanted.Keys);
+        var wanted = scope.Goal is { } goal ? InstancePins.Of(goal, state).Addresses : Aspect.None;
+        var cards = state.Dir == DirIs.Others ? [.. wanted.Keys] : Reserved(readers, _layout).Union(wanted.Keys);
         if (cards.IsEmpty) return state;
         var (addressed, problems) = (Aspect.None.ToBuilder(), Aspect.None.ToBuilder());
         foreach (var network in cards.GroupBy(Card.NetworkOf, StringComparer.Ordinal))

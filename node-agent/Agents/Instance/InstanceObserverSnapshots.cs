@@ -37,7 +37,7 @@ internal sealed partial class InstanceObserver
 
     /// <summary>A disk that is written and is not the instance's own: a volume.</summary>
     private bool IsLastingDisk(string aspect, string disk) =>
-        aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) && !disk.EndsWith(" read-only", StringComparison.Ordinal) && !disk.Contains(" " + _layout.Dir + "/", StringComparison.Ordinal);
+        aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) && !disk.EndsWith(" read-only", StringComparison.Ordinal) && !aspect.StartsWith(Aspect.Disk + _layout.Dir + "/", StringComparison.Ordinal);
 
     private InstanceState WithTrial(InstanceState state)
     {

@@ -30,6 +30,19 @@ internal static class Hypervisor
     public const string Ok = "ok";
 }
 
+/// <summary>Values of the directory's fact, beside present and absent. Its name follows from project and name, which another resource may have had.</summary>
+internal static class DirIs
+{
+    /// <summary>Its own by all that is known, and it does not say so: of before directories said it.</summary>
+    public const string Unmarked = "unmarked";
+
+    /// <summary>It holds disks, and nothing says whose.</summary>
+    public const string Unclaimed = "unclaimed";
+
+    /// <summary>Of an instance with another uid, or in use by a domain that is not ours.</summary>
+    public const string Others = "another's";
+}
+
 /// <summary>Values of a thing's fact that is there or not.</summary>
 internal static class Present
 {
@@ -119,6 +132,15 @@ internal sealed record InstanceState
     /// <summary>The goal's digest by which it was as wanted, and what a person did to its power since; absent where drift is not reported.</summary>
     public string Settled { get; init; } = FactValue.Absent;
 
+    /// <summary>What somebody was asked to sign for a restart, and has not, as far as it was remembered; absent = nothing.</summary>
+    public string Held { get; init; } = FactValue.Absent;
+
+    /// <summary>Yes while the guest runs that did not shut down when it was asked to; else absent.</summary>
+    public string Hung { get; init; } = FactValue.Absent;
+
+    /// <summary>Of a machine that is to go: names of other domains of libvirt that use files in its directory; none.</summary>
+    public string Users { get; init; } = Stored.None;
+
     /// <summary>Part of the power fact where drift is reported: unasked, or empty.</summary>
     public string Cause { get; init; } = "";
 
@@ -144,6 +166,12 @@ internal sealed record InstanceState
 
     /// <summary>What was read of each disk.</summary>
     public ImmutableSortedDictionary<string, DiskState> DiskStates { get; init; } = ImmutableSortedDictionary<string, DiskState>.Empty;
+
+    /// <summary>By path: disks that are there and that the goal does not name.</summary>
+    public ImmutableSortedDictionary<string, DiskState> OtherDisks { get; init; } = ImmutableSortedDictionary.Create<string, DiskState>(StringComparer.Ordinal);
+
+    /// <summary>Cards as they were last defined, by aspect; only while libvirt does not know the machine.</summary>
+    public ImmutableSortedDictionary<string, string> Cards { get; init; } = Aspect.None;
 
     /// <summary>The export that is asked for, while it runs or when it failed.</summary>
     public Exports.ExportState? Export { get; init; }
@@ -191,8 +219,11 @@ internal sealed record InstanceState
 
     public bool IsUp => Power is Instance.Power.Running or Instance.Power.Paused;
 
+    /// <summary>The same defined by this; empty = as it is.</summary>
+    public InstanceState As(string? xml) => xml is { Length: > 0 } && DomainXml.Parse(xml).Config is { } config ? this with { Config = config.Aspects(), ConfigXml = xml } : this;
+
     /// <summary>The same with the machine off.</summary>
-    public InstanceState Off() => this with { Power = Instance.Power.Off, Live = Aspect.None, Addresses = [], Cause = "" };
+    public InstanceState Off() => this with { Power = Instance.Power.Off, Live = Aspect.None, Addresses = [], Cause = "", Hung = FactValue.Absent };
 }
 
 /// <summary>Whether there is data that people would miss.</summary>
@@ -204,9 +235,9 @@ internal static class Stored
 /// <summary>Fact keys of an instance, and their values.</summary>
 internal static class InstanceFacts
 {
-    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled", Offer = "offer", Receipt = "receipt", Peer = "peer", Source = "source";
+    public const string Hypervisor = "hypervisor", Accelerator = "accelerator", Domain = "domain", Power = "power", Autostart = "autostart", Config = "config", Live = "live", Seed = "seed", Data = "data", Dir = "dir", Request = "request", Slot = "slot", Trial = "trial", Reverted = "reverted", Settled = "settled", Offer = "offer", Receipt = "receipt", Peer = "peer", Source = "source", Held = "held", Hung = "hung", Users = "users";
 
-    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled, Offer, Receipt, Peer, Source];
+    private static readonly ImmutableArray<string> Fixed = [Hypervisor, Accelerator, Domain, Power, Autostart, Config, Live, Seed, Data, Dir, Request, Slot, Trial, Reverted, Settled, Offer, Receipt, Peer, Source, Held, Hung, Users];
 
     public static string Disk(string name) => "disk/" + name;
     public static string Image(string sha256) => "image/" + sha256;
@@ -240,6 +271,9 @@ internal static class InstanceFacts
         Offer => s.Offer,
         Receipt => s.Receipt,
         Peer => s.Peer,
+        Held => s.Held,
+        Hung => s.Hung,
+        Users => s.Users,
         _ => key.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash ? Keyed(s, key[..slash], key[(slash + 1)..]) : throw NoFact(key),
     };
 

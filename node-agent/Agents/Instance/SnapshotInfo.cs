@@ -133,7 +133,7 @@ internal static class Snapshottable
     {
         var disks = config.Concat(live).Where(a => a.Key.StartsWith(Aspect.Disk, StringComparison.Ordinal) && !a.Value.EndsWith(" read-only", StringComparison.Ordinal)).ToList();
         if (disks.FirstOrDefault(d => !d.Value.StartsWith("qcow2 ", StringComparison.Ordinal)) is { Key: { } raw } other)
-            return $"disk {raw[Aspect.Disk.Length..]} is {other.Value.Split(' ')[0]}, which cannot hold snapshots: qcow2";
+            return $"{InForce.Named(raw)} is {other.Value.Split(' ')[0]}, which cannot hold snapshots: qcow2";
         return disks.Count == 0 ? "it has no disk that could be snapshotted" : power is Power.Running or Power.Paused or Power.Off ? null : $"it is {power}";
     }
 }
@@ -148,7 +148,16 @@ internal static class Trials
 
     /// <summary>Of all that a trial would try: the configuration (not what it runs on, which is the host's affair), and the probe.</summary>
     public static string Digest(DomainConfig config, string probe) =>
-        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(probe + "\n" + string.Join('\n', config.Aspects().Remove(Aspect.Type).Select(a => a.Key + "=" + a.Value)))))[..12];
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(probe + "\n" + string.Join('\n', Listed(config).Select(a => a.Key + "=" + a.Value)))))[..12];
+
+    /// <summary>Disks by their place in the list, which is the spec's alone: where they stand on the bus is this machine's. Digests of before were made so, and are kept in files.</summary>
+    private static ImmutableSortedDictionary<string, string> Listed(DomainConfig config)
+    {
+        var all = config.Aspects().Where(a => a.Key is not (Aspect.Type or Aspect.Seed) && !a.Key.StartsWith(Aspect.Disk, StringComparison.Ordinal)).ToImmutableSortedDictionary(StringComparer.Ordinal).ToBuilder();
+        foreach (var (disk, i) in config.Disks.Where(d => !d.IsSeed).Select((d, i) => (d, i))) all[Aspect.Disk + "vd" + (char)('a' + i)] = $"{disk.Format} {disk.Path}{(disk.ReadOnly ? " read-only" : "")}";
+        foreach (var seed in config.Disks.Where(d => d.IsSeed)) all[Aspect.Disk + seed.Target] = $"{seed.Format} {seed.Path} read-only";
+        return all.ToImmutable();
+    }
 
     /// <summary>Whether the goal is reached only through a trial. One that is open already is nobody's to begin again.</summary>
     public static bool IsNeeded(InstanceGoal goal, InstanceState s) =>

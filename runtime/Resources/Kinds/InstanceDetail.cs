@@ -30,6 +30,9 @@ public static class InstanceDetail
     /// <summary>Of all its cards together.</summary>
     public const string Received = "networkReceivedPerSecond", Sent = "networkSentPerSecond";
 
+    /// <summary>Files of disks in its directory that it does not use: taken out of the list, or replaced.</summary>
+    public const string Unused = "unused disks";
+
     /// <summary>The last lines of its console, each without control characters; spec.consoleInStatus: false leaves them out.</summary>
     public const string Console = "console";
 }

@@ -32,6 +32,7 @@ public static class InstanceKind
         Doc = "A virtual machine on one host, made through libvirt. It runs on KVM where the host can run guests on it, else under QEMU's emulation; which of the two is a fact of the node.",
         Rules = Rules,
         DeclaredRules = DeclaredRules,
+        Changes = Shrinks,
         Executes = Executes,
         Spec =
         [
@@ -58,7 +59,7 @@ public static class InstanceKind
                     new("volume", FieldType.Text, "Name of a Volume that it is, which outlives the instance; not together with image, size and format, which are the volume's. Empty = a disk of the instance's own.") { Default = "", MaxLength = 63, Check = static t => t.Length == 0 ? null : Names.LabelError(t), Effect = "live" },
                     new("image", FieldType.Text, "Name of an Image that it begins with; empty = an empty disk. It is used when the disk is made, and not after.") { Default = "", MaxLength = 63, Check = ImageName },
                     new("size", FieldType.Bytes, "Size; 0 = as large as the image. A disk can grow while it runs, and never shrinks.") { Default = "0", Min = 0, Max = 1L << 46, Effect = "live" },
-                    new("format", FieldType.Choice, "How it is kept on the host. qcow2 shares what is in the image with other disks; raw is faster. It is used when the disk is made, and not after.") { Default = "qcow2", Choices = ["qcow2", "raw"] },
+                    new("format", FieldType.Choice, "How it is kept on the host. qcow2 shares what is in the image with other disks; raw is faster. A disk of another format is another disk: it is made anew, the file that was there stays where it is, and an operator signs that it is out of use.") { Default = "qcow2", Choices = ["qcow2", "raw"] },
                 ],
             },
             new("nics", FieldType.List, "Network cards, in order.")
@@ -133,6 +134,15 @@ public static class InstanceKind
         var spec = InstanceSpec.Parse(canonical);
         if (spec.BootDigest.Length > 0) yield return (BootPurpose, spec.BootDigest);
         if (spec.CloudInitDigest.Length > 0) yield return (CloudInitPurpose, spec.CloudInitDigest);
+    }
+
+    /// <summary>What is in the part that would go is a guest's. Another format is another disk.</summary>
+    private static IEnumerable<FieldError> Shrinks(ReadOnlyMemory<byte> before, ReadOnlyMemory<byte> after)
+    {
+        var (was, now) = (InstanceSpec.Parse(before), InstanceSpec.Parse(after));
+        for (var i = 0; i < now.Disks.Length; i++)
+            if (now.Disks[i] is { Volume.Length: 0, Size: > 0 } disk && was.Disks.FirstOrDefault(d => d.Name == disk.Name && d.Format == disk.Format) is { Volume.Length: 0 } had && had.Size > disk.Size)
+                yield return new($"spec.disks[{i}].size", $"{Quantity.Format(disk.Size)} is less than the {Quantity.Format(had.Size)} that disk {disk.Name} has: a disk never shrinks", $"leave it at {Quantity.Format(had.Size)}, or declare a smaller disk under another name and copy what is in this one");
     }
 
     private static IEnumerable<FieldError> Rules(ReadOnlyMemory<byte> canonical)

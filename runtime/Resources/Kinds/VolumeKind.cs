@@ -43,6 +43,8 @@ public static class VolumeKind
         Aliases = ["volume", "volumes", "vol"],
         Doc = "A disk on one host that outlives instances: an Instance names it in spec.disks[].volume and is placed where it is. One instance at a time uses it; deleting that leaves it as it is.",
         Rules = Rules,
+        Changes = static (before, after) => (VolumeSpec.Parse(before), VolumeSpec.Parse(after)) is var (was, now) && now.Size > 0 && was.Size > now.Size && was.Format == now.Format
+            ? [new("spec.size", $"{Quantity.Format(now.Size)} is less than the {Quantity.Format(was.Size)} that it has: a volume never shrinks", $"leave it at {Quantity.Format(was.Size)}, or make a smaller volume and copy what is in this one")] : [],
         Spec =
         [
             new("size", FieldType.Bytes, "Size; 0 = as large as the image. A volume can grow while a machine uses it, and never shrinks.") { Default = "0", Min = 0, Max = 1L << 46, Effect = "live" },

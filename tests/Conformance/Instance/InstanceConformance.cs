@@ -53,7 +53,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     [
         a with { Hypervisor = b.Hypervisor }, a with { Accelerator = b.Accelerator }, a with { Domain = b.Domain, Config = b.Config, ConfigXml = b.ConfigXml, Autostart = b.Autostart },
         a with { Power = b.Power, Live = b.Live, Cause = b.Cause }, a with { Autostart = b.Autostart }, a with { Config = b.Config, ConfigXml = b.ConfigXml }, a with { Disks = b.Disks, DiskStates = b.DiskStates },
-        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Addressed = b.Addressed, AddressProblems = b.AddressProblems }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Source = b.Source }, a with { Settled = b.Settled },
+        a with { Seed = b.Seed }, a with { Images = b.Images, ImageSizes = b.ImageSizes }, a with { Networks = b.Networks }, a with { Bridges = b.Bridges }, a with { Addressed = b.Addressed, AddressProblems = b.AddressProblems }, a with { Data = b.Data }, a with { Dir = b.Dir }, a with { Request = b.Request }, a with { Source = b.Source }, a with { Settled = b.Settled }, a with { Held = b.Held }, a with { Hung = b.Hung }, a with { Users = b.Users },
         a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted }, a with { Offer = b.Offer }, a with { Receipt = b.Receipt }, a with { Peer = b.Peer },
     ];
 
@@ -79,6 +79,15 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("another disk and card", Input(FromDisk.Replace("\"nics\":[{}]", "\"nics\":[{},{\"bridge\":\"br0\"}]", StringComparison.Ordinal).Replace("\"format\":\"raw\"}", "\"format\":\"raw\"},{\"name\":\"more\",\"size\":\"1Gi\"}", StringComparison.Ordinal)),
             Converged(Input()) with { Bridges = Aspect.None.Add("br0", Present.It), Disks = Converged(Input()).Disks.Add("more", FactValue.Absent) });
         yield return Of("a change that needs a restart", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)));
+        var (three, two) = (Disks("a", "m", "b"), Disks("a", "b"));
+        yield return Of("a disk out of the middle", two, Converged(three));
+        yield return Of("a disk before another", Disks("n", "a", "b"), Missing(Converged(two), Disks("n", "a", "b")));
+        yield return Of("another format", Disks("a:raw", "b"), Missing(Converged(two), Disks("a:raw", "b")));
+        yield return Of("another format of what is off", Disks("ask", "{\"power\":\"stopped\",", ["a:raw", "b"]), Missing(Converged(two).Off(), Disks("a:raw", "b")));
+        yield return Of("a change of a guest that hangs", Input(WithSeed.Replace("\"nics\"", "\"memory\":\"128Mi\",\"nics\"", StringComparison.Ordinal)), Converged(Input(WithSeed)) with { Hung = Yes.It });
+        yield return Of("what waits no more", Input(), Converged(Input()) with { Held = "0123456789ab" });
+        yield return Of("a directory of before", Input(), Converged(Input()) with { Dir = DirIs.Unmarked });
+        yield return Of("a directory that nothing claims", Input(), Converged(Input()).Off() with { Dir = DirIs.Unclaimed, Domain = FactValue.Absent, Config = Aspect.None, ConfigXml = "", Autostart = FactValue.Absent });
         yield return Of("create with addresses", Input(FixedAddress), Nothing(Input(FixedAddress)));
         yield return Of("another address", Input(FixedAddress.Replace("122.50", "122.51", StringComparison.Ordinal)), Converged(Input(FixedAddress)));
         yield return Of("no address any more", Input(FixedAddress.Replace("\"ip\":\"192.168.122.50\"", "", StringComparison.Ordinal)), Converged(Input(FixedAddress)));

@@ -13,11 +13,11 @@ internal sealed class Receive(InstanceScope scope, InstanceActuator? actuator)
         if (goal?.MoveFrom is not { } from) yield break;
         if (state.Hypervisor != Hypervisor.Ok) yield return Move.Wait<PeerArgs>(state.Hypervisor);
         else if (state.Offer != FactValue.Absent) yield return Move.Wait<PeerArgs>("it was handed over from here, and that is not over yet", InstanceDifferences.Soon);
-        else if (state.Domain != FactValue.Absent || state.Data != Stored.None) yield return Move.Wait<PeerArgs>($"there is a machine or a disk of it here that did not come from {from.NodeName}: look at {Scope.Layout.Dir}");
+        else if (state.Domain != FactValue.Absent || state.Data != Stored.None || state.Dir == DirIs.Others) yield return Move.Wait<PeerArgs>($"there is a machine or a disk of it here that did not come from {from.NodeName}: look at {Scope.Layout.Dir}");
         else yield return Move.DoThenLook(new PeerArgs(from.NodeUid, from.NodeName), 2, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PeerArgs args) => new([InstanceFacts.Domain, InstanceFacts.Data, InstanceFacts.Offer], [InstanceFacts.Receipt]);
+    public override Footprint Touches(InstanceState state, PeerArgs args) => new([InstanceFacts.Domain, InstanceFacts.Data, InstanceFacts.Dir, InstanceFacts.Offer], [InstanceFacts.Receipt]);
     public override InstanceState Predict(InstanceState state, PeerArgs args) => state with { Receipt = Way.Of(Way.Receiving, args.Node) };
     public override InstanceState During(InstanceState state, PeerArgs args) => state;
     public override Assessment Assess(InstanceState state, PeerArgs args) => Moderate("receive");

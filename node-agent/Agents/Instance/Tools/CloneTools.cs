@@ -50,7 +50,7 @@ internal sealed class CopyDisk(InstanceScope scope, InstanceActuator? actuator)
 
     /// <summary>As for every disk that was there once: a new one would hide what is only not mounted.</summary>
     public override Assessment Assess(InstanceState state, CopyArgs args) =>
-        state.Config.Values.Any(v => v == $"{args.Format} {args.Path}") ? Assessment.Dangerous("disk-was-there") : Moderate("copy");
+        CreateDisk.WasThere(state, args.Path) ? Assessment.Dangerous("disk-was-there") : Moderate("copy");
 
     public override Undo Inverse(InstanceState before, CopyArgs args) => Undo.Keep("a disk that nobody uses yet goes with the instance");
     public override Timing Timing(CopyArgs args) => Within(TimeSpan.FromMinutes(60));

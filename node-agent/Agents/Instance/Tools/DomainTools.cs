@@ -4,7 +4,10 @@ using AgentMetal.Runtime.Risk;
 
 namespace AgentMetal.NodeAgent.Agents.Instance.Tools;
 
-/// <summary>Gives libvirt the definition; what runs is not touched by it.</summary>
+/// <summary>
+/// Gives libvirt the definition that the next start uses; what runs is not touched by it. What waits for a restart is not in it (<see cref="InForce"/>). Of a
+/// machine that is off and stays off all of it is, and then a person signs what was held before, and what would put a disk out of use.
+/// </summary>
 internal sealed class Define(InstanceScope scope, InstanceActuator? actuator)
     : InstanceTool<XmlArgs>("define", InstanceJson.Default.XmlArgs, scope, actuator, Kind.Definition, Kind.Owner, Kind.Hypervisor, Kind.Unsigned, Kind.Bridge, Kind.DiskOther)
 {
@@ -16,13 +19,12 @@ internal sealed class Define(InstanceScope scope, InstanceActuator? actuator)
             yield return Move.Wait<XmlArgs>(difference.Text);
             yield break;
         }
-        if (goal?.Config is not { } config) yield break;
+        if (goal?.Config is null) yield break;
         if (NotReady(goal, state, toStart: false) is { } why) yield return Move.Wait<XmlArgs>(why);
-        else if (Trials.IsNeeded(goal, state) && !Trials.HasBefore(goal, state)) yield return Move.Wait<XmlArgs>("the snapshot before the change comes first");
-        else yield return Move.Do(new XmlArgs(DomainXml.Render(config, Scope.Emulator)), 4, difference.Text);
+        else yield return Move.Do(new XmlArgs(DomainXml.Render(InForce.Definition(goal, state), Scope.Emulator), state.Live.IsEmpty && state.Domain == Owner.Ours && !InForce.IsHeldBack(goal, state) ? InForce.Leaves(goal, state) : ""), 4, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, XmlArgs args) => new([InstanceFacts.Accelerator, InstanceFacts.Dir], state.Domain == FactValue.Absent
+    public override Footprint Touches(InstanceState state, XmlArgs args) => new([InstanceFacts.Accelerator, InstanceFacts.Dir, InstanceFacts.Live, InstanceFacts.Held], state.Domain == FactValue.Absent
         ? [InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Autostart] : [InstanceFacts.Domain, InstanceFacts.Config]);
 
     public override InstanceState Predict(InstanceState state, XmlArgs args) => state with
@@ -34,14 +36,21 @@ internal sealed class Define(InstanceScope scope, InstanceActuator? actuator)
     };
 
     public override InstanceState During(InstanceState state, XmlArgs args) => state;
-    public override Assessment Assess(InstanceState state, XmlArgs args) => Moderate(state.Domain == FactValue.Absent ? "create" : "change");
+    public override Assessment Assess(InstanceState state, XmlArgs args)
+    {
+        if (state.Domain == FactValue.Absent) return Moderate("create");
+        if (!state.Live.IsEmpty || DomainXml.Parse(args.Xml).Config is not { } to) return Moderate("change");
+        var held = Scope.Goal is { } goal && !InForce.IsFree(goal) && InForce.WasHeld(state, to);
+        return InForce.OutOfUse(Scope.Layout.Own, state.Config, to).Any() ? Assessment.Dangerous(held ? ["disk-out-of-use", "was-held"] : ["disk-out-of-use"])
+            : held ? Assessment.Dangerous("was-held") : Moderate("change");
+    }
 
     public override Undo Inverse(InstanceState before, XmlArgs args) => before.Domain == FactValue.Absent
         ? Undo.By(new("undefine", System.Text.Json.JsonSerializer.Serialize(new DomainArgs(Scope.Layout.Uuid), InstanceJson.Default.DomainArgs)))
         : before.ConfigXml.Length > 0 ? By(new(before.ConfigXml)) : Undo.Keep("the definition that was there is not known");
 
     public override Timing Timing(XmlArgs args) => Within(TimeSpan.FromMinutes(1));
-    public override string Describe(XmlArgs args) => $"define domain {Scope.Layout.Id}";
+    public override string Describe(XmlArgs args) => $"define domain {Scope.Layout.Id}{(args.Leaves is { Length: > 0 } leaves ? "; " + leaves : "")}";
     public override ValueTask ApplyAsync(XmlArgs args, ToolContext context) => Actuator.DefineAsync(args.Xml, context.Stop);
 }
 
@@ -81,7 +90,7 @@ internal sealed class ChangeLive(InstanceScope scope, InstanceActuator? actuator
         }
         var (now, wanted) = (state.Live.GetValueOrDefault(aspect, ""), config.Aspects().GetValueOrDefault(aspect, ""));
         var change = aspect is Aspect.Memory or Aspect.Cpus ? Set : now.Length == 0 ? Attach : wanted.Length == 0 ? Detach : Update;
-        yield return Move.Do(new LiveArgs(aspect, change, wanted, Device(aspect, change == Detach ? now : wanted)), 6, difference.Text);
+        yield return Move.Do(new LiveArgs(aspect, change, wanted, Device(config, aspect, change == Detach ? now : wanted)), 6, difference.Text);
     }
 
     public override Footprint Touches(InstanceState state, LiveArgs args) => new([InstanceFacts.Power], [InstanceFacts.Live]);
@@ -96,34 +105,29 @@ internal sealed class ChangeLive(InstanceScope scope, InstanceActuator? actuator
     {
         Attach => By(new(args.Aspect, Detach, "", args.Xml)),
         Detach => By(new(args.Aspect, Attach, before.Live[args.Aspect], args.Xml)),
-        _ => By(args with { Value = before.Live[args.Aspect], Xml = args.Xml.Length == 0 ? "" : Device(args.Aspect, before.Live[args.Aspect]) }),
+        _ => By(args with { Value = before.Live[args.Aspect], Xml = args.Xml.Length == 0 ? "" : Device(Scope.Goal?.Config, args.Aspect, before.Live[args.Aspect]) }),
     };
 
     public override Timing Timing(LiveArgs args) => Within(TimeSpan.FromMinutes(2));
 
     public override string Describe(LiveArgs args) => args.Change switch
     {
-        Attach => $"attach {args.Aspect} while it runs",
+        Attach => $"attach {InForce.Named(args.Aspect)} while it runs",
+        Detach when args.Aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal) => $"detach {InForce.Named(args.Aspect)} while it runs; {args.Aspect[Aspect.Disk.Length..]} stays where it is",
         Detach => $"detach {args.Aspect} while it runs",
         _ => $"change {args.Aspect} to {args.Value} while it runs",
     };
 
     public override ValueTask ApplyAsync(LiveArgs args, ToolContext context) => Actuator.ChangeLiveAsync(args, context.Stop);
 
-    /// <summary>The device that an aspect names: "qcow2 /path", "network default".</summary>
-    private static string Device(string aspect, string value)
+    /// <summary>The device that an aspect says.</summary>
+    private static string Device(DomainConfig? config, string aspect, string text)
     {
-        if (aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal))
-        {
-            var (format, rest) = Split(value);
-            var readOnly = rest.EndsWith(" read-only", StringComparison.Ordinal);
-            return DomainXml.Of(new DomainDisk(aspect[Aspect.Disk.Length..], readOnly ? rest[..^" read-only".Length] : rest, format, readOnly));
-        }
-        if (!aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal)) return "";
-        return value.Split(' ') is [var kind, var source, .. var more] ? DomainXml.Of(new DomainNic(aspect[Aspect.Nic.Length..], kind, source, more is ["filter", var filter] ? filter : "")) : "";
+        if (aspect.StartsWith(Aspect.Nic, StringComparison.Ordinal)) return DomainXml.Of(Aspect.NicOf(aspect, text));
+        if (!aspect.StartsWith(Aspect.Disk, StringComparison.Ordinal)) return "";
+        var disk = Aspect.DiskOf(aspect, text);
+        return DomainXml.Of(disk with { Serial = config?.Disks.FirstOrDefault(d => d.Path == disk.Path)?.Serial ?? "" });
     }
-
-    private static (string First, string After) Split(string value) => value.IndexOf(' ', StringComparison.Ordinal) is > 0 and var space ? (value[..space], value[(space + 1)..]) : (value, "");
 }
 
 /// <summary>Makes libvirt forget it; disks stay.</summary>
@@ -157,12 +161,13 @@ internal sealed class RemoveData(InstanceScope scope, InstanceActuator? actuator
     {
         if (goal is not null || difference.Subject != Part.Data) yield break;
         if (state.Domain == Owner.Ours) yield return Move.Wait<PathArgs>("libvirt forgets it first");
+        else if (state.Users != Stored.None) yield return Move.Wait<PathArgs>(InstanceDifferences.InUse(state, Scope.Layout.Dir));
         else if (state.WayOut is Way.Offered or Way.Released) yield return Move.Wait<PathArgs>("what another host was offered ends first");
         else if (state.WayIn is Way.Receiving or Way.Held) yield return Move.Wait<PathArgs>("what comes from another host ends first");
-        else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 30, difference.Text);
+        else yield return Move.Do(new PathArgs(Scope.Layout.Dir, InstanceDifferences.Files(state) + (state.Dir == DirIs.Unclaimed ? "; nothing says whose they are" : "")), 30, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power, InstanceFacts.Offer, InstanceFacts.Receipt, InstanceFacts.Peer], [InstanceFacts.Data]);
+    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Dir, InstanceFacts.Users, InstanceFacts.Power, InstanceFacts.Offer, InstanceFacts.Receipt, InstanceFacts.Peer], [InstanceFacts.Data]);
     public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Data = Stored.None };
     public override InstanceState During(InstanceState state, PathArgs args) => Predict(state, args);
 
@@ -170,8 +175,8 @@ internal sealed class RemoveData(InstanceScope scope, InstanceActuator? actuator
     public override Assessment Assess(InstanceState state, PathArgs args) => InstanceMoves.IsCopy(state) ? Moderate("remove") : new(RiskLevel.Dangerous, ["data-loss"], LosesData: true);
     public override Undo Inverse(InstanceState before, PathArgs args) => InstanceMoves.IsCopy(before) ? Undo.Keep("they are another host's") : Undo.Impossible("the disks are gone");
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(5));
-    public override string Describe(PathArgs args) => "delete the disks in " + args.Path;
-    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveDisks();
+    public override string Describe(PathArgs args) => $"delete the disks in {args.Path}{(args.Note is { Length: > 0 } files ? ": " + files : "")}";
+    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveDisksAsync(context.Stop);
 }
 
 /// <summary>Removes what is left once the disks are gone: seed, console log, the directory.</summary>
@@ -181,18 +186,19 @@ internal sealed class RemoveFiles(InstanceScope scope, InstanceActuator? actuato
     public override IEnumerable<Move<PathArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
         if (goal is not null || difference.Subject != Part.Files) yield break;
-        if (state.Data != Stored.None) yield return Move.Wait<PathArgs>("its disks go first");
+        if (state.Users != Stored.None) yield return Move.Wait<PathArgs>(InstanceDifferences.InUse(state, Scope.Layout.Dir));
+        else if (state.Data != Stored.None) yield return Move.Wait<PathArgs>("its disks go first");
         else if (state.HoldsAddress) yield return Move.Wait<PathArgs>("the addresses that are kept for it go first");
         else if (state.Domain == Owner.Ours) yield return Move.Wait<PathArgs>("libvirt forgets it first");
         else yield return Move.Do(new PathArgs(Scope.Layout.Dir), 40, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Data, InstanceFacts.Domain], [InstanceFacts.Dir, InstanceFacts.Seed]);
+    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Data, InstanceFacts.Domain, InstanceFacts.Users], [InstanceFacts.Dir, InstanceFacts.Seed]);
     public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Dir = FactValue.Absent, Seed = FactValue.Absent };
     public override InstanceState During(InstanceState state, PathArgs args) => state with { Seed = FactValue.Absent };
     public override Assessment Assess(InstanceState state, PathArgs args) => Moderate("remove");
     public override Undo Inverse(InstanceState before, PathArgs args) => Undo.Keep("seed and console log without their machine are of no use");
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(1));
     public override string Describe(PathArgs args) => "remove " + args.Path;
-    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveFiles();
+    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveFilesAsync(context.Stop);
 }

@@ -15,17 +15,30 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
     {
         if (goal?.MoveTo is not { } to) yield break;
         if (WhyNot(goal, state) is var (why, soon) && why is not null) yield return Move.Wait<HandOverArgs>(why, soon ? InstanceDifferences.Soon : null);
-        else yield return Move.DoThenLook(new HandOverArgs(to.NodeUid, to.NodeName, goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed, string.Join(',', state.Snapshots.Keys)), 900, difference.Text);
+        else
+        {
+            var (seconds, force) = StopOf(goal, state);
+            yield return Move.DoThenLook(new HandOverArgs(to.NodeUid, to.NodeName, seconds, force, string.Join(',', state.Snapshots.Keys)), 900, difference.Text);
+        }
     }
 
     public override Footprint Touches(InstanceState state, HandOverArgs args) => new([InstanceFacts.Domain, InstanceFacts.Power, InstanceFacts.Autostart, InstanceFacts.Receipt, InstanceFacts.Settled],
-        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : [], .. args.SnapshotNames().Select(InstanceFacts.Snapshot)]);
+        [InstanceFacts.Offer, .. state.IsUp ? new[] { InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Hung } : [], .. state.Autostart == Yes.It ? new[] { InstanceFacts.Autostart } : [], .. state.Settled != FactValue.Absent ? new[] { InstanceFacts.Settled } : [], .. args.SnapshotNames().Select(InstanceFacts.Snapshot)]);
 
     public override InstanceState Predict(InstanceState state, HandOverArgs args) =>
         During(state, args) with { Snapshots = state.Snapshots.RemoveRange(args.SnapshotNames()), Offer = Way.Of(Way.Offered, args.Node), Settled = FactValue.Absent, Autostart = state.Autostart == Yes.It ? Yes.No : state.Autostart };
 
     public override InstanceState During(InstanceState state, HandOverArgs args) => state.IsUp ? state.Off() : state;
-    public override Assessment Assess(InstanceState state, HandOverArgs args) => args.Snapshots.Length == 0 ? Assessment.Dangerous("data-leaves-host") : new(RiskLevel.Dangerous, ["data-leaves-host", "snapshots-stay-behind"], LosesData: true);
+    public override Status? Observe(InstanceState observed, HandOverArgs args) => Hangs(observed, args.Seconds, args.Force);
+
+    public override Assessment Assess(InstanceState state, HandOverArgs args)
+    {
+        List<string> why = ["data-leaves-host"];
+        if (args.Snapshots.Length > 0) why.Add("snapshots-stay-behind");
+        if (args.Force && Scope.Goal?.Spec.ForceAllowed != true) why.Add("switches-off");
+        return new(RiskLevel.Dangerous, [.. why], LosesData: args.Snapshots.Length > 0);
+    }
+
     public override Undo Inverse(InstanceState before, HandOverArgs args) => Undo.Keep("when the move is called off before the other host has it, it is started here again");
     public override Timing Timing(HandOverArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 60));
     public override string Describe(HandOverArgs args) => $"shut the guest down within {args.Seconds} s{(args.Force ? ", else switch it off," : "")} and hand the machine with its disks over to {args.Name}{(args.Snapshots.Length > 0 ? $"; the snapshots that this host made by itself are deleted: {args.Snapshots.Replace(",", ", ", StringComparison.Ordinal)}" : "")}";
@@ -35,10 +48,14 @@ internal sealed class HandOver(InstanceScope scope, InstanceActuator? actuator)
     {
         if (s.Hypervisor != Hypervisor.Ok) return (s.Hypervisor, false);
         if (s.Domain is Owner.Foreign or Owner.Missing) return ("the domain is not this instance's", false);
+        if (s.Dir == DirIs.Others) return ("its directory is another instance's", false);
         if (s.Receipt != FactValue.Absent) return ("how it came here is not over yet", true);
         if (s.Power == Power.Stopping) return ("it is shutting down", true);
         if (s.Power is not (Power.Off or Power.Running)) return ($"it is {s.Power}, and hears nothing: let it go on or stop it first", false);
         if (s.Trial != FactValue.Absent) return ("a change of it is on trial", true);
+        // The other host defines it as it is declared: whoever signs that it goes there has not signed what it would become.
+        if (!Trials.IsTakenBack(goal, s) && InForce.IsHeldBack(goal, s) && InForce.NeedsSignature(goal, s))
+            return ($"a change of it waits for a signature ({InForce.Brings(InForce.Of(s), goal.Config!)}): sign that first, or take it back in the spec", false);
         // They are in its disks, and libvirt's knowledge of them is not. What the schedule made it makes anew where the machine goes; what a person wanted is theirs to give up.
         if (s.Snapshots.Where(p => !SnapshotOwner.IsPolicy(p.Value.Owner)).Select(p => p.Key).ToList() is { Count: > 0 } kept)
             return ($"it has {kept.Count} snapshot{(kept.Count > 1 ? "s" : "")} that somebody asked for ({string.Join(", ", kept.Take(3))}), which are not handed over: delete {(kept.Count > 1 ? "them" : "it")} first (agentmetal delete snapshot)", false);
@@ -151,5 +168,5 @@ internal sealed class RemoveLeftover(InstanceScope scope, InstanceActuator? actu
     public override Undo Inverse(InstanceState before, PathArgs args) => Undo.Keep("they are where the machine is");
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromMinutes(5));
     public override string Describe(PathArgs args) => $"remove {args.Path}, which was handed over";
-    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveFiles();
+    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.RemoveFilesAsync(context.Stop);
 }

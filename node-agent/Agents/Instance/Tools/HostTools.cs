@@ -65,15 +65,32 @@ internal sealed class CreateDir(InstanceScope scope, InstanceActuator? actuator)
 {
     public override IEnumerable<Move<PathArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal is not null) yield return Move.Do(new PathArgs(Scope.Layout.Dir), 1, difference.Text);
+        if (goal is null || state.Dir == DirIs.Others) yield break;
+        yield return Move.Do(new PathArgs(Scope.Layout.Dir, state.Dir switch
+        {
+            DirIs.Unmarked => $"write down that {Scope.Layout.Dir} is this instance's",
+            DirIs.Unclaimed => $"take {Scope.Layout.Dir} over with what is in it, although nothing says whose it is: {InstanceDifferences.Files(state)}",
+            _ when WasThere(state) => $"create {Scope.Layout.Dir} anew, where one with its disks was",
+            _ => "",
+        }), 1, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, PathArgs args) => new([], [InstanceFacts.Dir]);
+    /// <summary>Its definition names disks in it: what is gone may be a file system that is not mounted, and another directory would hide it.</summary>
+    private bool WasThere(InstanceState s) => s.Dir == FactValue.Absent && s.Domain == Owner.Ours && InForce.Of(s).Keys.Any(a => a.StartsWith(Aspect.Disk + Scope.Layout.Dir + "/", StringComparison.Ordinal));
+
+    public override Footprint Touches(InstanceState state, PathArgs args) => new([InstanceFacts.Domain, InstanceFacts.Config], [InstanceFacts.Dir]);
     public override InstanceState Predict(InstanceState state, PathArgs args) => state with { Dir = Present.It };
-    public override Assessment Assess(InstanceState state, PathArgs args) => Moderate("create");
+
+    public override Assessment Assess(InstanceState state, PathArgs args) => state.Dir switch
+    {
+        DirIs.Unmarked => Assessment.Safe,
+        DirIs.Unclaimed => Assessment.Dangerous("unclaimed-disks"),
+        _ => WasThere(state) ? Assessment.Dangerous("directory-was-there") : Moderate("create"),
+    };
+
     public override Undo Inverse(InstanceState before, PathArgs args) => Undo.Keep("an empty directory goes with the instance");
     public override Timing Timing(PathArgs args) => Within(TimeSpan.FromSeconds(30));
-    public override string Describe(PathArgs args) => "create " + args.Path;
+    public override string Describe(PathArgs args) => args.Note is { Length: > 0 } note ? note : "create " + args.Path;
     public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.CreateDir();
 }
 
@@ -113,7 +130,11 @@ internal sealed class CreateDisk(InstanceScope scope, InstanceActuator? actuator
 
     /// <summary>A disk that a definition of ours names has been there: that it is gone may be a file system that is not mounted, and a new one would hide it.</summary>
     public override Assessment Assess(InstanceState state, DiskArgs args) =>
-        state.Config.Values.Any(v => v == $"{args.Format} {args.Path}") ? Assessment.Dangerous("disk-was-there") : Moderate("create");
+        WasThere(state, args.Path) ? Assessment.Dangerous("disk-was-there") : Moderate("create");
+
+    /// <summary>Also as a file of the other format: an empty disk would stand where that one's data was.</summary>
+    public static bool WasThere(InstanceState state, string path) =>
+        state.Config.ContainsKey(Aspect.Disk + path) || state.OtherDisks.Keys.Any(o => Path.ChangeExtension(o, null) == Path.ChangeExtension(path, null));
 
     public override Undo Inverse(InstanceState before, DiskArgs args) => Undo.Keep("a disk that nobody uses yet goes with the instance");
     public override Timing Timing(DiskArgs args) => Within(TimeSpan.FromMinutes(60));
@@ -129,7 +150,7 @@ internal sealed class GrowDisk(InstanceScope scope, InstanceActuator? actuator)
     {
         if (goal?.Disks.FirstOrDefault(d => d.Name == difference.Subject) is not { } disk) yield break;
         // A disk that the running machine does not have yet is grown as the file that it is.
-        var live = state.IsUp && state.Live.ContainsKey(Aspect.Disk + disk.Target);
+        var live = state.IsUp && state.Live.ContainsKey(Aspect.Disk + disk.Path);
         if (state.Power is Power.Stopping or Power.Suspended) yield return Move.Wait<GrowArgs>($"it is {state.Power}", InstanceDifferences.Soon);
         else yield return Move.Do(new GrowArgs(disk.Name, disk.Path, disk.Format, disk.Target, disk.Size, live), 3, difference.Text);
     }

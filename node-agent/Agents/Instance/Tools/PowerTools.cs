@@ -82,12 +82,13 @@ internal sealed class ShutDown(InstanceScope scope, InstanceActuator? actuator)
             else yield return Move.Wait<StopArgs>($"it is {state.Power}", InstanceDifferences.Soon);
         }
         // A guest that is held does not hear that it should shut down.
-        else if (goal?.Power == Power.Off && difference.Kind == Kind.Power && state.Power == Power.Running)
+        else if (goal?.Power == Power.Off && difference.Kind == Kind.Power && state.Power == Power.Running && (goal.Spec.ForceAllowed || state.Hung != Yes.It))
             yield return Move.Do(new StopArgs(goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 10, difference.Text);
     }
 
-    public override Footprint Touches(InstanceState state, StopArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live]);
+    public override Footprint Touches(InstanceState state, StopArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Hung]);
     public override InstanceState Predict(InstanceState state, StopArgs args) => state.Off();
+    public override Status? Observe(InstanceState observed, StopArgs args) => Hangs(observed, args.Seconds, args.Force);
     public override Assessment Assess(InstanceState state, StopArgs args) => Moderate("stop");
     public override Undo Inverse(InstanceState before, StopArgs args) => Undo.Keep("starting it again is a new decision");
     public override Timing Timing(StopArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 30));
@@ -101,11 +102,11 @@ internal sealed class SwitchOff(InstanceScope scope, InstanceActuator? actuator)
 {
     public override IEnumerable<Move<DomainArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        // Dearer than an orderly shutdown: it is chosen when that has failed and rests.
+        // Dearer than an orderly shutdown: it is chosen when that has failed.
         if (goal?.Power == Power.Off && state.Power is not Power.Off) yield return Move.Do(new DomainArgs(Scope.Uuid), 500, "the guest does not shut down");
     }
 
-    public override Footprint Touches(InstanceState state, DomainArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live]);
+    public override Footprint Touches(InstanceState state, DomainArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Hung]);
     public override InstanceState Predict(InstanceState state, DomainArgs args) => state.Off();
     public override Assessment Assess(InstanceState state, DomainArgs args) => Assessment.Dangerous("switches-off");
     public override Undo Inverse(InstanceState before, DomainArgs args) => Undo.Keep("starting it again is a new decision");
@@ -114,26 +115,50 @@ internal sealed class SwitchOff(InstanceScope scope, InstanceActuator? actuator)
     public override ValueTask ApplyAsync(DomainArgs args, ToolContext context) => Actuator.SwitchOffAsync(context.Stop);
 }
 
-/// <summary>Shuts the guest down and starts it as it is defined now.</summary>
+/// <summary>
+/// Shuts the guest down, defines the machine as it is declared, and starts it: one step, so that what it brings is in force by it and by no other start. Of a
+/// machine that is off it is the start that brings what was held.
+/// </summary>
 internal sealed class Restart(InstanceScope scope, InstanceActuator? actuator)
-    : InstanceTool<StopArgs>("restart", InstanceJson.Default.StopArgs, scope, actuator, Kind.Restart)
+    : InstanceTool<ChangeArgs>("restart", InstanceJson.Default.ChangeArgs, scope, actuator, Kind.Restart)
 {
-    public override IEnumerable<Move<StopArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
+    public override IEnumerable<Move<ChangeArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal is null || Trials.IsNeeded(goal, state)) yield break;
-        if (NotReady(goal, state, toStart: true) is { } why) yield return Move.Wait<StopArgs>(why);
-        else if (state.Power != Power.Running) yield return Move.Wait<StopArgs>($"it is {state.Power}");
-        else yield return Move.Do(new StopArgs(goal.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 50, difference.Text);
+        if (goal?.Config is not { } config || Trials.IsNeeded(goal, state)) yield break;
+        if (NotReady(goal, state, toStart: true, config) is { } why) yield return Move.Wait<ChangeArgs>(why);
+        else if (state.Power is not (Power.Running or Power.Off)) yield return Move.Wait<ChangeArgs>($"it is {state.Power}");
+        else
+        {
+            var (seconds, force) = StopOf(goal, state);
+            yield return Move.Do(new ChangeArgs(seconds, force, DomainXml.Render(config, Scope.Emulator), InForce.Brings(InForce.Of(state), config), InForce.Leaves(goal, state)), 50, difference.Text);
+        }
     }
 
-    public override Footprint Touches(InstanceState state, StopArgs args) =>
-        new([InstanceFacts.Domain, InstanceFacts.Config], [InstanceFacts.Power, InstanceFacts.Live]);
+    public override Footprint Touches(InstanceState state, ChangeArgs args) =>
+        new([InstanceFacts.Domain, InstanceFacts.Dir], [InstanceFacts.Config, InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Held, InstanceFacts.Hung]);
 
-    public override InstanceState Predict(InstanceState state, StopArgs args) => state with { Power = Power.Running, Live = state.Config };
-    public override InstanceState During(InstanceState state, StopArgs args) => state.Off();
-    public override Assessment Assess(InstanceState state, StopArgs args) => Scope.Goal?.Spec.RestartAllowed == true ? Moderate("restart") : Assessment.Dangerous("restart");
-    public override Undo Inverse(InstanceState before, StopArgs args) => Undo.Keep("the definition is undone by itself; what runs is not stopped for it");
-    public override Timing Timing(StopArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 180));
-    public override string Describe(StopArgs args) => $"restart the machine; the guest has {args.Seconds} s to shut down{(args.Force ? ", else it is switched off" : "")}";
-    public override ValueTask ApplyAsync(StopArgs args, ToolContext context) => Actuator.RestartAsync(args, context.Stop);
+    public override InstanceState Predict(InstanceState state, ChangeArgs args) => state.As(args.Xml) is var s
+        ? s with { Power = Power.Running, Live = s.Config, Held = FactValue.Absent, Hung = FactValue.Absent, Cause = "", Detail = "" } : s;
+
+    public override InstanceState During(InstanceState state, ChangeArgs args) => state.Off();
+    public override Status? Observe(InstanceState observed, ChangeArgs args) => Hangs(observed, args.Seconds, args.Force);
+
+    public override Assessment Assess(InstanceState state, ChangeArgs args)
+    {
+        List<string> why = [];
+        if (Scope.Goal is not { } goal || !InForce.IsFree(goal)) why.Add("restart");
+        if (args.Force && Scope.Goal?.Spec.ForceAllowed != true) why.Add("switches-off");
+        if (DomainXml.Parse(args.Xml ?? "").Config is { } to && InForce.OutOfUse(Scope.Layout.Own, InForce.Of(state), to).Any()) why.Add("disk-out-of-use");
+        return why.Count > 0 ? Assessment.Dangerous([.. why]) : Moderate("restart");
+    }
+
+    public override Undo Inverse(InstanceState before, ChangeArgs args) => Undo.Keep("what runs is not stopped for it");
+    public override Timing Timing(ChangeArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 180));
+
+    public override string Describe(ChangeArgs args) => $"restart the machine{With(args.Brings, args.Leaves)}; {StopText(args.Seconds, args.Force)}";
+
+    /// <summary>What a signature of it is for.</summary>
+    public static string With(string? brings, string? leaves) => $"{(brings is { Length: > 0 } ? " with another definition: " + brings : "")}{(leaves is { Length: > 0 } ? "; " + leaves : "")}";
+
+    public override ValueTask ApplyAsync(ChangeArgs args, ToolContext context) => Actuator.RestartAsync(new(args.Seconds, args.Force), args.Xml ?? "", context.Stop);
 }

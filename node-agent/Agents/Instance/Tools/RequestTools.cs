@@ -50,7 +50,7 @@ internal sealed class NoteRequest(InstanceScope scope, InstanceActuator? actuato
 }
 
 /// <summary>
-/// Shuts the guest down and starts it as it is defined now, because a person asked for it. A crash between the start and the marker restarts it once more:
+/// Shuts the guest down and starts it as it is defined, because a person asked for it. A crash between the start and the marker restarts it once more:
 /// at least once is what a restart may be, and a marker written first could lose it.
 /// </summary>
 internal sealed class RestartOnce(InstanceScope scope, InstanceActuator? actuator)
@@ -63,24 +63,31 @@ internal sealed class RestartOnce(InstanceScope scope, InstanceActuator? actuato
         if (Trials.IsNeeded(goal!, state)) yield return Move.Wait<RestartArgs>("the change that is tried comes first");
         else if ((state.Power == Power.Off && InstanceDrift.IsPowerByHand(goal!, state) ? null : Requests.NotRunning(goal!, state)) is { } not) yield return Move.Wait<RestartArgs>(not, Requests.Soon(state));
         else if (NotReady(goal!, state, toStart: true) is { } why) yield return Move.Wait<RestartArgs>(why);
-        // Cheaper than the restart that a change needs: what a person asked for brings the change with it.
-        else yield return Move.Do(new RestartArgs(asked.Id, goal!.Spec.ShutdownSeconds, goal.Spec.ForceAllowed), 45, difference.Text);
+        else
+        {
+            // Cheaper than the restart that a change needs: where that needs no signature, what a person asked for brings the change with it. What waits for one waits on.
+            var (seconds, force) = StopOf(goal!, state);
+            var brings = goal!.Config is { } config && InForce.IsHeldBack(goal, state) && !InForce.NeedsSignature(goal, state) && NotReady(goal, state, toStart: true, config) is null;
+            yield return Move.Do(new RestartArgs(asked.Id, seconds, force, brings ? DomainXml.Render(goal.Config!, Scope.Emulator) : ""), 45, difference.Text);
+        }
     }
 
     public override Footprint Touches(InstanceState state, RestartArgs args) =>
-        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Dir, InstanceFacts.Request, InstanceFacts.Settled], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Request, InstanceFacts.Settled]);
+        new([InstanceFacts.Domain, InstanceFacts.Config, InstanceFacts.Dir, InstanceFacts.Request, InstanceFacts.Settled], [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Request, InstanceFacts.Settled, InstanceFacts.Hung, .. args.Xml is { Length: > 0 } ? [InstanceFacts.Config] : Array.Empty<string>()]);
 
-    public override InstanceState Predict(InstanceState state, RestartArgs args) => state with { Power = Power.Running, Live = state.Config, Request = args.Id, Settled = InstanceDrift.Plain(state.Settled) };
+    public override InstanceState Predict(InstanceState state, RestartArgs args) => state.As(args.Xml) is var s
+        ? s with { Power = Power.Running, Live = s.Config, Request = args.Id, Settled = InstanceDrift.Plain(state.Settled), Hung = FactValue.Absent } : s;
+    public override Status? Observe(InstanceState observed, RestartArgs args) => Hangs(observed, args.Seconds, args.Force);
     public override InstanceState During(InstanceState state, RestartArgs args) => state.Off() with { Settled = InstanceDrift.AsBusy(state.Settled) };
-    public override Assessment Assess(InstanceState state, RestartArgs args) => Moderate("restart");
+    public override Assessment Assess(InstanceState state, RestartArgs args) => args.Force && Scope.Goal?.Spec.ForceAllowed != true ? Assessment.Dangerous("switches-off") : Moderate("restart");
     public override Undo Inverse(InstanceState before, RestartArgs args) => Undo.Keep("a restart is not taken back");
     public override Timing Timing(RestartArgs args) => Within(TimeSpan.FromSeconds(args.Seconds + 180));
     public override string Describe(RestartArgs args) => $"restart the machine, as was asked for ({args.Id}); the guest has {args.Seconds} s to shut down{(args.Force ? ", else it is switched off" : "")}";
 
     public override async ValueTask ApplyAsync(RestartArgs args, ToolContext context)
     {
-        if (Scope.Goal is { ReportsDrift: true } goal) await Actuator.RestartSettledAsync(goal.Digest, new StopArgs(args.Seconds, args.Force), context.Stop);
-        else await Actuator.RestartAsync(new StopArgs(args.Seconds, args.Force), context.Stop);
+        if (Scope.Goal is { ReportsDrift: true } goal) await Actuator.RestartSettledAsync(goal.Digest, new StopArgs(args.Seconds, args.Force), args.Xml ?? "", context.Stop);
+        else await Actuator.RestartAsync(new StopArgs(args.Seconds, args.Force), args.Xml ?? "", context.Stop);
         Actuator.NoteRequest(args.Id);
     }
 }

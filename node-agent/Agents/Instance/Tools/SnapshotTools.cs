@@ -13,7 +13,7 @@ internal sealed class CreateSnapshot(InstanceScope scope, InstanceActuator? actu
         if (goal is null) yield break;
         var change = difference.Kind == Kind.Before;
         if (Snapshottable.WhyNot(state) is { } why) yield return Move.Wait<SnapshotArgs>(why, state.Power is Power.Stopping or Power.Suspended ? InstanceDifferences.Soon : null);
-        else if (change && NotReady(goal, state, toStart: false) is { } first) yield return Move.Wait<SnapshotArgs>(first);
+        else if (change && NotReady(goal, state, toStart: false, goal.Config) is { } first) yield return Move.Wait<SnapshotArgs>(first);
         else if (state.Snapshots.ContainsKey(difference.Subject)) yield return Move.Wait<SnapshotArgs>($"snapshot {difference.Subject} is another's or an earlier one's, and goes first");
         else yield return Move.Do(new SnapshotArgs(difference.Subject, change ? SnapshotOwner.Change : SnapshotOwner.Schedule, SizesOf(state)), 7, difference.Text);
     }
@@ -57,7 +57,8 @@ internal sealed class DeleteSnapshot(InstanceScope scope, InstanceActuator? actu
     /// <summary>Whether what runs still is what it was before the change: then a snapshot of it is one of an earlier try.</summary>
     private static bool IsToCome(InstanceGoal goal, InstanceState s) => s.IsUp && goal.Config is { } config && Aspect.Between(s.Live, config.Aspects()).Any();
 
-    public override Footprint Touches(InstanceState state, DropArgs args) => new([InstanceFacts.Domain], [InstanceFacts.Snapshot(args.Name)]);
+    /// <summary>A change is over when what runs is what it brought: the snapshot before one that waits for a signature waits with it.</summary>
+    public override Footprint Touches(InstanceState state, DropArgs args) => new(args.Why == Over ? [InstanceFacts.Domain, InstanceFacts.Live] : [InstanceFacts.Domain], [InstanceFacts.Snapshot(args.Name)]);
     public override InstanceState Predict(InstanceState state, DropArgs args) => state with { Snapshots = state.Snapshots.Remove(args.Name) };
     public override InstanceState During(InstanceState state, DropArgs args) => state;
 
@@ -88,7 +89,7 @@ internal sealed class RevertSnapshot(InstanceScope scope, InstanceActuator? actu
 
     /// <summary>Volumes that have the snapshot too and go back with the machine: internal snapshots are of all disks or none.</summary>
     internal static string VolumesIn(InstanceGoal goal, InstanceState s, string name) =>
-        string.Join(" and ", goal.Disks.Where(d => d.Volume.Length > 0 && s.Snapshots.TryGetValue(name, out var snapshot) && snapshot.Config.GetValueOrDefault(Aspect.Disk + d.Target, "").EndsWith(" " + d.Path, StringComparison.Ordinal)).Select(d => d.Volume));
+        string.Join(" and ", goal.Disks.Where(d => d.Volume.Length > 0 && s.Snapshots.TryGetValue(name, out var snapshot) && snapshot.Config.ContainsKey(Aspect.Disk + d.Path)).Select(d => d.Volume));
 
     private string? WhyNot(InstanceState s, string name, Difference difference)
     {
@@ -102,13 +103,13 @@ internal sealed class RevertSnapshot(InstanceScope scope, InstanceActuator? actu
     }
 
     public override Footprint Touches(InstanceState state, RevertArgs args) => new([InstanceFacts.Domain, InstanceFacts.Snapshot(args.Name)],
-        [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Config, InstanceFacts.Trial, .. args.TakesBack.Length > 0 ? [InstanceFacts.Reverted] : Array.Empty<string>(), .. args.Request.Length > 0 ? [InstanceFacts.Request] : Array.Empty<string>(),
+        [InstanceFacts.Power, InstanceFacts.Live, InstanceFacts.Config, InstanceFacts.Trial, InstanceFacts.Hung, .. args.TakesBack.Length > 0 ? [InstanceFacts.Reverted] : Array.Empty<string>(), .. args.Request.Length > 0 ? [InstanceFacts.Request] : Array.Empty<string>(),
          .. state.Snapshots.TryGetValue(args.Name, out var s) ? s.Sizes.Keys.Where(state.Disks.ContainsKey).Select(InstanceFacts.Disk) : []]);
 
     public override InstanceState Predict(InstanceState state, RevertArgs args)
     {
         if (!state.Snapshots.TryGetValue(args.Name, out var to)) return state;
-        var s = state with { Power = to.Power, Live = to.Live, Config = to.Config, ConfigXml = to.ConfigXml, Trial = FactValue.Absent, TrialOver = "", Detail = "", Addresses = [], Cause = "" };
+        var s = state with { Power = to.Power, Live = to.Live, Config = to.Config, ConfigXml = to.ConfigXml, Trial = FactValue.Absent, TrialOver = "", Detail = "", Addresses = [], Cause = "", Hung = FactValue.Absent };
         if (args.TakesBack.Length > 0) s = s with { Reverted = args.TakesBack };
         if (args.Request.Length > 0) s = s with { Request = args.Request };
         foreach (var (name, size) in to.Sizes)

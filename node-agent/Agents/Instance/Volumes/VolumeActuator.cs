@@ -53,7 +53,7 @@ internal sealed class VolumeActuator(VolumeScope scope, InstanceWriters writers)
             await QemuImgAsync(["resize", "-q", "-f", args.Format, args.Path, args.Size.ToString(CultureInfo.InvariantCulture)], stop);
             return;
         }
-        var outcome = await writers.Domains.BlockResizeAsync(args.Domain, args.Target, args.Size, Brief, stop);
+        var outcome = await writers.Domains.BlockResizeAsync(args.Domain, args.Path, args.Size, Brief, stop);
         Done(outcome);
     }
 

@@ -15,13 +15,13 @@ public sealed class InstanceDriftTests
     private static readonly InstanceState s_settled = Converged(s_reporting);
 
     /// <summary>What people do with virsh.</summary>
-    public static TheoryData<string, string> ByHand => new() { { "definition", "definition:" }, { "autostart", "autostart:" }, { "live", "live:disk/vdf" }, { "off", "power:running" }, { "paused", "power:running" } };
+    public static TheoryData<string, string> ByHand => new() { { "definition", "definition:" }, { "autostart", "autostart:" }, { "live", "live:disk//srv/other.raw" }, { "off", "power:running" }, { "paused", "power:running" } };
 
     private static InstanceState Changed(InstanceState s, string how) => how switch
     {
         "definition" => s with { Config = s.Config.SetItem(Aspect.Others, "watchdog") },
         "autostart" => s with { Autostart = Yes.No },
-        "live" => s with { Live = s.Live.SetItem(Aspect.Disk + "vdf", "raw /srv/other.raw") },
+        "live" => s with { Live = s.Live.SetItem(Aspect.Disk + "/srv/other.raw", "raw as vdf") },
         "off" => s.Off(),
         "paused" => s with { Power = Power.Paused },
         _ => throw new ArgumentOutOfRangeException(nameof(how)),

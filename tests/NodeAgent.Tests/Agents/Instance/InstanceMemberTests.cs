@@ -136,6 +136,7 @@ public sealed class InstanceMemberTests
         var plan = comes ? Plan(Input(WithVolume), Converged(without) with { Disks = with.Disks, DiskStates = with.DiskStates }) : Plan(without, with);
         Assert.Equal(["define", "change-live"], plan.Steps.Select(s => s.Tool));
         Assert.Contains("volumes/default-data.qcow2", plan.Steps[1].Args, StringComparison.Ordinal);
+        Assert.All(plan.Steps, s => Assert.Equal(RiskLevel.Moderate, s.Risk.Level));
     }
 
     [Fact]

@@ -60,9 +60,20 @@ public sealed class InstanceRequestTests
     [Fact]
     public void Restart_WithAChangeThatNeedsOne_BringsItWithoutASecond()
     {
+        var plan = Plan(Input("{" + Asked("restart") + "\"restart\":\"allowed\"," + FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)[1..]), Converged(Input()));
+        var step = Assert.Single(plan.Steps);
+        Assert.Equal(("restart-once", RiskLevel.Moderate), (step.Tool, step.Risk.Level));
+        Assert.Contains("2097152", step.Args, StringComparison.Ordinal);
+    }
+
+    /// <summary>Whoever asks for a restart has not signed what waits for a signature.</summary>
+    [Fact]
+    public void Restart_WithAChangeThatWaits_DoesNotBringIt()
+    {
         var plan = Plan(Input("{" + Asked("restart") + FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)[1..]), Converged(Input()));
-        Assert.Equal(["define", "restart-once"], plan.Steps.Select(s => s.Tool));
-        Assert.All(plan.Steps, s => Assert.Equal(RiskLevel.Moderate, s.Risk.Level));
+        Assert.Equal(["note-held", "restart-once", "restart"], plan.Steps.Select(s => s.Tool));
+        Assert.DoesNotContain("2097152", plan.Steps[1].Args, StringComparison.Ordinal);
+        Assert.Equal(RiskLevel.Dangerous, plan.Steps[2].Risk.Level);
     }
 
     [Fact]

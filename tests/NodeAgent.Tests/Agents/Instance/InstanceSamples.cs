@@ -104,6 +104,21 @@ internal static class InstanceSamples
         };
     }
 
+    /// <summary>A machine with these disks, of 32Mi; with "ask" or "allowed" as the first, what it says of restarts.</summary>
+    public static MemberInput Disks(params string[] disks) => disks is ["ask" or "allowed", .. var rest] ? Disks(disks[0], "{", rest) : Disks("ask", "{", disks);
+
+    public static MemberInput Disks(string policy, string head, string[] disks) => Input(head + $"\"restart\":\"{policy}\",\"boot\":{{\"kernel\":\"kernel\"}},\"disks\":["
+        + string.Join(',', disks.Select(d => d.Split(':') is [var name, var format] ? $"{{\"name\":\"{name}\",\"size\":\"32Mi\",\"format\":\"{format}\"}}" : $"{{\"name\":\"{d}\",\"size\":\"32Mi\"}}")) + "]}");
+
+    /// <summary>Files that the new goal names and that are not there.</summary>
+    public static InstanceState Missing(InstanceState s, MemberInput input)
+    {
+        foreach (var disk in Goal(input).Disks)
+            if (!s.DiskStates.TryGetValue(disk.Name, out var there) || there.Format != disk.Format)
+                s = s with { Disks = s.Disks.SetItem(disk.Name, FactValue.Absent), DiskStates = s.DiskStates.Remove(disk.Name) };
+        return s;
+    }
+
     /// <summary>With a snapshot of what is there.</summary>
     public static InstanceState With(this InstanceState s, string name, string owner) => s with
     {
@@ -163,8 +178,10 @@ internal static class InstanceSamples
             (a, b, c, d, e, r) => (Disks: a, Images: b, Network: c, Bridge: d, Seed: e, Request: r));
         var snapshots = Gen.Select(Often("wanted", "none", "many", "future", "change", "stale", "other"), Often(FactValue.Absent, "trying", "over"), Gen.Int[0, 5], (a, b, c) => (Which: a, Trial: b, Reverted: c));
         var addresses = Often("wanted", "none", "other", "taken", "left over");
-        return Gen.Select(host, files, snapshots, marks, addresses, (h, f, n, m, a) =>
+        var waits = Gen.Select(Often("nothing", "this", "other"), Gen.Int[0, 5], Gen.Int[0, 19], (a, b, c) => (Held: a, Hangs: b, Dir: c));
+        return Gen.Select(host, files, snapshots, Gen.Select(marks, waits), addresses, (h, f, n, mw, a) =>
         {
+            var (m, w) = mw;
             var s = done with { Hypervisor = h.Hypervisor, Accelerator = h.Accelerator };
             s = WithDisks(s, nothing, f.Disks);
             s = f.Images switch
@@ -192,6 +209,10 @@ internal static class InstanceSamples
             if (wanted.NeedsSnapshots) s = WithSnapshots(s, wanted, n.Which, n.Trial, n.Reverted);
             if (wanted.ReportsDrift) s = s with { Cause = m.Failed && s.Power is Power.Off or Power.Paused ? InstanceDrift.Unasked : "" };
             if (m.Settled != "wanted") s = s with { Settled = m.Settled.Length is > 1 and < 8 ? wanted.Digest + " " + m.Settled : m.Settled };
+            s = s with { Held = w.Held switch { "nothing" => FactValue.Absent, "other" => "0123456789ab", _ => InForce.Held(wanted, s with { Live = s.Live.IsEmpty ? s.Live : s.Live.SetItem(Aspect.Boot, "disk") }) }, Hung = w.Hangs == 0 && s.IsUp ? Yes.It : FactValue.Absent };
+            if (s.Dir == Present.It && w.Dir < 3) s = s with { Dir = w.Dir switch { 0 => DirIs.Unmarked, 1 => DirIs.Unclaimed, _ => DirIs.Others } };
+            if (s.Dir == DirIs.Others) s = s with { Data = Stored.None };
+            if (input.Absent && w.Dir > 17) s = s with { Users = "web" };
             // Of a machine that is to go nothing is looked at that only its spec could name.
             return input.Absent ? Unnamed(s) : s;
         });
@@ -210,6 +231,7 @@ internal static class InstanceSamples
         Seed = FactValue.Absent,
         Request = FactValue.Absent,
         Settled = FactValue.Absent,
+        Held = FactValue.Absent,
         Cause = "",
         Source = FactValue.Absent,
         SourceDisks = ImmutableSortedDictionary<string, (string, DiskState)>.Empty,
@@ -268,7 +290,7 @@ internal static class InstanceSamples
             Live = liveDrift switch
             {
                 1 when live.ContainsKey(Aspect.Memory) => live.SetItem(Aspect.Memory, $"32768 of {Aspect.Pair(live[Aspect.Memory]).Max} KiB"),
-                2 => live.SetItem(Aspect.Disk + "vdf", "raw /srv/other.raw"),
+                2 => live.SetItem(Aspect.Disk + "/srv/other.raw", "raw as vdf"),
                 3 => live.Remove(live.Keys.First(k => k.StartsWith(Aspect.Nic, StringComparison.Ordinal))),
                 4 => live.SetItem(live.Keys.First(k => k.StartsWith(Aspect.Nic, StringComparison.Ordinal)), "network other"),
                 5 => live.SetItem(Aspect.Boot, "kernel /other initrd  cmdline "),

@@ -47,7 +47,7 @@ public sealed class RealInstanceTests
         await world.ConvergeAsync();
         await world.ConvergeAsync(absent: true);
         Assert.False(Directory.Exists(world.Layout.Dir));
-        Took(world, "fetch-image", "start-network", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files");
+        Took(world, "fetch-image", "start-network", "create-dir", "create-disk", "note-held", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files");
     }
 
     [Fact(Explicit = true)]
@@ -279,7 +279,7 @@ public sealed class RealInstanceTests
     }
 
     private static readonly string[] s_cases =
-        ["fetch-image", "start-network", "reserve-address", "release-address", "create-dir", "create-disk", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "copy-disk", "export-once", "note-request", "restart-once", "reset", "note-settled", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart",
+        ["fetch-image", "start-network", "reserve-address", "release-address", "create-dir", "create-disk", "note-held", "define", "set-autostart", "start", "grow-disk", "change-live", "pause", "resume", "shut-down", "restart", "undefine", "remove-disks", "remove-files", "switch-off", "write-seed", "copy-disk", "export-once", "note-request", "restart-once", "reset", "note-settled", "create-snapshot", "delete-snapshot", "revert-snapshot", "try-restart",
         "hand-over", "release", "withdraw", "remove-leftover", "receive", "take-over", "drop", "close-receipt"];
 
     /// <summary>The story ran these, and each did what it had said.</summary>
