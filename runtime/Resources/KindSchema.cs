@@ -49,14 +49,10 @@ public sealed class KindSchema
         return errors.Count > 0 ? ([], [.. errors]) : ([.. spec], []);
     }
 
-    /// <summary>What a spec cannot become from another one, beside fields that never change; called with two that were accepted.</summary>
-    public Func<ReadOnlyMemory<byte>, ReadOnlyMemory<byte>, IEnumerable<FieldError>> Changes { get; init; } = static (_, _) => [];
-
     /// <summary>Errors of a change that touches what cannot be changed.</summary>
     public IEnumerable<FieldError> ImmutableErrors(ReadOnlyMemory<byte> before, ReadOnlyMemory<byte> after) =>
         FieldChange.Between(before, after).Where(c => Find(c.Path) is { Immutable: true })
-            .Select(c => new FieldError("spec." + c.Path, $"cannot be changed from {Shown(c.Before)} to {Shown(c.After)}", "delete the resource and apply it under a new name"))
-            .Concat(Changes(before, after));
+            .Select(c => new FieldError("spec." + c.Path, $"cannot be changed from {Shown(c.Before)} to {Shown(c.After)}", "delete the resource and apply it under a new name"));
 
     private static string Shown(string value) => value.Length == 0 ? "nothing" : value;
 

@@ -32,7 +32,6 @@ public static class InstanceKind
         Doc = "A virtual machine on one host, made through libvirt. It runs on KVM where the host can run guests on it, else under QEMU's emulation; which of the two is a fact of the node.",
         Rules = Rules,
         DeclaredRules = DeclaredRules,
-        Changes = Shrinks,
         Executes = Executes,
         Spec =
         [
@@ -185,6 +184,8 @@ public static class InstanceKind
     /// <summary>A limit below what it limits means nothing; one that stands so for long is left until somebody touches these fields.</summary>
     private static IEnumerable<FieldError> DeclaredRules(ReadOnlyMemory<byte>? before, ReadOnlyMemory<byte> after)
     {
+        if (before is { } had)
+            foreach (var error in Shrinks(had, after)) yield return error;
         var (cpus, maxCpus, memory, maxMemory) = InstanceSpec.Limits(after);
         if (before is { } was && InstanceSpec.Limits(was) == (cpus, maxCpus, memory, maxMemory)) yield break;
         if (maxCpus > 0 && cpus > maxCpus) yield return new("spec.cpus", $"{cpus} is more than spec.maxCpus, {maxCpus}", "raise maxCpus, or leave it out: it is as many as cpus then");

@@ -43,7 +43,7 @@ public static class VolumeKind
         Aliases = ["volume", "volumes", "vol"],
         Doc = "A disk on one host that outlives instances: an Instance names it in spec.disks[].volume and is placed where it is. One instance at a time uses it; deleting that leaves it as it is.",
         Rules = Rules,
-        Changes = static (before, after) => (VolumeSpec.Parse(before), VolumeSpec.Parse(after)) is var (was, now) && now.Size > 0 && was.Size > now.Size && was.Format == now.Format
+        DeclaredRules = static (before, after) => before is { } had && (VolumeSpec.Parse(had), VolumeSpec.Parse(after)) is var (was, now) && now.Size > 0 && was.Size > now.Size && was.Format == now.Format
             ? [new("spec.size", $"{Quantity.Format(now.Size)} is less than the {Quantity.Format(was.Size)} that it has: a volume never shrinks", $"leave it at {Quantity.Format(was.Size)}, or make a smaller volume and copy what is in this one")] : [],
         Spec =
         [
