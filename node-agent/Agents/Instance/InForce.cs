@@ -70,10 +70,13 @@ internal static class InForce
         var there = Aspect.DisksOf(now).Where(d => !d.ReadOnly && own.Has(d.Path)).ToList();
         if (there.Count == 0) yield break;
         var wanted = to.Disks.Where(d => !d.IsSeed).ToDictionary(d => d.Path, StringComparer.Ordinal);
-        var comes = wanted.Keys.Except(there.Select(d => d.Path), StringComparer.Ordinal).Any();
+        var come = wanted.Values.Where(w => !there.Any(t => t.Path == w.Path)).ToList();
         for (var i = 0; i < there.Count; i++)
-            if (wanted.TryGetValue(there[i].Path, out var stays) ? stays.Target != there[i].Target : comes || (i == 0 && wanted.Count > 0)) yield return there[i];
+            if (wanted.TryGetValue(there[i].Path, out var stays) ? stays.Target != there[i].Target || come.Any(c => IsBefore(c, there[i])) : come.Count > 0 || (i == 0 && wanted.Count > 0)) yield return there[i];
     }
+
+    /// <summary>A guest's kernel names disks in the order of their places, whatever places are free between them.</summary>
+    private static bool IsBefore(DomainDisk a, DomainDisk b) => a.Target.Length != b.Target.Length ? a.Target.Length < b.Target.Length : string.CompareOrdinal(a.Target, b.Target) < 0;
 
     /// <summary>For people: "boot is …, wants …".</summary>
     public static string Brings(ImmutableSortedDictionary<string, string> now, DomainConfig to)
@@ -88,7 +91,7 @@ internal static class InForce
     {
         var size = s.OtherDisks.TryGetValue(d.Path, out var disk) || goal.Disks.FirstOrDefault(g => g.Path == d.Path) is { } g && s.DiskStates.TryGetValue(g.Name, out disk)
             ? $", {Quantity.Format(disk.Size)}" : "";
-        return goal.Config!.Disks.FirstOrDefault(n => n.Path == d.Path) is { } moved ? $"{d.Path} ({d.Format}{size}) is {moved.Target} in the guest, and was {d.Target}"
+        return goal.Config!.Disks.FirstOrDefault(n => n.Path == d.Path) is { } moved ? $"{d.Path} ({d.Format}{size}) {(moved.Target == d.Target ? "comes after a disk that is put before it" : $"is {moved.Target} in the guest, and was {d.Target}")}"
             : $"{d.Path} ({d.Format}{size}) is in use no more, and stays where it is";
     }));
 

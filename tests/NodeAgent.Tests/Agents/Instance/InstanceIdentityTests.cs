@@ -27,6 +27,7 @@ public sealed class InstanceIdentityTests
         Assert.Equal(Outcome.Converged, Plan(Disks("a", "b"), plan.Final).Outcome);
         // And what comes back, or comes anew, gets a place that is free.
         Assert.Equal(["vda", "vdb", "vdc"], Plan(Disks("a", "m", "b"), plan.Final).Goal!.Config!.Disks.Select(d => d.Target));
+        Assert.Contains(Plan(Disks("a", "m", "b"), plan.Final).Steps, s => s.Tool == "restart" && s.Risk.Reasons.Contains("disk-out-of-use")); // b would be vdc to the guest's kernel.
         Assert.Equal(["vda", "vdc", "vdd"], Plan(Disks("a", "b", "c"), plan.Final).Goal!.Config!.Disks.Select(d => d.Target));
     }
 
