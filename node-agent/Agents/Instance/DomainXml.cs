@@ -121,7 +121,8 @@ internal static class DomainXml
         var source = disk.Element("source");
         var path = Attribute(source, "file");
         return new(Attribute(disk.Element("target"), "dev"), path.Length > 0 ? path : string.Join(' ', source?.Attributes().Select(a => a.Name.LocalName + "=" + a.Value) ?? []),
-            Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null) { Serial = Value(disk, "serial") };
+            Attribute(disk.Element("driver"), "type"), disk.Element("readonly") is not null)
+        { Serial = Value(disk, "serial") };
     }
 
     /// <summary>Every address that it lets through: one more than declared is somebody's change.</summary>
