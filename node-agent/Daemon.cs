@@ -89,6 +89,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         controller.Happened += (_, happened) => metrics.Happened(happened);
         CrashPoint.Install(controller);
 
+        await controller.LoadPausesAsync(store, stop);
         foreach (var wire in await store.AssignmentsAsync(stop))
         {
             var (input, why) = Wire.Read(wire, _identity.Peer.Uid);
@@ -101,7 +102,11 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.Console = call => _ = remote.ServeAsync(call, stop);
         using var desk = Desk(store, controller);
         link.Decide = desk.TakeAsync;
-        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk) with { State = words.TakeCarriedAsync }, logs.CreateLogger<LocalServer>());
+        var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk) with
+        {
+            State = words.TakeCarriedAsync,
+            Hands = new LocalHands(controller, time, (resource, kind, body) => AuditAsync(store, resource, kind, body), stop).TakeAsync,
+        }, logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
         LogReady(_log, config.Name, _identity.Peer.Uid, controller.Members.Length);
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop);

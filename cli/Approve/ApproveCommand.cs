@@ -116,7 +116,7 @@ internal static class ApproveCommand
         if (session.ForPrograms)
         {
             Printer.Document(session, new ListDocument<HeldDocument>([.. all.Select(h => new HeldDocument(h.Held.Id, h.Held.Assignment, h.Held.ResourceKey, When.Stamp(h.Held.CreatedUnixMs),
-                When.Stamp(h.Held.ExpiresUnixMs), h.Verdict.IsTrusted, h.Verdict.Problem?.Message, DocumentsOf.MemberPlan(h.Held.Plan)))]), DocumentJson.Default.ListDocumentHeldDocument);
+                When.Stamp(h.Held.ExpiresUnixMs), h.Verdict.IsTrusted, h.Verdict.Problem?.Message, h.Held.Standing, DocumentsOf.MemberPlan(h.Held.Plan)))]), DocumentJson.Default.ListDocumentHeldDocument);
             return ExitCode.Ok;
         }
         if (all.Length == 0)

@@ -24,7 +24,7 @@ internal static class LocalClient
             await SendAsync(socket, (byte[])[.. line, (byte)10], deadline.Token);
             return JsonSerializer.Deserialize(await ReadAsync(socket, deadline.Token), LocalJson.Default.LocalAnswer) ?? new LocalAnswer { Error = "the answer is empty" };
         }, stop);
-        return answer.Error is null ? answer : throw new CommandFailedException(new(answer.Refused ? ExitCode.Refused : ExitCode.NotFound, answer.Error, "agentmetal local status"));
+        return answer.Error is null || answer.Confirm ? answer : throw new CommandFailedException(new(answer.Refused ? ExitCode.Refused : ExitCode.NotFound, answer.Error, "agentmetal local status"));
     }
 
     /// <summary>Turns every way in which a socket does not answer into words.</summary>

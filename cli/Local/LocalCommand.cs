@@ -22,7 +22,9 @@ internal static class LocalCommand
         var why = new Command("why", "Why a member here is not as wanted") { resource };
         shell.Handle(why, async (session, parsed, stop) =>
             Print(session, await AskAsync(session, parsed.GetRequiredValue(socket), new LocalRequest("why", parsed.GetRequiredValue(resource)), stop), view => view.Why));
+        resource.CompletionSources.Add(context => Names(context.ParseResult.GetValue(socket), ""));
         var of = new Argument<string>("RESOURCE") { Description = "Such as redis/sessions" };
+        of.CompletionSources.Add(context => Names(context.ParseResult.GetValue(socket), ""));
         var output = new Option<string>("--out") { Description = "Where the question goes", HelpName = "FILE", Required = true };
         var held = new Command("held", "Write what waits for a signature here to a file, to carry it to a key") { of, output };
         shell.Handle(held, async (session, parsed, stop) =>
@@ -65,13 +67,13 @@ internal static class LocalCommand
             session.Screen.Note("It is in force. Next: agentmetal local status");
             return ExitCode.Ok;
         });
-        return new Command("local", "On a host, as root: what it knows by itself") { socket, state, status, why, held, approve, Console(shell, socket) };
+        return new Command("local", "On a host, as root: what it knows by itself") { socket, state, status, why, held, approve, HandsCommands.Pause(shell, socket), HandsCommands.Stop(shell, socket), HandsCommands.Resume(shell, socket), Console(shell, socket) };
     }
 
     private static Command Console(Shell shell, Option<string> socket)
     {
         var machine = new Argument<string>("RESOURCE") { Description = "Such as instance/hello" };
-        machine.CompletionSources.Add(context => Instances(context.ParseResult.GetValue(socket)));
+        machine.CompletionSources.Add(context => Names(context.ParseResult.GetValue(socket), "Instance"));
         var options = new ConsoleOptions();
         var command = new Command("console", "The serial console of a machine on this host; Ctrl-] leaves") { machine };
         options.AddTo(command);
@@ -84,20 +86,20 @@ internal static class LocalCommand
     }
 
     // For the Tab key: soon, and silent when nobody answers.
-    private static IEnumerable<CompletionItem> Instances(string? socket)
+    internal static IEnumerable<CompletionItem> Names(string? socket, string kind)
     {
         try
         {
             var answer = LocalClient.AskAsync(socket ?? LocalSocket.DefaultPath, new LocalRequest("status"), TimeSpan.FromMilliseconds(300), CancellationToken.None).GetAwaiter().GetResult();
-            return [.. answer.Members.Select(m => m.Resource.Split(' ', '/')).Where(r => r is ["Instance", _, _]).Select(r => new CompletionItem("instance/" + r[2]))];
+            return [.. answer.Members.Select(m => m.Resource.Split(' ', '/')).Where(r => r is [var k, _, _] && (kind.Length == 0 || k == kind)).Select(r => $"{r[0].ToLowerInvariant()}/{r[2]}").Distinct(StringComparer.Ordinal).Select(n => new CompletionItem(n))];
         }
         catch (CommandFailedException) { return []; }
     }
 
-    private static Task<LocalAnswer> AskAsync(Session session, string socket, LocalRequest request, CancellationToken stop) =>
+    internal static Task<LocalAnswer> AskAsync(Session session, string socket, LocalRequest request, CancellationToken stop) =>
         LocalClient.AskAsync(socket, request, session.Timeout ?? TimeSpan.FromSeconds(10), stop);
 
-    private static ExitCode Print(Session session, LocalAnswer answer, Func<LocalView, Action<LocalAnswer>> how)
+    internal static ExitCode Print(Session session, LocalAnswer answer, Func<LocalView, Action<LocalAnswer>> how)
     {
         if (session.ForPrograms) Printer.Document(session, answer, LocalJson.Default.LocalAnswer);
         else how(new LocalView(session.Screen))(answer);

@@ -17,7 +17,7 @@ internal sealed class LocalView(Screen screen)
         screen.Line("");
         var table = new Table(new("RESOURCE"), new("#"), new("PHASE"), new("SINCE"), new("IS", Overflow.Cut, 12), new("BLOCKED BY", Overflow.Wrap, 16));
         foreach (var m in answer.Members.OrderBy(m => m.Resource, StringComparer.Ordinal).ThenBy(m => m.Ordinal))
-            table.Add(m.Resource, $"{m.Ordinal}", PhaseOf(m), When.Age(m.SinceUnixMs, screen.Clock), m.Summary, m.Blocker);
+            table.Add(m.Resource, $"{m.Ordinal}", PhaseOf(m), When.Age(m.SinceUnixMs, screen.Clock), m.Summary, m.Blocker.Length == 0 && m.Paused is { } p ? PausedBy(p) : m.Blocker);
         table.Write(screen);
         if (answer.Members.FirstOrDefault(m => m.Phase != "Converged") is { } open)
             screen.Line(Piece.Strong("Next"), $"       agentmetal local why {open.Resource.Split(' ')[0].ToLowerInvariant()}/{open.Resource.Split('/')[^1]}");
@@ -35,6 +35,7 @@ internal sealed class LocalView(Screen screen)
             lines.Add("Ready", converged ? Piece.Good("True") : Piece.Bad("False"), converged ? m.Summary
                 : $"since {When.ClockAndAge(m.SinceUnixMs, screen.Clock)}   {(m.Blocker.Length > 0 ? m.Blocker : m.Phase)}" + (m.RetryUnixMs > 0 ? $"; looked at again {When.Again(m.RetryUnixMs, screen.Clock)}" : ""));
             lines.Add("Phase", PhaseOf(m), converged ? "" : m.Summary);
+            if (m.Paused is { } paused) lines.Add("Paused", Piece.Warn("True"), $"since {When.ClockAndAge(paused.SinceUnixMs, screen.Clock)}   {PausedBy(paused)}; go on with: agentmetal local resume {m.Resource.Split(' ')[0].ToLowerInvariant()}/{m.Resource.Split('/')[^1]}");
             foreach (var difference in m.Differences) lines.Add("Differs", "", difference);
             foreach (var held in m.Held) lines.Add("Held", new(held.Risk, RiskWords.ToneOf(held.Risk)), $"{held.Text}: {RiskWords.Of(held.Reasons)}   hash {held.Hash}");
             lines.Write(screen);
@@ -45,6 +46,8 @@ internal sealed class LocalView(Screen screen)
             foreach (var e in m.Events.Reverse()) screen.Line("  ", Piece.Quiet(When.Clock(e.AtUnixMs, screen.Clock)), "  ", new((e.Warning ? "! " : "") + e.Reason, e.Warning ? Tone.Warn : Tone.Plain), "  ", e.Message);
         }
     }
+
+    private static string PausedBy(LocalPaused p) => $"paused by {p.By}{(p.Reason.Length > 0 ? $" ({p.Reason})" : "")}{(p.Progress.Length > 0 ? "; it " + p.Progress : "")}";
 
     private void Host(LocalAnswer answer)
     {

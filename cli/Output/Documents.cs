@@ -60,7 +60,7 @@ internal sealed record ResourcePlanDocument(string Resource, string Action, long
 
 internal sealed record PlanDocument(string Hash, string? ExpiresAt, IReadOnlyList<ResourcePlanDocument> Resources);
 
-internal sealed record HeldDocument(string Id, string Assignment, string Resource, string? CreatedAt, string? ExpiresAt, bool Verified, string? Problem, MemberPlanDocument Plan);
+internal sealed record HeldDocument(string Id, string Assignment, string Resource, string? CreatedAt, string? ExpiresAt, bool Verified, string? Problem, string Standing, MemberPlanDocument Plan);
 
 internal sealed record DecisionDocument(string NodeUid, bool Delivered, bool Refused, string Message);
 

@@ -43,6 +43,10 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
         if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Drifted").Select(c => $"{m.NodeName}: {c.Message}")).ToList() is { Count: > 0 } drifted)
             Put(status, resource, "Drifted", "True", new("ChangedByHand", string.Join("; ", drifted), null, 0, ""));
         else Drop(resource, "Drifted");
+        // Nobody at the centre did it: people there are told who holds what, and that the next command is one of the host.
+        if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Paused").Select(c => (Member: m, Said: c))).ToList() is { Count: > 0 } paused)
+            Put(status, resource, "Paused", "True", new(paused[0].Said.Reason, string.Join("; ", paused.Select(p => $"{p.Member.NodeName}: {p.Said.Message}")), DateTimeOffset.FromUnixTimeMilliseconds(paused[0].Said.SinceUnixMs), 0, paused[0].Said.NextCommand));
+        else Drop(resource, "Paused");
         if (status.Members.SelectMany(m => m.Conditions.Where(c => c.Type == "Unsteady").Select(c => (c.Reason, Text: $"{m.NodeName}: {c.Message}"))).ToList() is { Count: > 0 } unsteady)
             Put(status, resource, "Unsteady", "True", new(unsteady[0].Reason, string.Join("; ", unsteady.Select(u => u.Text)), null, 0, ""));
         else Drop(resource, "Unsteady");
@@ -217,7 +221,7 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
             Message = b.Message,
             SinceUnixMs = since.ToUnixTimeMilliseconds(),
             RetryUnixMs = b.RetryUnixMs,
-            NextCommand = value == "True" && type != "Waiting" ? "" : b.Next,
+            NextCommand = value == "True" && type is not ("Waiting" or "Paused") ? "" : b.Next,
         });
     }
 

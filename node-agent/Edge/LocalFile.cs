@@ -36,6 +36,7 @@ internal static class LocalFile
         CREATE TABLE IF NOT EXISTS asked(step TEXT PRIMARY KEY, content TEXT NOT NULL, at INTEGER NOT NULL, void INTEGER NOT NULL);
         CREATE INDEX IF NOT EXISTS asked_content ON asked(content);
         CREATE TABLE IF NOT EXISTS destroyed(key TEXT PRIMARY KEY, generation INTEGER NOT NULL, text TEXT NOT NULL, at INTEGER NOT NULL);
+        CREATE TABLE IF NOT EXISTS pauses(key TEXT PRIMARY KEY, since INTEGER NOT NULL, uid INTEGER NOT NULL, by TEXT NOT NULL, reason TEXT NOT NULL, stop INTEGER NOT NULL);
         CREATE TABLE IF NOT EXISTS refused(id TEXT PRIMARY KEY, why TEXT NOT NULL, at INTEGER NOT NULL);
         """;
 

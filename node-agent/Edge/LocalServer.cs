@@ -26,6 +26,9 @@ internal sealed record LocalSources
     /// <summary>Takes an operator's statement carried by hand; why it is not taken, or null.</summary>
     public Func<byte[], CancellationToken, Task<string?>>? State { get; init; }
 
+    /// <summary>Pauses, stops or resumes members for the person behind the socket; null where that cannot be.</summary>
+    public Func<ImmutableArray<MemberInput>, LocalRequest, SocketPeer, CancellationToken, Task<LocalAnswer?>>? Hands { get; init; }
+
     /// <summary>Serves the console of a member to whoever is behind the socket, until its end; null where there are no consoles.</summary>
     public Func<MemberInput, bool, IConsolePeer, CancellationToken, Task>? Console { get; init; }
 }
@@ -78,7 +81,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
                 _ = ConsoleAsync(client, request, stop);
                 return;
             }
-            await SayAsync(client, refusal is null ? await AnswerAsync(request, deadline.Token) : new() { Error = refusal }, "", deadline.Token);
+            await SayAsync(client, refusal is null ? await AnswerAsync(request, client, deadline.Token) : new() { Error = refusal }, "", deadline.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException) { LogClient(log, e.Message); }
         finally { if (!handedOver) client.Dispose(); }
@@ -96,7 +99,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         for (var sent = 0; sent < bytes.Length;) sent += await client.SendAsync(bytes.AsMemory(sent), stop);
     }
 
-    private async Task<LocalAnswer> AnswerAsync(LocalRequest? request, CancellationToken stop)
+    private async Task<LocalAnswer> AnswerAsync(LocalRequest? request, Socket client, CancellationToken stop)
     {
         switch (request?.Call)
         {
@@ -115,7 +118,13 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
             case "state":
                 if (request.Statement is not { } statement || sources.State is null) return new() { Error = "statement: is missing" };
                 return await sources.State(statement, stop) is { } refused ? new() { Error = refused } : Describe(sources.Members());
-            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve, console, state" };
+            case "pause" or "stop" or "resume" when sources.Hands is { } hands:
+                ImmutableArray<MemberInput> meant = [.. sources.Members().Where(m => !m.Gone && Names(m.Input, request.Resource ?? "")).Select(m => m.Input)];
+                if (meant.IsEmpty) return new() { Error = $"no member of \"{request.Resource}\" on this host; see: agentmetal local status" };
+                if (meant.Select(m => m.ResourceKey).Distinct(StringComparer.Ordinal).Count() > 1) return new() { Error = $"several resources are called \"{request.Resource}\"; name one as KIND/NAME", Refused = true };
+                return await hands(meant, request, SocketPeer.Of(client), stop)
+                    ?? Describe([.. sources.Members().Where(m => meant.Any(i => i.Key == m.Input.Key))]);
+            default: return new() { Error = $"unknown call \"{request?.Call}\"; calls: status, why, held, approve, console, state, pause, stop, resume" };
         }
     }
 
@@ -160,6 +169,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         SinceUnixMs = v.Since.ToUnixTimeMilliseconds(),
         RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
         NextCommand = Wire.NextCommand(v),
+        Paused = v.Paused is { } p ? new(p.Since.ToUnixTimeMilliseconds(), p.Uid, p.By, p.Reason, p.Stop, p.Progress) : null,
         Details = v.Details,
         Differences = [.. v.Differences.Select(d => d.Text), .. v.Drift.Select(d => "changed by hand, and left alone: " + d.Text)],
         Held = [.. v.Held.Select(s => new LocalHeldStep(s.Hash, s.Text, s.Risk.Level.ToString(), s.Risk.Reasons))],

@@ -29,6 +29,7 @@ internal sealed partial class LocalStore
             Run("DELETE FROM attempts WHERE key = $0", key);
             Run("DELETE FROM meta WHERE name = $0", "story/" + key);
             Run("DELETE FROM destroyed WHERE key = $0", key);
+            Run("DELETE FROM pauses WHERE key = $0", key);
         }
         SetMark(mark);
         SetMeta(StoreIdName, cursor.StoreId);

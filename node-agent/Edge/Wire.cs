@@ -220,6 +220,8 @@ internal static class Wire
             status.Drift.AddRange(v.Drift.Select(d => new V1.Drift { Key = d.Key, Text = d.Text }));
             status.Conditions.Add(new V1.Condition { Type = "Drifted", Status = "True", Reason = "ChangedByHand", Message = $"changed by hand: {string.Join("; ", v.Drift.Select(d => d.Text))}; take it back: spec.drift: revert, or adopt it by changing the spec", SinceUnixMs = v.Since.ToUnixTimeMilliseconds() });
         }
+        if (v.Paused is { } paused)
+            status.Conditions.Add(new V1.Condition { Type = "Paused", Status = "True", Reason = paused.Stop ? "StoppedAtHost" : "PausedAtHost", Message = paused.Text, SinceUnixMs = paused.Since.ToUnixTimeMilliseconds(), NextCommand = Resume(v) });
         if (v is { Kept: { } kept, Serving: null })
         {
             var serves = kept.Phase == ReconcilePhase.Converged;
@@ -244,11 +246,15 @@ internal static class Wire
         return v.Phase switch
         {
             nameof(ReconcilePhase.Converged) => "",
+            nameof(ReconcilePhase.Paused) => Resume(v),
             nameof(ReconcilePhase.AwaitingApproval) => $"agentmetal approve {name.Replace(' ', '/')}",
             nameof(ReconcilePhase.Unseen) or nameof(ReconcilePhase.Stuck) or nameof(ReconcilePhase.Escalated) or "Unsupported" => $"agentmetal describe {name}",
             _ => $"agentmetal events --for {name.Replace(' ', '/')}",
         };
     }
+
+    /// <summary>It is run on the host.</summary>
+    private static string Resume(MemberView v) => $"agentmetal local resume {v.Input.ResourceKey.Split(' ')[0].ToLowerInvariant()}/{v.Input.Name}";
 
     public static V1.AuditRecord ToProto(Runtime.Audit.AuditRecord r) => new()
     {

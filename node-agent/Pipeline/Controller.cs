@@ -264,6 +264,7 @@ internal sealed partial class Controller : IAsyncDisposable
         Pause = (span, stop) => PauseAsync(input.Key, span, stop),
         Underway = doing => Underway(input.Key, doing),
         Boundary = Boundary,
+        IsPaused = () => PauseOf(input.Key) is not null,
         Began = run => Began(input.Key, SignedRun.Of(run)),
     };
 

@@ -22,6 +22,14 @@ internal sealed partial class Controller
             // The baseline is taken before the look: what changes in between makes the next probe differ, and costs one more look at most.
             slot.Fingerprint = JustSeen(slot) ?? await ProbeAsync(slot);
             var open = await _state.OpenRunAsync(key, _stopping.Token);
+            if (PauseOf(key) is { } pause)
+            {
+                if (Stories is { } told && slot.Watch is { } watched) await told.LookAsync(input, watched, open is not null, _stopping.Token);
+                var looked = await runner.PreviewAsync(input, Context(input, null, await _state.AttemptsAsync(key, input.Generation, _stopping.Token), _ => { }), _stopping.Token);
+                looked = looked with { Destroyed = input.Absent ? await _state.DestroyedAsync(key, input.Generation, _stopping.Token) : "" };
+                Finish(key, slot, input, Held(looked, pause), Stopwatch.GetElapsedTime(started));
+                return;
+            }
             if (open is not null) Began(key, SignedRun.Of(open.Run));
             if (Stories is { } stories && slot.Watch is { } watch) await stories.LookAsync(input, watch, open is not null, _stopping.Token);
             var attempts = await _state.AttemptsAsync(key, input.Generation, _stopping.Token);
@@ -34,6 +42,7 @@ internal sealed partial class Controller
             await CompareAsync(runner, slot, input, result, open is not null);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested) { return; }
+        catch (PausedException) { result = new(new() { Phase = ReconcilePhase.Paused, Blocker = PauseOf(key)?.Text ?? "", Again = TimeSpan.Zero }, false, []); }
         catch (Exception e) when (e is not OutOfMemoryException)
         {
             LogPassFailed(_log, input.ResourceKey, input.Ordinal, e.Message, e is IOException or NotSupportedException ? null : e);
@@ -52,6 +61,7 @@ internal sealed partial class Controller
             var now = _clock.GetUtcNow();
             var retryAt = Schedule(key, slot, result, now);
             (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt, Stories?.View(key) ?? StoryView.None));
+            view = view with { Paused = _pauses.GetValueOrDefault(key) };
             slot.View = view;
             if (_slots.ContainsKey(key)) _probes.Add(key, now + _options.Probe);
             Looked(key);

@@ -42,6 +42,9 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
     /// <summary>Told of a run that begins, once it is on the disk.</summary>
     public Action<RunRecord>? Began { get; init; }
 
+    /// <summary>Whether a person at the host has paused the member.</summary>
+    public Func<bool>? IsPaused { get; init; }
+
     public async Task RunAsync(IEnumerable<Effect> effects, CancellationToken stop)
     {
         try
@@ -64,6 +67,8 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
                 try { observe.State = await observer.ObserveAsync(stop); }
                 catch (WorldException e) { observe.Away = e.Message; }
                 break;
+            // The next step does not begin; one that has begun is confirmed, or undone, and what is open in the journal goes on when it is resumed.
+            case Commit commit when (commit.Open is not null || commit.Journal.Any(j => j.Entry == Entry.Intent)) && IsPaused?.Invoke() == true: throw new PausedException();
             case Commit commit:
                 if (Boundary is not null) await Boundary("before", commit);
                 commit.Consumed = await store.CommitAsync(commit, stop);

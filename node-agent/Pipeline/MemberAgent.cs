@@ -47,6 +47,9 @@ internal abstract class MemberAgent<TGoal, TState>
     /// <summary>Whether nothing of the member is left on this host; then "absent" is acknowledged.</summary>
     public abstract bool IsGone(TState state);
 
+    /// <summary>How it is stopped in order for a person at the host; null where nothing of the kind runs.</summary>
+    public virtual MemberStop? StopOf(MemberInput input, TGoal? goal, TState state) => null;
+
     /// <summary>How far a member is that moves between hosts.</summary>
     public virtual MemberMove MoveOf(TState state) => MemberMove.None;
 }

@@ -29,6 +29,9 @@ internal sealed record PassContext
 
     /// <summary>Of a member that goes: what was begun to be taken away for good; empty = nothing.</summary>
     public string Destroyed { get; init; } = "";
+
+    /// <summary>Whether a person at the host has paused it: no further step begins.</summary>
+    public Func<bool>? IsPaused { get; init; }
 }
 
 /// <param name="Report">What was found and done.</param>
@@ -69,6 +72,9 @@ internal interface IMemberRunner
 
     MemberWatch WatchFor(MemberInput input);
 
+    /// <summary>How it would be stopped for a person at the host, from a look at it; null where nothing of its kind runs.</summary>
+    Task<MemberStop?> StopOfAsync(MemberInput input, CancellationToken stop) => Task.FromResult<MemberStop?>(null);
+
     /// <summary>What is told of a watched setting that moved; null = nothing.</summary>
     string? MovedWords(MemberInput input, string key, string was, string now) => null;
 }
@@ -80,6 +86,13 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
     public string Kind => agent.Kind;
 
     public MemberWatch WatchFor(MemberInput input) => agent.WatchFor(input);
+
+    public async Task<MemberStop?> StopOfAsync(MemberInput input, CancellationToken stop)
+    {
+        // Of one whose spec this build does not understand, what runs can be stopped all the same.
+        var declared = input with { Absent = false, Teardown = false };
+        return agent.StopOf(declared, agent.ReadGoal(declared).Goal, await agent.ObserverFor(declared).ObserveAsync(stop));
+    }
 
     public string? MovedWords(MemberInput input, string key, string was, string now) => agent.MovedWords(input, key, was, now);
 
@@ -130,7 +143,7 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
             AllOrNothing = allOrNothing,
             AskNobody = askNobody,
         };
-        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway, Began = context.Began };
+        var driver = new EffectDriver<TState>(context.Store, agent.ObserverFor(input), context.Turns, context.Tell, context.Pause) { Boundary = context.Boundary, Underway = context.Underway, Began = context.Began, IsPaused = context.IsPaused };
         await driver.RunAsync(preview ? reconciler.Preview(work, box) : reconciler.Reconcile(work, box), stop);
         var report = box.Report ?? throw new InvalidOperationException("the pass ended without a report");
         var gone = input.Absent && report.Phase == ReconcilePhase.Converged && box.State is { } state && agent.IsGone(state);

@@ -42,6 +42,9 @@ internal sealed record MemberView
 
     public ImmutableArray<Step> Held { get; init; } = [];
 
+    /// <summary>A person at the host has paused it; null = nobody has.</summary>
+    public MemberPause? Paused { get; init; }
+
     /// <summary>Of a member whose deletion waits for a signature: how it stands as what it was declared to be, which it is kept as meanwhile. Null = it is not.</summary>
     public ReconcileReport? Kept { get; init; }
 
@@ -84,7 +87,7 @@ internal sealed record MemberView
 
     /// <summary>The same for people; times of retry do not count, so that a waiting member is not reported again and again.</summary>
     public bool SaysTheSameAs(MemberView other) =>
-        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Running?.Since == other.Running?.Since && Kept?.Phase == other.Kept?.Phase && Kept?.Summary == other.Kept?.Summary && Kept?.Blocker == other.Kept?.Blocker && Destroyed == other.Destroyed && Report?.Standing == other.Report?.Standing && Move == other.Move && Story == other.Story && Serving == other.Serving && Input.Generation == other.Input.Generation
+        Phase == other.Phase && Underway == other.Underway && Summary == other.Summary && Blocker == other.Blocker && Gone == other.Gone && Running?.Since == other.Running?.Since && Kept?.Phase == other.Kept?.Phase && Kept?.Summary == other.Kept?.Summary && Kept?.Blocker == other.Kept?.Blocker && Destroyed == other.Destroyed && Paused == other.Paused && Report?.Standing == other.Report?.Standing && Move == other.Move && Story == other.Story && Serving == other.Serving && Input.Generation == other.Input.Generation
         && Differences.SequenceEqual(other.Differences) && Drift.SequenceEqual(other.Drift) && Held.Select(s => s.Hash).SequenceEqual(other.Held.Select(s => s.Hash));
 }
 

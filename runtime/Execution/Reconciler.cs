@@ -44,6 +44,9 @@ public enum ReconcilePhase
 
     /// <summary>The world could not be read.</summary>
     Unseen,
+
+    /// <summary>It is not as wanted, and a person at the host has asked that nothing is done to it.</summary>
+    Paused,
 }
 
 /// <param name="Key">The assignment or resource.</param>

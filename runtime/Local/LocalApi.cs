@@ -16,12 +16,14 @@ public static class LocalSocket
     public const int MaxRequest = 256 * 1024;
 }
 
-/// <param name="Call">"status", "why", "held", "approve", "console", "state".</param>
-/// <param name="Resource">For why, held and console: "redis/sessions" or "Redis default/sessions".</param>
+/// <param name="Call">"status", "why", "held", "approve", "console", "state", "pause", "stop", "resume".</param>
+/// <param name="Resource">For all but status, approve and state: "redis/sessions" or "Redis default/sessions".</param>
 /// <param name="Approval">For approve: an approval carried to the host by hand.</param>
 /// <param name="Force">For console: take it from whoever has it.</param>
 /// <param name="Statement">For state: a protobuf message agentmetal.v1.Statement that was carried to the host by hand; the host judges it as any.</param>
-public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null, byte[]? Statement = null);
+/// <param name="Reason">For pause and stop: the person's words.</param>
+/// <param name="Confirmed">For stop: what is lost with it has been said.</param>
+public sealed record LocalRequest(string Call, string? Resource = null, LocalApproval? Approval = null, bool? Force = null, byte[]? Statement = null, string? Reason = null, bool? Confirmed = null);
 
 /// <summary>An approval as it is carried by hand; the host verifies it as any.</summary>
 public sealed record LocalApproval(ImmutableArray<string> StepHashes, string ResourceUid, string NodeUid, string Decision, long ExpiresUnixMs, string Reason, string KeyId, byte[] Signature, long IssuedUnixMs = 0);
@@ -34,6 +36,9 @@ public sealed record LocalAnswer
 
     /// <summary>With <see cref="Error"/>: what was asked for is known, and refused.</summary>
     public bool Refused { get; init; }
+
+    /// <summary>With <see cref="Error"/>: it is done when it is asked for again with Confirmed.</summary>
+    public bool Confirm { get; init; }
 
     /// <summary>For people, beside what was asked for; may be empty.</summary>
     public string Notice { get; init; } = "";
@@ -95,6 +100,9 @@ public sealed record LocalMember
     /// <summary>What a person can do.</summary>
     public string NextCommand { get; init; } = "";
 
+    /// <summary>A person at the host has paused it; null = nobody has.</summary>
+    public LocalPaused? Paused { get; init; }
+
     /// <summary>All that is not as wanted, in words.</summary>
     public ImmutableArray<string> Differences { get; init; } = [];
 
@@ -107,6 +115,14 @@ public sealed record LocalMember
     /// <summary>The last events, newest first, at most 20.</summary>
     public ImmutableArray<LocalEvent> Events { get; init; } = [];
 }
+
+/// <param name="SinceUnixMs">Since when.</param>
+/// <param name="Uid">Of who asked, as the kernel says.</param>
+/// <param name="By">Who that is.</param>
+/// <param name="Reason">Their words.</param>
+/// <param name="Stop">It was to be stopped as well.</param>
+/// <param name="Progress">How far that is: "was stopped at 12:00:00 UTC".</param>
+public sealed record LocalPaused(long SinceUnixMs, long Uid, string By, string Reason, bool Stop, string Progress);
 
 /// <summary>A step that waits for a signature.</summary>
 public sealed record LocalHeldStep(string Hash, string Text, string Risk, ImmutableArray<string> Reasons);

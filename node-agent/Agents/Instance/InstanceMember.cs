@@ -76,6 +76,12 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
 
     public override string? MovedWords(MemberInput input, string key, string was, string now) => InstanceTold.Words(key, was, now);
 
+    public override MemberStop StopOf(MemberInput input, InstanceGoal? goal, InstanceState state)
+    {
+        var args = new Tools.StopArgs(goal?.Spec.ShutdownSeconds ?? 60, goal?.Spec.ForceAllowed ?? false);
+        return new(state.IsUp, $"shut the guest down, within {args.Seconds} s", "", stop => new InstanceActuator(Scope(input), readers, writers, clock).ShutDownAsync(args, stop));
+    }
+
     public override MemberWatch WatchFor(MemberInput input)
     {
         var scope = Scope(input);

@@ -48,6 +48,17 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
 
     public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, _book, Others(input));
 
+    public override MemberStop StopOf(MemberInput input, RedisGoal? goal, RedisState state)
+    {
+        var scope = Scope(input);
+        // What is in memory only goes with the process: its own settings say so, and not what was declared.
+        var memoryOnly = state is { Answers: true, Keys: Stored.Some } && (!RedisSettings.Persists(state.Live) || state.Data == Stored.None);
+        var elsewhere = state.Peers.Where(p => p.Value is { Answers: true, Keys: Stored.Some }).Select(p => $"member {p.Key}").ToList();
+        return new(!state.IsDown, "stop " + scope.Unit, !memoryOnly ? ""
+            : $"{input.ResourceKey} member {input.Ordinal} has its keys in memory only, and they go when it stops{(elsewhere.Count > 0 ? $"; {string.Join(", ", elsewhere)} has keys too" : "; no other member is seen to have any")}",
+            new RedisActuator(scope, readers, writers, clock).StopAsync);
+    }
+
     public override MemberWatch WatchFor(MemberInput input)
     {
         var scope = Scope(input);

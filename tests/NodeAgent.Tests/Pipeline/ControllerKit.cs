@@ -24,7 +24,7 @@ internal sealed class ControllerKit : IAsyncDisposable
 
     public ControllerKit(ControllerOptions? options = null, IDigestVerifier? digests = null)
     {
-        Runner = new(this);
+        Runner = new();
         Controller = new(options ?? new() { Workers = 1 }, [Runner], new NoState(), Units, _paths, new NoTurns(), new Nobody(), digests ?? DigestVerifier.None, Clock, NullLogger<Controller>.Instance);
         Controller.PassEnded = (_, _, _) => Ended.Writer.TryWrite(true);
     }
@@ -88,7 +88,7 @@ internal sealed class ControllerKit : IAsyncDisposable
     }
 
     /// <summary>The toy's passes.</summary>
-    internal sealed class ToyRunner(ControllerKit kit) : IMemberRunner
+    internal sealed class ToyRunner : IMemberRunner
     {
         private int _passes;
 
@@ -113,9 +113,20 @@ internal sealed class ControllerKit : IAsyncDisposable
             return Pass(Interlocked.Increment(ref _passes), context, stop);
         }
 
-        public Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop) => throw new NotSupportedException(kit.Clock.ToString());
+        /// <summary>Looks that change nothing.</summary>
+        public int Previews { get; private set; }
+
+        public Task<PassResult> PreviewAsync(MemberInput input, PassContext context, CancellationToken stop)
+        {
+            Previews++;
+            return Task.FromResult(Report(ReconcilePhase.Converging));
+        }
 
         public MemberWatch WatchFor(MemberInput input) => Watch(input);
+
+        public MemberStop? Stop { get; set; }
+
+        public Task<MemberStop?> StopOfAsync(MemberInput input, CancellationToken stop) => Task.FromResult(Stop);
     }
 
     /// <summary>Unit signals by hand; knows who is watched now.</summary>
