@@ -101,6 +101,8 @@ run() { # PROJECT
   passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   [ -z "$soak" ] || [ "$f" -gt 0 ] || echo "$p $f $s" >"$soaked/$name.done"
   say "$name $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
+  # How many random sequences of faults fitted, with the seed that draws them again.
+  grep -aoE 'adversary: seed [^<]*' "$out/$name.xml" | sed 's/^/== /'
   # A failed test with what it said, without the frames of the runner.
   [ "$f" -eq 0 ] || sed -n '/\[FAIL\]$/,/^=== \|--- End of stack/p' "$out/$name.log" | grep -av 'End of stack' | cut -c 1-400 | head -n 150
   [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40

@@ -3,7 +3,8 @@ using AgentMetal.TestKit.Adversary;
 
 namespace AgentMetal.Conformance.Adversary;
 
-/// <summary>An adversary that finds nothing may be one that looks at nothing: each planted way of losing is found, and none where there is none.</summary>
+/// <summary>An adversary that finds nothing may be one that looks at nothing: each planted way of losing is found, and none where there
+/// is none.</summary>
 public sealed class AdversaryTests
 {
     private const int Seed = 20261123;
@@ -35,7 +36,9 @@ public sealed class AdversaryTests
         {
             Assert.Empty(findings);
             // And it did something: faults took items, holds were signed, each kind of fault was done.
-            Assert.True(verdicts.Sum(v => v.GivenUp) > 100 && verdicts.Sum(v => v.SignedAway) > 20 && verdicts.Sum(v => v.Done) > 3 * Runs / 2, $"{verdicts.Sum(v => v.GivenUp)} {verdicts.Sum(v => v.SignedAway)} {verdicts.Sum(v => v.Done)}");
+            Assert.True(verdicts.Sum(v => v.GivenUp) > 100 && verdicts.Sum(v => v.SignedAway) > 20
+                && verdicts.Sum(v => v.Done) > 3 * Runs / 2,
+                $"{verdicts.Sum(v => v.GivenUp)} {verdicts.Sum(v => v.SignedAway)} {verdicts.Sum(v => v.Done)}");
             return;
         }
         Assert.Contains(findings, f => f.What.Contains(expected, StringComparison.Ordinal));

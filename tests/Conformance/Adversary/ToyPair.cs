@@ -5,7 +5,8 @@ using AgentMetal.TestKit.Adversary;
 namespace AgentMetal.Conformance.Adversary;
 
 /// <summary>
-/// A pair of stores that write to disk now and then, with an agent of a few lines that is right unless a defect is planted in it: what the driver must find on
+/// A pair of stores that write to disk now and then, with an agent of a few lines that is right unless a defect is planted in it: what
+/// the driver must find on
 /// real servers, each way of losing once.
 /// </summary>
 internal sealed class ToyPair(string defect) : ISubject
@@ -18,7 +19,8 @@ internal sealed class ToyPair(string defect) : ISubject
 
     public IReadOnlyList<FaultKind> Kinds { get; } =
     [
-        new("kill", 2, r => [Text(r.Next(2))]), new("wipe", 1, r => [Text(r.Next(2))]), new("lead", 1, r => [Text(r.Next(2))]), new("hang", 1, r => [Text(r.Next(2))]), new("write", 3, r => [Text(r.Next(1, 9))]),
+        new("kill", 2, r => [Text(r.Next(2))]), new("wipe", 1, r => [Text(r.Next(2))]), new("lead", 1, r => [Text(r.Next(2))]),
+            new("hang", 1, r => [Text(r.Next(2))]), new("write", 3, r => [Text(r.Next(1, 9))]),
     ];
 
     public Task BeginAsync(CancellationToken stop)
@@ -59,7 +61,12 @@ internal sealed class ToyPair(string defect) : ISubject
                 (_members[at].Down, _members[at].Hangs) = (true, false);
                 // Declared: what was saved stays.
                 var takesDisk = defect == "says it may take the disk";
-                return Task.FromResult<Toll?>(new() { Places = takesDisk ? [new(Text(at), "memory"), new(Text(at), "disk")] : [new(Text(at), "memory")], MayGo = i => !saved.Contains(i) });
+                return Task.FromResult<Toll?>(new()
+                {
+                    Places = takesDisk ? [new(Text(at), "memory"), new(Text(at), "disk")]
+                    : [new(Text(at), "memory")],
+                    MayGo = i => !saved.Contains(i)
+                });
             case "wipe": // A hand's deletion, of files and of what runs from them.
                 _members[at].Memory.Clear();
                 _members[at].Disk.Clear();
@@ -100,10 +107,12 @@ internal sealed class ToyPair(string defect) : ISubject
         _members[goes].Memory.UnionWith(_members[keeps].Memory);
         _members[goes].Disk.Clear();
         _members[goes].Disk.UnionWith(_members[keeps].Disk);
-        return Task.FromResult<Signature?>(new("it goes", defect switch { "text says nothing goes" => 0, "text names no number" => null, _ => lost }));
+        return Task.FromResult<Signature?>(new("it goes",
+            defect switch { "text says nothing goes" => 0, "text names no number" => null, _ => lost }));
     }
 
-    public Task<IReadOnlyList<string>> UntoldAsync(int givenUp, CancellationToken stop) => Task.FromResult<IReadOnlyList<string>>(defect == "untold" ? ["it was not said"] : []);
+    public Task<IReadOnlyList<string>> UntoldAsync(int givenUp, CancellationToken stop) =>
+        Task.FromResult<IReadOnlyList<string>>(defect == "untold" ? ["it was not said"] : []);
 
     /// <summary>The agent: starts what is down, and copies only from who has everything.</summary>
     private void Act()

@@ -73,7 +73,8 @@ internal static class RedisFiles
                     return RedisGroup.KeysOf(connection);
                 }
                 catch (Exception e) when (e is IOException
-                    || (e is RespException && e.Message.StartsWith("LOADING", StringComparison.Ordinal))) { }
+                    || (e is RespException && e.Message.StartsWith("LOADING", StringComparison.Ordinal)))
+                { }
             }
             return null;
         }

@@ -11,7 +11,8 @@ namespace AgentMetal.TestKit.Adversary;
 /// <param name="GivenUp">Items that faults took within what was declared.</param>
 /// <param name="SignedAway">Items that went with a signature.</param>
 /// <param name="Log">One line for each thing that was done.</param>
-public sealed record Verdict(Sequence Sequence, Ending Ending, ImmutableArray<Finding> Findings, int Done, int GivenUp, int SignedAway, ImmutableArray<string> Log)
+public sealed record Verdict(Sequence Sequence, Ending Ending, ImmutableArray<Finding> Findings, int Done, int GivenUp, int SignedAway,
+    ImmutableArray<string> Log)
 {
     /// <summary>Whether a promise about data was broken.</summary>
     public bool Broken => Findings.Any(f => f.Loses);
@@ -22,7 +23,8 @@ public sealed record Verdict(Sequence Sequence, Ending Ending, ImmutableArray<Fi
     /// <summary>Everything that is needed to do it again.</summary>
     public string Report() => string.Join('\n',
     [
-        string.Create(CultureInfo.InvariantCulture, $"seed {Sequence.Seed} #{Sequence.Index}: {Ending}, {Done} faults, {GivenUp} items given up by faults, {SignedAway} signed away"),
+        string.Create(CultureInfo.InvariantCulture,
+            $"seed {Sequence.Seed} #{Sequence.Index}: {Ending}, {Done} faults, {GivenUp} items given up by faults, {SignedAway} signed away"),
         .. Findings.Select(f => $"  FINDING after command {f.After}: {f.What}"),
         .. Findings.IsEmpty ? [] : (string[])["  commands: " + string.Join("; ", Sequence.Faults)],
         .. Findings.IsEmpty ? ImmutableArray<string>.Empty : Log.Select(l => "    " + l),
@@ -38,7 +40,8 @@ public static class Driver
     /// <param name="sequence">What is done to it.</param>
     /// <param name="delay">How time passes; virtual in tests of the kit.</param>
     /// <param name="stop">Ends it.</param>
-    public static async Task<Verdict> RunAsync(ISubject subject, Sequence sequence, Func<TimeSpan, CancellationToken, Task> delay, CancellationToken stop)
+    public static async Task<Verdict> RunAsync(ISubject subject, Sequence sequence, Func<TimeSpan, CancellationToken, Task> delay,
+        CancellationToken stop)
     {
         ArgumentNullException.ThrowIfNull(subject);
         ArgumentNullException.ThrowIfNull(sequence);
@@ -80,12 +83,14 @@ public static class Driver
             log.Add($"{ending}: {Held(await SeeAsync(subject, ledger, all, findings, log, delay, stop))}");
         }
         findings.AddRange((await subject.UntoldAsync(ledger.GivenUp, stop)).Select(u => new Finding(all, u, Loses: false)));
-        if (ending == Ending.Restless) findings.Add(new(all, "it is neither as declared, nor does it wait for a signature or say what to do", Loses: false));
+        if (ending == Ending.Restless) findings.Add(new(all,
+            "it is neither as declared, nor does it wait for a signature or say what to do", Loses: false));
         return new(sequence, ending, [.. findings], done, ledger.GivenUp, ledger.SignedAway, [.. log]);
     }
 
     /// <summary>What is missing is looked for again before it is believed: members are not looked at in one moment.</summary>
-    private static async Task<Look> SeeAsync(ISubject subject, Ledger ledger, int after, List<Finding> findings, List<string> log, Func<TimeSpan, CancellationToken, Task> delay, CancellationToken stop)
+    private static async Task<Look> SeeAsync(ISubject subject, Ledger ledger, int after, List<Finding> findings, List<string> log,
+        Func<TimeSpan, CancellationToken, Task> delay, CancellationToken stop)
     {
         var look = await subject.LookAsync(stop);
         for (var again = 0; again < 2 && ledger.Missing(look).Count > 0; again++)
@@ -107,5 +112,6 @@ public static class Driver
     }
 
     private static string Held(Look look) => string.Join(' ', look.Held.OrderBy(h => h.Key.ToString(), StringComparer.Ordinal)
-        .Select(h => string.Create(CultureInfo.InvariantCulture, $"{h.Key}={(h.Value is null ? "?" : h.Value.Count)}{(look.AtRisk.Contains(h.Key) ? "!" : "")}")));
+        .Select(h => string.Create(CultureInfo.InvariantCulture,
+            $"{h.Key}={(h.Value is null ? "?" : h.Value.Count)}{(look.AtRisk.Contains(h.Key) ? "!" : "")}")));
 }

@@ -31,7 +31,8 @@ public interface ISubject
     /// <summary>Does a fault and says what it may take by itself; null = it could not be done now, and nothing was.</summary>
     Task<Toll?> InjectAsync(Fault fault, CancellationToken stop);
 
-    /// <summary>Takes back every fault of the world: power, network, frozen processes, limits, full disks, stopped daemons. What a hand did inside stays.</summary>
+    /// <summary>Takes back every fault of the world: power, network, frozen processes, limits, full disks, stopped daemons. What a hand
+    /// did inside stays.</summary>
     Task HealAsync(CancellationToken stop);
 
     /// <summary>Waits until it is as declared or stands still.</summary>
@@ -40,7 +41,8 @@ public interface ISubject
     /// <summary>Signs what waits; null = nothing did.</summary>
     Task<Signature?> SignAsync(CancellationToken stop);
 
-    /// <summary>What was not said to people and should have been, one line each: what the declared persistence gives up, a loss that a fault made.</summary>
+    /// <summary>What was not said to people and should have been, one line each: what the declared persistence gives up, a loss that a
+    /// fault made.</summary>
     /// <param name="givenUp">Items that faults took.</param>
     Task<IReadOnlyList<string>> UntoldAsync(int givenUp, CancellationToken stop);
 }

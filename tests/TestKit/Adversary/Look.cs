@@ -12,7 +12,8 @@ public readonly record struct Place(string Member, string Medium)
 }
 
 /// <summary>
-/// One look at everything that members hold. Items are written once, with a content that follows from their name, and never taken back, so that what is held is a set:
+/// One look at everything that members hold. Items are written once, with a content that follows from their name, and never taken back,
+/// so that what is held is a set:
 /// a key, a block with its checksum, a message.
 /// </summary>
 public sealed record Look
@@ -27,7 +28,8 @@ public sealed record Look
     public ImmutableHashSet<Place> AtRisk { get; init; } = [];
 }
 
-/// <summary>What a fault may destroy by itself, and by copies that were under way or ordered by a hand. Everything else it must leave.</summary>
+/// <summary>What a fault may destroy by itself, and by copies that were under way or ordered by a hand. Everything else it must
+/// leave.</summary>
 public sealed record Toll
 {
     /// <summary>Nothing.</summary>
@@ -37,7 +39,8 @@ public sealed record Toll
     public ImmutableHashSet<Place> Places { get; init; } = [];
 
     /// <summary>
-    /// Which items the declared persistence may give up here; null = this fault is not one that a declared persistence speaks of (a hand deleted files),
+    /// Which items the declared persistence may give up here; null = this fault is not one that a declared persistence speaks of (a hand
+    /// deleted files),
     /// and what it destroyed is its own.
     /// </summary>
     public Func<string, bool>? MayGo { get; init; }

@@ -21,7 +21,8 @@ public sealed record Fault(string Name, ImmutableArray<string> Arguments)
     public static Fault Parse(string text)
     {
         ArgumentNullException.ThrowIfNull(text);
-        return text.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var name, .. var arguments] ? new(name, [.. arguments]) : throw new FormatException("a fault is empty");
+        return text.Split(' ', StringSplitOptions.RemoveEmptyEntries) is [var name, .. var arguments] ? new(name, [.. arguments])
+            : throw new FormatException("a fault is empty");
     }
 
     /// <inheritdoc/>
@@ -81,7 +82,8 @@ public sealed record Sequence(int Seed, int Index, ImmutableArray<Fault> Faults)
     public static Sequence Parse(int seed, int index, string commands)
     {
         ArgumentNullException.ThrowIfNull(commands);
-        return new(seed, index, [.. commands.Split(['\n', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(Fault.Parse)]);
+        return new(seed, index,
+            [.. commands.Split(['\n', ';'], StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(Fault.Parse)]);
     }
 
     private static Random Of(int seed, int index, int use) => new(unchecked((seed * 31 + index) * 31 + use));
