@@ -124,6 +124,7 @@ internal sealed partial class RedisActuator
             Done(writers.Files.Write(_layout.AuthPrevious, file.Bytes.Span, OfGroup(0x1A0)));
         Write(_layout.Auth, RedisAuth.Render(wanted), OfGroup(0x1A0));
         if (client is null) return;
+        if (wanted is not null) await OkAsync(client, RespCommand.Secret("ACL", "SETUSER", RedisAuth.User, "reset", "on", "~*", "&*", "+@all", RedisAuth.Hash(wanted)), ct).ConfigureAwait(false);
         await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "masterauth", wanted ?? ""), ct).ConfigureAwait(false);
         await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "requirepass", wanted ?? ""), ct).ConfigureAwait(false);
     }

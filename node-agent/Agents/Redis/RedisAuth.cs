@@ -32,19 +32,27 @@ internal sealed class RedisAuth(string nodeUid, string resourceUid, string? pass
     /// <summary>Never the password.</summary>
     public override string ToString() => "password " + Digest;
 
-    /// <summary>auth.conf for a password; null = none is asked for.</summary>
-    public static string Render(string? secret) => secret is null ? Header
-        : $"{Header}requirepass {RedisRender.Quote(secret)}\nmasterauth {RedisRender.Quote(secret)}\n";
+    /// <summary>The user by which the agent still gets in when somebody changed the password of the server; it has the same password.</summary>
+    public const string User = "agentmetal";
 
-    /// <summary>The password in a file that we rendered; (false, null) when we did not.</summary>
-    public static (bool Ours, string? Password) Parse(string text)
+    /// <summary>How a password is named to the server's access rules (redis.io, "ACL"): the server keeps no more of it.</summary>
+    public static string Hash(string secret) => "#" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(secret)));
+
+    /// <summary>auth.conf for a password; null = none is asked for.</summary>
+    public static string Render(string? secret) => secret is null ? Header : RenderBare(secret) + $"user {User} on {Hash(secret)} ~* &* +@all\n";
+
+    /// <summary>As it was written before the agent had a user of its own.</summary>
+    private static string RenderBare(string secret) => $"{Header}requirepass {RedisRender.Quote(secret)}\nmasterauth {RedisRender.Quote(secret)}\n";
+
+    /// <summary>The password in a file that we rendered, and whether it is written as it is today; (false, false, null) when we did not.</summary>
+    public static (bool Ours, bool Current, string? Password) Parse(string text)
     {
-        if (text == Header) return (true, null);
+        if (text == Header) return (true, true, null);
         const string Start = Header + "requirepass ";
-        if (!text.StartsWith(Start, StringComparison.Ordinal)) return (false, null);
+        if (!text.StartsWith(Start, StringComparison.Ordinal)) return (false, false, null);
         var end = text.IndexOf('\n', Start.Length);
-        if (end < 0 || RedisRender.Unquote(text[Start.Length..end]) is not { } secret) return (false, null);
-        return text == Render(secret) ? (true, secret) : (false, null);
+        if (end < 0 || RedisRender.Unquote(text[Start.Length..end]) is not { } secret) return (false, false, null);
+        return text == Render(secret) ? (true, true, secret) : text == RenderBare(secret) ? (true, false, secret) : (false, false, null);
     }
 
     /// <summary>What a password may be, so that it fits a line of redis.conf and the AUTH command alike.</summary>

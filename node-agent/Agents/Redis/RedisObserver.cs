@@ -63,7 +63,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
     internal static IEnumerable<string?> PasswordsInFiles(IFileReader files, string confDir)
     {
         foreach (var path in (string[])[confDir + "/auth.conf", confDir + "/auth.conf.previous"])
-            if (files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)) is (true, var password))
+            if (files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisAuth.Parse(Encoding.UTF8.GetString(file.Bytes.Span)) is (true, _, var password))
                 yield return password;
     }
 
@@ -182,8 +182,8 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         var read = readers.Files.Read(_layout.Auth, MaxFileBytes);
         if (!read.IsSeen) return FactValue.Unseen("cannot be read");
         if (!read.Value.State.Exists) return FactValue.Absent;
-        var (ours, password) = RedisAuth.Parse(Encoding.UTF8.GetString(read.Value.Bytes.Span));
-        return (ours ? scope.Auth.DigestOf(password) : scope.Auth.DigestOfForeign(read.Value.Bytes.Span)) + Mode(read.Value.State, user, 0x1A0);
+        var (ours, current, password) = RedisAuth.Parse(Encoding.UTF8.GetString(read.Value.Bytes.Span));
+        return (ours ? scope.Auth.DigestOf(password) + (current ? "" : "!form") : scope.Auth.DigestOfForeign(read.Value.Bytes.Span)) + Mode(read.Value.State, user, 0x1A0);
     }
 
     private string RoleFile(Observed<UserState> user)

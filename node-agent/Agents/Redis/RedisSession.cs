@@ -10,6 +10,9 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 /// <param name="Replies">To what was asked along; null where it has to be asked anew.</param>
 internal sealed record RedisSession(RespClient? Client, string? Password, bool Loading, ImmutableArray<RespReply>? Replies = null)
 {
+    /// <summary>Stands for a password of the server that nobody here knows; no password can be it.</summary>
+    public const string Changed = "\u0001changed";
+
     /// <summary>Connects and authenticates; the deadline holds for each round trip.</summary>
     /// <param name="endpoint">Where the server listens.</param>
     /// <param name="passwords">What it may take, the most likely one first; null = none.</param>
@@ -41,6 +44,13 @@ internal sealed record RedisSession(RespClient? Client, string? Password, bool L
                 if (auth.IsError) continue;
                 ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
                 return new(client, password, ping.Code == "LOADING");
+            }
+            // Somebody changed the password of the server; the agent's own user is not the one that everybody changes.
+            foreach (var password in passwords.OfType<string>().Distinct(StringComparer.Ordinal))
+            {
+                if ((await client.CallAsync(RespCommand.Secret("AUTH", RedisAuth.User, password), deadline, ct).ConfigureAwait(false)).IsError) continue;
+                ping = await client.CallAsync(RespCommand.Of("PING"), deadline, ct).ConfigureAwait(false);
+                return new(client, Changed, ping.Code == "LOADING");
             }
             client.Dispose();
             return new(null, null, false);

@@ -216,6 +216,34 @@ public sealed class RealRedisTests
     }
 
     [Fact]
+    public async Task Alone_PasswordChangedByHand_IsPutBackInTheRunningServer()
+    {
+        await using var fleet = new RedisFleet(1) { Spec = """{"persistence":{"appendonly":false}}""" };
+        await fleet.ConvergeAsync(fleet.Input(0));
+        await fleet.CommandAsync(0, "SET", "a", "only in memory");
+        var before = await RunIdAsync(fleet);
+        await fleet.CommandAsync(0, "CONFIG", "SET", "requirepass", "other");
+        var step = Assert.Single((await fleet.PlanAsync(fleet.Input(0))).Steps);
+        Assert.Equal(("write-auth", RiskLevel.Moderate), (step.Tool, step.Risk.Level));
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal(before, await RunIdAsync(fleet));
+        Assert.Equal("only in memory", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        Assert.Empty(fleet.Mismatches);
+
+        // A file of the version before, which has no user of the agent's own, is written anew without a restart.
+        var path = fleet.Layout(0).Auth;
+        await File.WriteAllTextAsync(path, string.Join('\n', (await File.ReadAllLinesAsync(path, Ct)).Where(l => !l.StartsWith("user ", StringComparison.Ordinal))) + "\n", Ct);
+        await fleet.CommandAsync(0, "ACL", "DELUSER", RedisAuth.User);
+        Assert.Equal(["write-auth"], (await fleet.PlanAsync(fleet.Input(0))).Steps.Select(s => s.Tool));
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Contains(RedisAuth.User, (await fleet.CommandAsync(0, "ACL", "USERS")).Items.Select(i => i.Text));
+        Assert.Equal(before, await RunIdAsync(fleet));
+    }
+
+    private static async Task<string> RunIdAsync(RedisFleet fleet) =>
+        (await fleet.CommandAsync(0, "INFO", "server")).Text.Split("\r\n").First(l => l.StartsWith("run_id:", StringComparison.Ordinal));
+
+    [Fact]
     public async Task Fleet_ScaleIn_ReplicaGoesWithoutApproval()
     {
         await using var fleet = new RedisFleet(2);

@@ -64,8 +64,8 @@ public sealed class RedisRenderTests
     public void Auth_AnyUsablePassword_IsFoundAgainAndOnOneLine() => Gen.Char[' ', '~'].Array[1, 64].Select(c => new string(c)).Sample(password =>
     {
         var text = RedisAuth.Render(password);
-        Assert.Equal((true, password), RedisAuth.Parse(text));
-        Assert.Equal(3, text.Count(c => c == '\n'));
+        Assert.Equal((true, true, password), RedisAuth.Parse(text));
+        Assert.Equal(4, text.Count(c => c == '\n'));
     }, iter: 2000);
 
     [Fact]
