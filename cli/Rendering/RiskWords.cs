@@ -15,6 +15,7 @@ internal static class RiskWords
         "unrelated-data" => "nothing tells which data is newer",
         "unseen-data" or "unseen-primary" => "a member that does not answer may hold more",
         "data-missing" => "data that was there is not there any more",
+        "data-damaged" => "what stands behind the damage goes",
         "replaces-data" => "data of its own is replaced",
         "two-primaries" => "both took writes, and one side's go",
         "last-copy" => "its memory may be the only copy",

@@ -33,6 +33,31 @@ internal sealed partial class RedisActuator
         Started(await writers.Units.StartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false));
     }
 
+    /// <summary>A rename within the data directory: nothing is copied, and nothing is lost by a power cut.</summary>
+    public async ValueTask SetAsideAsync(string from, string to, CancellationToken ct)
+    {
+        if (readers.Files.Look(_layout.DataDir + "/" + from) is { IsSeen: true, Value.Exists: false }) return; // It was done before.
+        await RunAsync("/bin/mv", ["--no-target-directory", "--", _layout.DataDir + "/" + from, _layout.DataDir + "/" + to], ct).ConfigureAwait(false);
+    }
+
+    /// <summary>The copy first; then redis-check-aof cuts the last part at its damage; then a start that a person has signed.</summary>
+    public async ValueTask RepairAsync(string role, string? keep, CancellationToken ct)
+    {
+        if (keep is not null) await ArchiveAsync(keep, ct).ConfigureAwait(false);
+        var dir = _layout.DataDir + "/appendonlydir";
+        var manifest = readers.Files.List(dir, MaxEntries) is { IsSeen: true, Value: var names } ? names.FirstOrDefault(n => n.EndsWith(".manifest", StringComparison.Ordinal)) : null;
+        if (manifest is null) throw new WorldException("the manifest of the append-only file is gone");
+        var outcome = await writers.Processes.RunAsync(new ProcessRequest
+        {
+            Program = "/usr/bin/redis-check-aof",
+            Arguments = ["--fix", dir + "/" + manifest],
+            Stdin = "y\n"u8.ToArray(),
+            Deadline = TimeSpan.FromMinutes(30),
+        }, ct).ConfigureAwait(false);
+        if (!outcome.IsSuccess) throw new WorldException($"redis-check-aof: {outcome.Detail} {outcome.Stderr}");
+        await StartAsync(role, signed: true, keep: null, ct).ConfigureAwait(false);
+    }
+
     /// <summary>A server that reads a large data set is ready later than any deadline of ours; what is observed decides.</summary>
     private void Started(UnitOutcome outcome)
     {

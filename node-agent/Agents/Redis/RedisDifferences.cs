@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using AgentMetal.NodeAgent.Agents.Redis.Tools;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
@@ -42,6 +43,8 @@ internal static class RedisDifferences
         else if (s.DataDir != DataDirState.Ok) yield return new(Kind.DataDirWrong, "", "the data directory is wrong: " + s.DataDir);
         if (s.ConfigFile != RedisRender.Digest(goal.ConfigText))
             yield return new(Kind.Config, "", s.ConfigFile == FactValue.Absent ? "redis.conf is missing" : "redis.conf is not as declared");
+        else if (s.IsDown && s.ConfigFile != RedisRender.Digest(AofOrder.TextToStart(goal, s)))
+            yield return new(Kind.Config, "", "redis.conf would make the server come up without the dump that is there: its append-only file is gone");
         if (s.AuthFile != goal.AuthDigest || (s.Answers && s.AuthLive != goal.AuthDigest))
             yield return new(Kind.Auth, "", s.AuthFile == FactValue.Absent ? "auth.conf is missing" : "the password is not the declared one");
         if (s.UnitFile != RedisRender.Digest(goal.UnitText)) yield return new(Kind.Unit, "", s.UnitFile == FactValue.Absent ? "the unit is missing" : "the unit is not as declared");

@@ -35,7 +35,10 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         var seen = await Task.WhenAll(others).ConfigureAwait(false);
         var state = WithServer(OfHost(package, unit, own), own);
         state = WithPeers(state with { Port = state.IsDown && scope.Goal is { } goal && RedisProbe.Listens(goal.Self.Port) ? Port.Taken : Port.Free }, own, seen);
-        return scope.Adopt.Length > 0 ? state : WithNotes(state, disk, own, seen);
+        if (scope.Adopt.Length > 0) return state;
+        // A server that ended by itself may have met what its files do not show at their ends.
+        if (state.IsDown && unit is { IsSeen: true, Value.Result: "exit-code" }) disk = book.Scanned(scope, disk);
+        return WithNotes(state, disk, own, seen);
     }
 
     private RedisState WithNotes(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen)

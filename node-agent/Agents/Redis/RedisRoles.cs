@@ -103,13 +103,14 @@ internal static class RedisRoles
         var living = s.Peers.Where(p => p.Value.Answers).ToList();
         var gone = s.Peers.Where(p => !p.Value.Answers && !p.Value.IsStruck).ToList();
         if (s.Keys == Stored.None && living.Any(p => p.Value.Keys == Stored.Some)) return new(null, $"member {living.First(p => p.Value.Keys == Stored.Some).Key} has the data and becomes primary first", Soon);
-        // A replica of a replica has what that one has, and no more.
-        if (living.Find(p => s.Role == RedisRole.Follows(p.Value.Address) && RedisCopies.Of(s, p.Value) == Copy.Linked) is { Value: not null } source)
+        // A replica of a replica has what that one has, and no more; replicas that follow each other in a circle have the same.
+        var circle = Circle(s);
+        if (circle.Count == 0 && living.Find(p => s.Role == RedisRole.Follows(p.Value.Address) && RedisCopies.Of(s, p.Value) == Copy.Linked) is { Value: not null } source)
             return new(null, $"member {source.Key}, which this one follows, becomes primary first", Soon);
         var beyond = RedisCopies.Beyond(s).ToList();
         if (beyond.Find(p => RedisCopies.Of(s, p.Value) == Copy.Newer) is { Value: not null } newer) return new(null, $"member {newer.Key} has all that is here, and more; it becomes primary first", Soon);
         // Of equals the wanted one, else the first.
-        var equals = living.Where(p => beyond.Count == 0 ? IsEqual(s, p.Value) : beyond.Exists(b => b.Key == p.Key)).Select(p => p.Key).Append(goal.Ordinal).ToList();
+        var equals = living.Where(p => beyond.Count == 0 ? circle.Contains(p.Key) || IsEqual(s, p.Value) : beyond.Exists(b => b.Key == p.Key)).Select(p => p.Key).Append(goal.Ordinal).ToList();
         var first = equals.Contains(goal.PrimaryOrdinal) ? goal.PrimaryOrdinal : equals.Min();
         if (first != goal.Ordinal)
             return new(null, beyond.Count == 0 ? $"member {first} is to be primary and is not yet" : $"nothing tells which member has the newer data: member {first} becomes primary once that is signed there, or this one with spec.primary: {goal.Ordinal}", Soon);
@@ -119,6 +120,20 @@ internal static class RedisRoles
             Code = beyond.Count > 0 ? "unrelated-data" : "unseen-data",
             Loss = string.Join("; ", beyond.Concat(gone).Select(p => $"what member {p.Key} holds and this one does not: {RedisCopies.Held(s, p.Key, p.Value)}")) + $". This member holds {RedisCopies.Held(s)}",
         };
+    }
+
+    /// <summary>The members whom this one follows, from link to link, if the last of them follows this one; else none.</summary>
+    private static HashSet<int> Circle(RedisState s)
+    {
+        var circle = new HashSet<int>();
+        for (var role = s.Role; RedisRole.Followed(role) is { } address;)
+        {
+            if (address == s.Address) return circle;
+            var next = s.Peers.FirstOrDefault(p => p.Value.Address == address && p.Value.Answers);
+            if (next.Value is null || !circle.Add(next.Key)) break;
+            role = next.Value.Role;
+        }
+        return [];
     }
 
     /// <summary>It could be primary as well as this one.</summary>

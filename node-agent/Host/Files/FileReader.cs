@@ -44,6 +44,21 @@ internal sealed class FileReader : IFileReader
         return Open(path, bytes, keepBytes: true, tailOnly: true);
     }
 
+    public Observed<Stream> Open(string path)
+    {
+        var look = Look(path);
+        if (!look.IsSeen) return Observed<Stream>.Unseen(look.WhyUnseen!);
+        if (look.Value.Kind != FileKind.File) return Observed<Stream>.Unseen(path + " is no regular file");
+        try
+        {
+            return Observed<Stream>.Seen(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, 1 << 16, FileOptions.SequentialScan));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return Observed<Stream>.Unseen(e.Message);
+        }
+    }
+
     public Observed<IReadOnlyList<string>> List(string path, int maxEntries)
     {
         PathRule.Require(path);

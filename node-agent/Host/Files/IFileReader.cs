@@ -22,6 +22,9 @@ internal interface IFileReader
     /// <summary>The last bytes of a regular file of any length, at most <paramref name="bytes"/>, and its attributes without a hash. Absent is seen, with no bytes.</summary>
     Observed<FileContent> Tail(string path, int bytes);
 
+    /// <summary>A regular file from its beginning, to be read once and disposed; unseen when it is none, or cannot be opened.</summary>
+    Observed<Stream> Open(string path);
+
     /// <summary>Names in a directory, sorted by ordinal; unseen when there are more than <paramref name="maxEntries"/>.</summary>
     Observed<IReadOnlyList<string>> List(string path, int maxEntries);
 

@@ -1,6 +1,7 @@
 using System.Formats.Tar;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Tests.Agents.Redis;
+using AgentMetal.Runtime.Risk;
 using static AgentMetal.NodeAgent.Tests.Agents.Redis.RedisSamples;
 
 namespace AgentMetal.Conformance.Redis;
@@ -34,6 +35,8 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
         ["promote"] = nameof(Stories.RolesAsync),
         ["handover"] = nameof(Stories.RolesAsync),
         ["start-adopted"] = nameof(Stories.AdoptedAsync),
+        ["set-aside"] = nameof(Stories.DamagedReplicaAsync),
+        ["repair"] = nameof(Stories.DamagedAloneAsync),
     };
 
     public static TheoryData<string> Tools => new(Catalog);
@@ -91,8 +94,14 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
                 _told[nameof(DeleteAsync)] = await OfAsync(fleet, DeleteAsync);
                 return _told[story];
             }
-            await using var other = new RedisFleet(story == nameof(RolesAsync) ? 2 : 1);
-            return _told[story] = await OfAsync(other, story == nameof(RolesAsync) ? RolesAsync : AdoptedAsync);
+            await using var other = new RedisFleet(story is nameof(RolesAsync) or nameof(DamagedReplicaAsync) ? 2 : 1);
+            return _told[story] = await OfAsync(other, story switch
+            {
+                nameof(RolesAsync) => RolesAsync,
+                nameof(DamagedReplicaAsync) => DamagedReplicaAsync,
+                nameof(DamagedAloneAsync) => DamagedAloneAsync,
+                _ => AdoptedAsync,
+            });
         }
 
         internal static async Task CreateAsync(RedisFleet fleet)
@@ -130,6 +139,43 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
             await fleet.ConvergeAllAsync();
             await fleet.CommandAsync(1, "REPLICAOF", "127.0.0.1", fleet.Input(0).Peers[0].Port.ToString()); // nobody is primary: promote
             await fleet.ConvergeAllAsync();
+        }
+
+        internal static async Task DamagedReplicaAsync(RedisFleet fleet)
+        {
+            await fleet.ConvergeAllAsync();
+            for (var i = 0; i < 50; i++) await fleet.CommandAsync(0, "SET", "k" + i, "value");
+            await Task.Delay(300, TestContext.Current.CancellationToken);
+            await DamageAsync(fleet, 1);
+            await fleet.ConvergeAllAsync();
+            Assert.Equal("value", (await fleet.CommandAsync(1, "GET", "k49")).Text);
+            Assert.NotEmpty(Directory.GetDirectories(fleet.Layout(1).DataDir, "appendonlydir.damaged-*")); // The bad file is kept.
+        }
+
+        internal static async Task DamagedAloneAsync(RedisFleet fleet)
+        {
+            await fleet.ConvergeAsync(fleet.Input(0));
+            for (var i = 0; i < 50; i++) await fleet.CommandAsync(0, "SET", "k" + i, "value");
+            await fleet.ObserveAsync(0);
+            await DamageAsync(fleet, 0);
+            var step = Assert.Single((await fleet.PlanAsync(fleet.Input(0))).Steps);
+            Assert.Equal(("repair", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+            Assert.Contains("behind byte ", step.Args, StringComparison.Ordinal);
+            await fleet.ConvergeAsync(fleet.Input(0));
+            Assert.Equal("value", (await fleet.CommandAsync(0, "GET", "k1")).Text);
+            Assert.NotEmpty(Directory.GetFiles(Path.GetDirectoryName(fleet.Layout(0).Backup(fleet.Uid, 1))!, "*-replaced-*.tar"));
+        }
+
+        /// <summary>Random bytes over the end of the newest part, as a bad disk leaves them; the server ends on it.</summary>
+        private static async Task DamageAsync(RedisFleet fleet, int ordinal)
+        {
+            var (unit, stop) = (fleet.Layout(ordinal).Unit, TestContext.Current.CancellationToken);
+            await fleet.Units.StopAsync(unit, TimeSpan.FromSeconds(20), stop);
+            var part = Directory.GetFiles(fleet.Layout(ordinal).DataDir + "/appendonlydir", "*.incr.aof").Order(StringComparer.Ordinal).Last();
+            var bytes = await File.ReadAllBytesAsync(part, stop);
+            Array.Fill(bytes, (byte)0x15, bytes.Length - 200, 150);
+            using (var file = File.OpenWrite(part)) await file.WriteAsync(bytes, stop);
+            await fleet.Units.StartAsync(unit, TimeSpan.FromSeconds(20), stop);
         }
 
         internal static async Task AdoptedAsync(RedisFleet fleet)

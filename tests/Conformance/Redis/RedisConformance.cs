@@ -144,6 +144,9 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
             Live = healthy.Live.SetItem("timeout", "77"),
         });
         yield return Of("hung", alone, healthy with { Serving = Serving.Hung });
+        var replica = Converged(Input(1), Goal(Input(1))).Down();
+        yield return Of("a replica whose file is damaged", Input(1), replica with { Disk = replica.Disk with { Aof = replica.Disk.Aof! with { Damage = "damaged" } } });
+        yield return Of("the only copy is damaged", alone, healthy.Down() with { Disk = healthy.Disk with { Aof = healthy.Disk.Aof! with { Damage = "damaged", BadAt = 100 } } });
         yield return Of("hand over", Input(primary: 1), Converged(Input(primary: 1), Goal(Input(primary: 1))));
         yield return Of("follow the primary", Input(1), Converged(Input(1), Goal(Input(1))) with { Role = RedisRole.Follows("10.0.0.3:6379"), RoleFile = RedisRole.Follows("10.0.0.3:6379"), Link = Link.Down });
         var wanted = Input(1, primary: 1);

@@ -27,6 +27,9 @@ internal sealed record AofFacts(int Number, string Part, long PartSize, string B
 {
     /// <summary>The last part ends within a command: the server cuts that off when it loads it.</summary>
     public bool IsTorn { get; init; }
+
+    /// <summary>Where the damage in the last part begins; null = none is seen there.</summary>
+    public long? BadAt { get; init; }
 }
 
 /// <summary>What lies in the data directory of a member, from the files themselves.</summary>
@@ -48,6 +51,15 @@ internal sealed record RedisDisk(bool Exists, DumpFacts? Dump, AofFacts? Aof, st
 
     /// <summary>Why a server that loads it would end, or come up without what is there; null = nothing is seen.</summary>
     public string? DamageFor(bool appendOnly) => appendOnly ? Aof is { Damage.Length: > 0 } aof ? aof.Damage : null : Dump is { Damage.Length: > 0 } dump ? dump.Damage : null;
+
+    /// <summary>The same after all of the last part was read: for a server that ended when it loaded it.</summary>
+    public RedisDisk Scanned(IFileReader files, string dir)
+    {
+        if (Aof is not { Damage: "", Part.Length: > 0 } aof || files.Open($"{dir}/appendonlydir/{aof.Part}") is not { IsSeen: true } open) return this;
+        using var stream = open.Value;
+        return AofScan.FirstBad(stream) is { } bad
+            ? this with { Aof = aof with { BadAt = bad, Damage = string.Create(CultureInfo.InvariantCulture, $"{aof.Part} is damaged at byte {bad} of {aof.PartSize}") } } : this;
+    }
 
     public static RedisDisk Look(IFileReader files, string dir)
     {

@@ -90,6 +90,8 @@ internal static class RedisGate
             return now.Base == was.Base && now.BaseSize != was.BaseSize
                 ? string.Create(CultureInfo.InvariantCulture, $"{now.Base} is not what it was: {now.BaseSize} bytes, and there were {was.BaseSize}") : null;
         }
+        if (own is { Appending: true, Changes: > 0, Keys: > 0 } && q.Notes.Keeps == Kept.AppendOnly)
+            return $"the append-only file is gone, with {Held(own)}; " + (q.Disk.Dump is { } older ? $"dump.rdb, of {AtMost.Time(older.Made)}, is older" : "there is no dump");
         if (was.DumpMade == 0) return null;
         if (q.Disk.Dump is not { } dump) return $"dump.rdb is gone; there was one of {AtMost.Time(was.DumpMade)}";
         return dump.Made < was.DumpMade ? $"dump.rdb is older than it was: of {AtMost.Time(dump.Made)}, and there was one of {AtMost.Time(was.DumpMade)}" : null;
@@ -191,6 +193,7 @@ internal static class RedisGate
         var peer = q.Peers.FirstOrDefault(p => p.Address == address);
         if (peer is null) return new(Gate.Hold, q.Role, $"it is to follow {address}, which is no member", "follows-stranger", OwnData(q), Passes: true);
         if (!q.Disk.HasKeys(q.AppendOnly) && q.Disk.DamageFor(q.AppendOnly) is null) return up;
+        // A damaged file is measured by what the server had; it is not loaded, and is kept beside.
         var copyOf = q.Notes?.CopyOf == address;
         if (!peer.Answers) return copyOf || q.Notes?.Own is null ? up
             : new(Gate.Hold, q.Role, $"member {peer.Ordinal} cannot be seen ({Serving.Said(peer.Serving)}), and this member has data of its own: {OwnData(q)}", "unseen-primary", "what is here and not there: " + OwnData(q), Passes: true);

@@ -17,6 +17,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
 
     private readonly ConcurrentDictionary<string, RedisNotes> _known = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<(string, int), long> _away = new();
+    private readonly ConcurrentDictionary<string, (RedisDisk Of, RedisDisk Scanned)> _scanned = new(StringComparer.Ordinal);
 
     /// <summary>The notes of a member; null = none, or they are of another resource with its name.</summary>
     public static RedisNotes? Read(IFileReader files, RedisScope scope) =>
@@ -39,6 +40,15 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             return false;
         }
         return clock.GetElapsedTime(_away.GetOrAdd(key, _ => clock.GetTimestamp())) >= Long;
+    }
+
+    /// <summary>What lies there, read to its end once for each form that a server ended on.</summary>
+    public RedisDisk Scanned(RedisScope scope, RedisDisk disk)
+    {
+        if (_scanned.TryGetValue(scope.Layout.Id, out var known) && known.Of == disk) return known.Scanned;
+        var scanned = disk.Scanned(reader, scope.Layout.DataDir);
+        _scanned[scope.Layout.Id] = (disk, scanned);
+        return scanned;
     }
 
     /// <summary>What a server that answers holds.</summary>

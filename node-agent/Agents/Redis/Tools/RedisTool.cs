@@ -56,7 +56,7 @@ internal sealed record PathArgs(string Path);
 
 [JsonSerializable(typeof(PackageArgs)), JsonSerializable(typeof(DirArgs)), JsonSerializable(typeof(TextArgs)), JsonSerializable(typeof(AuthArgs)),
  JsonSerializable(typeof(DropInArgs)), JsonSerializable(typeof(EnableArgs)), JsonSerializable(typeof(RoleArgs)), JsonSerializable(typeof(ReconfigureArgs)),
- JsonSerializable(typeof(SetArgs)), JsonSerializable(typeof(HandoverArgs)), JsonSerializable(typeof(PathArgs)), JsonSerializable(typeof(UnitArgs))]
+ JsonSerializable(typeof(SetArgs)), JsonSerializable(typeof(HandoverArgs)), JsonSerializable(typeof(PathArgs)), JsonSerializable(typeof(UnitArgs)), JsonSerializable(typeof(AsideArgs)), JsonSerializable(typeof(RepairArgs))]
 internal sealed partial class RedisJson : JsonSerializerContext;
 
 /// <summary>A tool of a Redis member. The actuator is null where nothing is applied: on a coordinator, in an audit, in tests of planning.</summary>

@@ -231,6 +231,21 @@ public sealed class RedisPlanningTests
         Assert.Equal(risk == RiskLevel.Dangerous, step.Risk.LosesData);
     }
 
+    [Theory]
+    [InlineData(0, 0, true)]
+    [InlineData(1, 0, false)]
+    [InlineData(2, 0, false)]
+    [InlineData(1, 1, true)]
+    public void Plan_ReplicasInACircle_OneOfThemBecomesPrimary(int ordinal, int wanted, bool promoted)
+    {
+        var input = Input(ordinal, primary: wanted);
+        var goal = Goal(input);
+        string Follows(int n) => RedisRole.Follows(goal.Members[(n + 1) % 3].Address);
+        var state = Converged(input, goal) with { Role = Follows(ordinal), RoleFile = Follows(ordinal), Link = Link.Up, Own = Held(Follows(ordinal)) };
+        state = state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value with { Role = Follows(p.Key), Link = Link.Up }) };
+        Assert.Equal(promoted ? ["promote"] : [], Plan(input, state).Steps.Select(s => s.Tool));
+    }
+
     [Fact]
     public void Plan_DeadPrimaryReplacedByPerson_ReplicaIsPromotedOnceItHasAllThereIs()
     {
