@@ -29,6 +29,7 @@ internal sealed partial class CoordinatorLink
             {
                 var answer = new DecisionAnswer(false, "");
                 await KeptAsync(async () => answer = await decide(approval, stop), stop);
+                if (!answer.Accepted && !answer.Known && answer.Message.Length > 0) LogDecisionRefused(_log, approval.ResourceUid, answer.Message);
                 // What is on record is sent again whenever the stream begins anew; that is no news, whatever has become of it.
                 _outbox.Put(new V1.DecisionAnswer { Id = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(wire.ToByteArray())), Accepted = answer.Accepted || answer.Known, Message = answer.Message });
             }
@@ -137,6 +138,9 @@ internal sealed partial class CoordinatorLink
         catch (Exception e) when (e is not OutOfMemoryException) { reply.Plan.Error = e.Message; }
         _outbox.Put(reply);
     }
+
+    [LoggerMessage(EventId = 1106, Level = LogLevel.Warning, Message = "a decision about {Resource} that came from the coordinator does not count here: {Why}")]
+    private static partial void LogDecisionRefused(ILogger log, string resource, string why);
 
     [LoggerMessage(EventId = 1105, Level = LogLevel.Error, Message = "the coordinator's store is not followed: {Why}; members are kept as they were declared last. An operator can sign: agentmetal nodes accept-store")]
     private static partial void LogStoreRefused(ILogger log, string why);

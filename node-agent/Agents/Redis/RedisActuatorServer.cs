@@ -15,6 +15,7 @@ internal sealed partial class RedisActuator
 {
     private const int Sigkill = 9, Sigterm = 15;
     private static readonly TimeSpan Proof = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Online = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Politely = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan Call = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(100);
@@ -184,7 +185,14 @@ internal sealed partial class RedisActuator
         if (info["master_failover_state"] is "" or "no-failover")
         {
             await WriteRole(role).ConfigureAwait(false);
-            var reply = await AskAsync(client, RespCommand.Of("FAILOVER", "TO", host, port.ToString(CultureInfo.InvariantCulture), "TIMEOUT", timeoutMs.ToString(CultureInfo.InvariantCulture)), ct).ConfigureAwait(false);
+            var failover = RespCommand.Of("FAILOVER", "TO", host, port.ToString(CultureInfo.InvariantCulture), "TIMEOUT", timeoutMs.ToString(CultureInfo.InvariantCulture));
+            var reply = await AskAsync(client, failover, ct).ConfigureAwait(false);
+            // A replica that has just had its copy says so with its next word, within a second.
+            for (var soon = clock.GetUtcNow() + Online; reply.IsError && reply.Text.Contains("not online", StringComparison.Ordinal) && clock.GetUtcNow() < soon;)
+            {
+                await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
+                reply = await AskAsync(client, failover, ct).ConfigureAwait(false);
+            }
             if (reply.IsError)
             {
                 await WriteRole(RedisRole.Primary).ConfigureAwait(false);

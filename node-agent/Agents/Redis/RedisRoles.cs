@@ -122,16 +122,16 @@ internal static class RedisRoles
         };
     }
 
-    /// <summary>The members whom this one follows, from link to link, if the last of them follows this one; else none.</summary>
+    /// <summary>The members whom this one follows, from link to link that is up, if the last of them follows this one; else none.</summary>
     private static HashSet<int> Circle(RedisState s)
     {
         var circle = new HashSet<int>();
-        for (var role = s.Role; RedisRole.Followed(role) is { } address;)
+        for (var (role, link) = (s.Role, s.Link); RedisRole.Followed(role) is { } address && link == Link.Up;)
         {
             if (address == s.Address) return circle;
             var next = s.Peers.FirstOrDefault(p => p.Value.Address == address && p.Value.Answers);
             if (next.Value is null || !circle.Add(next.Key)) break;
-            role = next.Value.Role;
+            (role, link) = (next.Value.Role, next.Value.Link);
         }
         return [];
     }
