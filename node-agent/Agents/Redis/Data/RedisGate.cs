@@ -138,9 +138,9 @@ internal static class RedisGate
     {
         foreach (var peer in q.Peers.Where(p => !p.Answers && !p.Struck))
         {
-            if (q.Notes?.Own is null && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
-                return new(Gate.Hold, q.Role, $"nothing is known of the data, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold it", "unseen-data",
-                    $"what only member {peer.Ordinal} holds", Passes: true);
+            if ((q.Notes?.Own is null || q.Keeps == Kept.Memory) && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
+                return new(Gate.Hold, q.Role, $"this member would come up empty, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold the data", "unseen-data",
+                    $"what only member {peer.Ordinal} holds" + (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is { } last ? $", when last seen {AtMost.Keys(last.Keys)}" : ""), Passes: true);
             if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
             // One that is down and keeps nothing has lost it.
             if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;

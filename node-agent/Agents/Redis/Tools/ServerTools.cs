@@ -136,13 +136,14 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
 
     /// <summary>
     /// What its memory may hold and neither its files nor a peer has; null = nothing. An append-only file has each write before it is acknowledged; a
-    /// replica whose link stood has what it was sent. That it was empty when it was last noted proves nothing.
+    /// replica whose link stood has what it was sent, and what a replica itself holds came from its primary. That it was empty when it was last noted proves nothing.
     /// </summary>
     private static string? Loss(RedisState s)
     {
         var settings = s.FileSettings;
-        if (Kept.Of(settings) == Kept.AppendOnly && s.Data == Stored.Aof && s.Disk.DamageFor(appendOnly: true) is null && s.Notes?.Own?.Appending != false) return null;
-        if (s.Peers.Values.Any(p => p.Answers && p.Keys == Stored.Some && (p.Leads || p.Link == Link.Up) && (s.Notes?.Own is not { } own || p.Data?.Position.Covers(own.Position) == true))) return null;
+        if (Kept.Of(settings) == Kept.AppendOnly && s.Disk.Aof is { Damage: "" } && s.Notes?.Own?.Appending != false) return null;
+        if (s.Peers.Values.Any(p => p.Answers && ((p.Keys == Stored.Some && (p.Leads || p.Link == Link.Up) && (s.Notes?.Own is not { } own || p.Data?.Position.Covers(own.Position) == true))
+            || (s.Notes is { Own: { } copy } notes && notes.CopyOf == p.Address && p.Leads && p.Data?.Id == copy.Id)))) return null;
         return Kept.Of(settings) == Kept.Snapshots && s.Notes?.Own is { } noted
             ? $"what it took since its last good save, {AtMost.Keys(Math.Min(noted.Changes, Math.Max(noted.Keys, noted.Changes)))}" : "all that is only in its memory" + (s.Notes?.Own is { } had ? ", " + AtMost.Keys(had.Keys) : "");
     }

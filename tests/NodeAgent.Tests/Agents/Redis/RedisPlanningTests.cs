@@ -132,6 +132,25 @@ public sealed class RedisPlanningTests
         Assert.Empty(plan.Steps[0].Turns);
     }
 
+    [Theory]
+    [InlineData(0, "{}", RiskLevel.Moderate)] // Its append-only file has each write, also where there was none yet.
+    [InlineData(1, """{"replicas":1,"persistence":{"appendonly":false,"save":[]}}""", RiskLevel.Moderate)] // A replica's memory is its primary's.
+    [InlineData(0, """{"persistence":{"appendonly":false,"save":[]}}""", RiskLevel.Dangerous)] // Nobody else has what it may hold.
+    public void Plan_HungAndEmptyWhenItWasNoted_IsEndedWhereNothingCanBeLost(int ordinal, string spec, RiskLevel risk)
+    {
+        var input = Input(ordinal, members: ordinal + 1, spec: spec);
+        var goal = Goal(input);
+        var hung = Converged(input, goal).Down() with { Serving = Serving.Hung, UnitActive = "active", Data = Stored.None };
+        hung = hung with
+        {
+            Disk = hung.Disk with { Aof = hung.Disk.Aof is { } aof ? aof with { HasKeys = false } : null },
+            Notes = hung.Notes! with { Own = Held(RoleOf(goal, ordinal, 0), keys: 0) },
+            Peers = hung.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value with { Keys = Stored.None, Data = Held(p.Value.Role, keys: 0) }),
+        };
+        var step = Assert.Single(Plan(input, hung).Steps);
+        Assert.Equal(("restart", risk), (step.Tool, step.Risk.Level));
+    }
+
     [Fact]
     public void Plan_LiveSetting_IsSetLiveAndWritten()
     {
