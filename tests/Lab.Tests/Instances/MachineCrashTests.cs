@@ -88,7 +88,7 @@ public sealed class MachineCrashTests(SharedFleet shared)
             var started = await host.ShellAsync($"grep -c 'starting up libvirt' /var/log/libvirt/qemu/{Domain}.log || true", stop);
             if (started != starts.ToString(CultureInfo.InvariantCulture)) Assert.Fail($"{kills.Doing}: it was started {started} times, not {starts}\n{await DaemonAsync(host)}");
             var files = await host.ShellAsync($"ls -A /var/lib/agentmetal/instances/{Domain}; ls -A /var/lib/agentmetal/images | grep -v -E '^[0-9a-f]{{64}}\\.(kernel|initrd|qcow2|raw)$' || true", stop);
-            Assert.Equal(["console.log", "data.qcow2"], files.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal));
+            Assert.Equal(["cards", "console.log", "data.qcow2", "owner"], files.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal));
             foreach (var which in (string[])["", "--inactive"])
                 Assert.Contains($"<memory unit='KiB'>{maxMemory * 1024}</memory>", await host.ShellAsync($"virsh -q -c qemu:///system dumpxml {which} {Domain}", stop), StringComparison.Ordinal);
             Assert.Contains($"<currentMemory unit='KiB'>{memory * 1024}</currentMemory>", await host.ShellAsync($"virsh -q -c qemu:///system dumpxml --inactive {Domain}", stop), StringComparison.Ordinal);
