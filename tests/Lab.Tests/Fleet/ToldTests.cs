@@ -6,7 +6,7 @@ namespace AgentMetal.LabTests.Fleets;
 public sealed class ToldTests(SharedFleet shared)
 {
     private const int Port = 6481;
-    private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(45);
+    private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(120);
 
     [Fact]
     public async Task Member_KilledByTheKernelOrTouchedByHands_IsToldWithCauseAndFigures()
