@@ -89,6 +89,15 @@ public abstract partial class RedisCase(RedisFleet shared)
         await Task.WhenAll(hosts.Select(h => h.StartAsync(Stop)));
     }
 
+    /// <summary>Its directory becomes a small file system, with what was in it.</summary>
+    internal static async Task LimitAsync(RedisMember m)
+    {
+        await m.Host.ShellAsync($"systemctl stop agentmetald; systemctl stop {m.Unit}", Stop);
+        await m.Host.ShellAsync($"mv {m.DataDir} {m.DataDir}.was; mkdir {m.DataDir}; chown --reference={m.DataDir}.was {m.DataDir}; chmod --reference={m.DataDir}.was {m.DataDir}", Stop);
+        await m.Host.SizeLimitedMountAsync(m.DataDir, 2 << 20, Stop);
+        await m.Host.ShellAsync($"cp -a {m.DataDir}.was/. {m.DataDir}/; rm -rf {m.DataDir}.was; systemctl start {m.Unit}; systemctl start agentmetald", Stop);
+    }
+
     // --- what must hold ---
 
     /// <summary>What of the acknowledged writes nobody has: not in the memory of a server that answers, nor on the disk of one that does

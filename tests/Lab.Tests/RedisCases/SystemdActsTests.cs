@@ -7,7 +7,8 @@ namespace AgentMetal.LabTests.RedisCases;
 public sealed class SystemdActsTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>
-        Pick("daemons off, primary killed", "daemons off, data directory gone, primary killed", "power cut of the primary");
+        Pick("daemons off, primary killed", "daemons off, data directory gone, primary killed", "power cut of the primary",
+        "data directory gone, only member killed");
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -18,6 +19,14 @@ public sealed class SystemdActsTests(RedisFleet shared) : RedisCase(shared)
         if (what.Contains("directory gone", StringComparison.Ordinal)) await g[0].Host.ShellAsync($"rm -rf {g[0].DataDir}", Stop);
         if (what.StartsWith("power cut", StringComparison.Ordinal)) await PowerCutAsync(g[0].Host);
         else await KillAsync(g[0]);
+        if (what.Contains("only member", StringComparison.Ordinal))
+        {
+            // What was there is gone by a hand: nothing empty comes up in its name until a person says so.
+            await Task.Delay(15_000, Stop);
+            Assert.NotEqual(0, g.InMemory(g[0])?.Count ?? -1);
+            Assert.False(await g.ReadyAsync(Stop));
+            return;
+        }
         await HeldThroughAsync(g, what);
         if (what.StartsWith("daemons off", StringComparison.Ordinal))
         {
@@ -28,6 +37,6 @@ public sealed class SystemdActsTests(RedisFleet shared) : RedisCase(shared)
         Assert.Empty(await MissingAsync(g));
     });
 
-    private static string Spec(string what) => what.Contains("directory gone", StringComparison.Ordinal) ? "replicas: 1"
-        : "replicas: 1, persistence: { appendonly: false }";
+    private static string Spec(string what) => what.Contains("only member", StringComparison.Ordinal) ? "replicas: 0"
+        : what.Contains("directory gone", StringComparison.Ordinal) ? "replicas: 1" : "replicas: 1, persistence: { appendonly: false }";
 }

@@ -1,0 +1,133 @@
+using AgentMetal.LabTests.Adversary;
+using AgentMetal.Testing;
+
+namespace AgentMetal.LabTests.RedisCases;
+
+/// <summary>Kind 7: what happens outside a step is an event, and a line in describe: deaths that systemd repaired, kills by the kernel,
+/// hands, a cut tail; who refuses writes is not Ready.</summary>
+public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
+{
+    public static TheoryData<string> Cases =>
+        Pick("a death that systemd repaired", "roles swapped by hand", "maxmemory reached", "tail of the append-only file cut off",
+        "full disk", "killed by the kernel",
+        "what memory only gives up", "what snapshots give up", "what everysec gives up");
+
+    [Theory(Explicit = true)] // Not seen green on the product as it is: run with -explicit only.
+    [MemberData(nameof(Cases))]
+    public Task Happening_OutsideAStep_IsTold(string what) => what switch
+    {
+        "a death that systemd repaired" => Death(),
+        "roles swapped by hand" => Swapped(),
+        "maxmemory reached" => NoMemory(),
+        "tail of the append-only file cut off" => CutTail(),
+        "full disk" => FullDisk(),
+        "killed by the kernel" => KilledByKernel(),
+        "what memory only gives up" => GivesUp("memory", "in memory only", "only in memory", "memory only"),
+        "what snapshots give up" =>
+            GivesUp("snapshots", "since the last save", "last good save", "last snapshot", "since the last snapshot"),
+        "what everysec gives up" =>
+            GivesUp("everysec", "last second", "one second", "a second", "two seconds", "last 2 s", "1 s of writes", "last two seconds"),
+        _ => throw new ArgumentOutOfRangeException(nameof(what), what, null),
+    };
+
+    private Task Death() => WithAsync("told", "replicas: 0", async g =>
+    {
+        g.Write(g[0], 500);
+        await KillAsync(g[0]);
+        await g.EventuallyAsync("an event tells of it", TimeSpan.FromSeconds(40),
+            async () => Told(await g.EventsAsync(Stop), "died", "killed", "signal", "ended"), Stop);
+        await KillAsync(g[0]);
+        await g.EventuallyAsync("describe counts them", TimeSpan.FromSeconds(40), async () => await g.DescribeAsync(Stop) is var d
+            && d.Contains('2') && Told(d, "2 times", "2 deaths", "restarted 2", "died 2", "twice", "2 restarts", "2 kills"), Stop);
+        Assert.Empty(await MissingAsync(g));
+    });
+
+    private Task Swapped() => WithAsync("told", "replicas: 1", async g =>
+    {
+        await FillAsync(g, 500);
+        Replicaof(g, g[1], "NO ONE");
+        Replicaof(g, g[0], g[1].Address);
+        await g.EventuallyAsync("an event says that a hand changed a role", TimeSpan.FromSeconds(40),
+            async () => Told(await g.EventsAsync(Stop), "by hand", "not by us", "by something else", "by another"), Stop);
+        await HeldThroughAsync(g, "roles swapped", TimeSpan.FromSeconds(10));
+    });
+
+    private Task NoMemory() => WithAsync("told", "replicas: 0, memory: { max: 4Mi, policy: noeviction }", async g =>
+    {
+        g.Write(g[0], 400, 16_000);
+        Assert.StartsWith("OOM", g.Ask(g[0], "SET", "more", new string('x', 100_000)), StringComparison.Ordinal);
+        await g.EventuallyAsync("who refuses every write is not Ready", TimeSpan.FromSeconds(40), async () => !await g.ReadyAsync(Stop),
+            Stop);
+        Assert.True(Told(await g.DescribeAsync(Stop), "memory", "maxmemory"));
+        Assert.Empty(await MissingAsync(g));
+    });
+
+    private Task CutTail() => WithAsync("told", "replicas: 0", async g =>
+    {
+        g.Write(g[0], 500);
+        await g[0].Host.ShellAsync("systemctl kill -s STOP --kill-whom=main $1; f=$(ls $2/appendonlydir/*.incr.aof | tail -1); truncate -s -300 $f; systemctl kill -s KILL --kill-whom=main $1", Stop, g[0].Unit, g[0].DataDir);
+        await g.EventuallyAsync("the cut is told", TimeSpan.FromSeconds(60), async () => await g.EventsAsync(Stop)
+            + await g.DescribeAsync(Stop) is var d && Told(d, "cut", "truncated", "tail", "incomplete"), Stop);
+        Assert.InRange((await MissingAsync(g)).Count, 0, 20);
+    });
+
+    private Task FullDisk() =>
+        WithAsync("told", "replicas: 0, persistence: { appendonly: false, save: [{ seconds: 2, changes: 1 }] }", async g =>
+    {
+        await LimitAsync(g[0]);
+        g.Write(g[0], 300);
+        await g[0].Host.FillAsync(g[0].DataDir, Stop);
+        g.Write(g[0], 300);
+        await g.EventuallyAsync("a full disk is told with its path, and it is not Ready", TimeSpan.FromSeconds(60), async () =>
+        {
+            try { g.Write(g[0], 1); }
+            catch (Exception e) when (e is IOException or RespException) { return false; }
+            var said = await g.DescribeAsync(Stop);
+            return !await g.ReadyAsync(Stop) && said.Contains("/var/lib/agentmetal", StringComparison.Ordinal) && Told(said, "free");
+        }, Stop);
+        await g[0].Host.FreeAsync(g[0].DataDir, Stop);
+        await g.EventuallyAsync("Ready again", TimeSpan.FromSeconds(60), () => g.ReadyAsync(Stop), Stop);
+        Assert.Empty(await MissingAsync(g));
+    });
+
+    private Task KilledByKernel() =>
+        WithAsync("told", "replicas: 1, memory: { max: 200Mi }, limits: { memory: 256Mi }, persistence: { appendonly: false }", async g =>
+    {
+        await FillAsync(g, 2300, 81_000);
+        Assert.Equal("OK", g.Ask(g[0], "CONFIG", "SET", "rdb-key-save-delay", "5000"));
+        g.Ask(g[0], "BGSAVE");
+        var until = DateTime.UtcNow + TimeSpan.FromSeconds(40);
+        var first = await g[0].Host.MainPidAsync(g[0].Unit, Stop);
+        while (DateTime.UtcNow < until && await g[0].Host.MainPidAsync(g[0].Unit, Stop) == first)
+        {
+            // The copies of pages that a save needs are more than the limit leaves.
+            try
+            {
+                using var connection = g.Open(g[0]);
+                connection.AskAll([.. g.Acked.Take(2300).Select(k =>
+                    (string[])["SET", k, RedisGroup.ValueOf(k) + new string('x', 81_000)])]);
+            }
+            catch (Exception e) when (e is IOException or RespException) { }
+        }
+        Assert.NotEqual(first, await g[0].Host.MainPidAsync(g[0].Unit, Stop));
+        await g.EventuallyAsync("the kill is told with the limit", TimeSpan.FromSeconds(40), async () => await g.EventsAsync(Stop)
+            + await g.DescribeAsync(Stop) is var d && Told(d, "memory limit", "limits.memory", "out of memory", "oom"), Stop);
+        await HeldThroughAsync(g, "killed by the kernel");
+    });
+
+    /// <summary>What the declared persistence gives up in a death is said before anything is made, and afterwards.</summary>
+    private async Task GivesUp(string persistence, params string[] words)
+    {
+        var spec = "replicas: 1, persistence: " + RedisShape.SpecOf(persistence);
+        await WithAsync("told", spec, async g =>
+        {
+            var planned = await g.Fleet.CliAsync(g.Yaml(spec).Replace(g.Name, g.Name + "b", StringComparison.Ordinal), Stop, "plan", "-f",
+                "-");
+            Assert.True(Told(planned.Stdout + planned.Stderr, words), planned.Stdout + planned.Stderr);
+            var described = await g.DescribeAsync(Stop);
+            Assert.True(Told(described, words), described);
+        });
+    }
+
+    private static bool Told(string text, params string[] words) => words.Any(w => text.Contains(w, StringComparison.OrdinalIgnoreCase));
+}
