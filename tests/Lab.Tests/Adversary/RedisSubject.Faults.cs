@@ -200,9 +200,11 @@ internal sealed partial class RedisSubject
 
     private async Task<Toll?> KillAsync(Fault fault, CancellationToken stop)
     {
-        if (MemberOf(fault) is not { } m || await PidAsync(m, stop) == 0) return null;
+        if (MemberOf(fault) is not { } m || await PidAsync(m, stop) is not (> 0 and var pid)) return null;
+        if (fault.Arguments[1] == "TERM" && frozen.GetValueOrDefault(m.Id)) return null; // It hears that only when it is thawed.
         var death = Death(m);
         await m.Host.ShellAsync("systemctl kill --kill-whom=main -s $2 $1 2>/dev/null || true", stop, m.Unit, fault.Arguments[1]);
+        if (fault.Arguments[1] == "TERM") await EndedAsync(m, pid, stop);
         if (fault.Arguments[1] != "STOP") return death;
         frozen[m.Id] = true;
         return Toll.None;
@@ -210,9 +212,17 @@ internal sealed partial class RedisSubject
 
     private async Task<Toll?> StopAsync(Fault fault, CancellationToken stop)
     {
-        if (MemberOf(fault) is not { } m) return null;
+        if (MemberOf(fault) is not { } m || frozen.GetValueOrDefault(m.Id)) return null;
+        var pid = await PidAsync(m, stop);
         await m.Host.ShellAsync("systemctl stop --no-block $1", stop, m.Unit);
+        await EndedAsync(m, pid, stop);
         return Death(m);
+    }
+
+    /// <summary>A primary waits up to ten seconds for replicas that lag before it ends (shutdown-timeout): until then its memory is not what the fault left.</summary>
+    private async Task EndedAsync(RedisMember m, int pid, CancellationToken stop)
+    {
+        for (var until = DateTime.UtcNow + TimeSpan.FromSeconds(15); DateTime.UtcNow < until && await PidAsync(m, stop) == pid;) await Task.Delay(300, stop);
     }
 
     private async Task<Toll?> ContAsync(Fault fault, CancellationToken stop)
