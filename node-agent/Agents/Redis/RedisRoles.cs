@@ -147,8 +147,6 @@ internal static class RedisRoles
     /// <summary>Whether a start brings the data back that this member had, as far as its files tell.</summary>
     public static bool KeepsData(RedisState s) => s.Data != Stored.None && (s.Peers.IsEmpty || RedisSettings.Persists(s.FileSettings));
 
-    public static string Advice(int holder) => $"member {holder} holds data that this member, as primary, would be without; make member {holder} primary: spec.primary: {holder}";
-
     /// <summary>A member that answers and has keys which this one may not have.</summary>
     public static int? HolderOfData(RedisState s)
     {

@@ -123,19 +123,6 @@ internal static class Kept
 
     public static string Of(ImmutableSortedDictionary<string, string> settings) => settings.GetValueOrDefault("appendonly") == "yes" ? AppendOnly
         : settings.GetValueOrDefault("save", "") != "" ? Snapshots : Memory;
-
-    /// <summary>What a power cut or a kill may cost with these settings, for people.</summary>
-    public static string GivesUp(ImmutableSortedDictionary<string, string> settings, bool alone) => Of(settings) switch
-    {
-        AppendOnly => settings.GetValueOrDefault("appendfsync") switch
-        {
-            "always" => "nothing that was acknowledged",
-            "no" => "at a power cut what the kernel has not written yet, usually up to 30 s of writes",
-            _ => "at a power cut up to the last 2 s of writes",
-        },
-        Snapshots => (alone ? "at a kill or a power cut" : "when all members die at once") + " everything since the last snapshot (" + settings.GetValueOrDefault("save") + ")",
-        _ => alone ? "everything at any restart: it is only in memory" : "everything when all members die at once: it is only in memory",
-    };
 }
 
 /// <summary>A one-time word of agentmetald to the gate: a person has signed this start, with this loss.</summary>
