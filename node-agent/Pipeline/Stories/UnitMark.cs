@@ -12,7 +12,9 @@ internal sealed record UnitMark
     public required string Result { get; init; }
     public required string Load { get; init; }
     public required string File { get; init; }
-    public required uint Restarts { get; init; }
+
+    /// <summary>How often systemd has started it again. Not required: zero is not written.</summary>
+    public uint Restarts { get; init; }
     public ImmutableArray<string> DropIns { get; init; } = [];
 
     /// <summary>When the last main process of which was told ended, Unix microseconds as systemd has them; 0 = none.</summary>

@@ -53,6 +53,15 @@ public sealed class MemberStoriesTests
     }
 
     [Fact]
+    public async Task Look_UnitThatWasNeverRestartedDiesWhileTheDaemonIsAway_IsTold()
+    {
+        await Daemon().LookAsync(ControllerKit.Input(), s_watch, false, Stop);
+        Kill();
+        await Daemon().LookAsync(ControllerKit.Input(), s_watch, false, Stop);
+        Assert.Single(_told);
+    }
+
+    [Fact]
     public async Task Look_NothingHappens_WritesNothing()
     {
         var daemon = Daemon();
