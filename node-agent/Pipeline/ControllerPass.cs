@@ -26,6 +26,7 @@ internal sealed partial class Controller
             {
                 if (Stories is { } told && slot.Watch is { } watched) await told.LookAsync(input, watched, open is not null, _stopping.Token);
                 var looked = await runner.PreviewAsync(input, Context(input, null, await _state.AttemptsAsync(key, input.Generation, _stopping.Token), _ => { }), _stopping.Token);
+                if (Stories is { } noted) await noted.NoteAsync(input, looked.Notes, _stopping.Token);
                 looked = looked with { Destroyed = input.Absent ? await _state.DestroyedAsync(key, input.Generation, _stopping.Token) : "" };
                 Finish(key, slot, input, Held(looked, pause), Stopwatch.GetElapsedTime(started));
                 return;

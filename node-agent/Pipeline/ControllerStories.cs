@@ -46,6 +46,7 @@ internal sealed partial class Controller
         if (Stories is not { } stories) return;
         var changed = resumed || result.Report.Executed is not null;
         await stories.CompareAsync(input, slot.Watch?.MemoryAdvice ?? "", result.Watched, changed, (key, was, now) => runner.MovedWords(input, key, was, now), _stopping.Token);
+        await stories.NoteAsync(input, result.Notes, _stopping.Token);
     }
 
     private void Tell(MemberInput input, Tell told) => Happen(input, new(_clock.GetUtcNow(), told.Reason, told.Message, told.Warning));

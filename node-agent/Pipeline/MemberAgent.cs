@@ -38,6 +38,11 @@ internal abstract class MemberAgent<TGoal, TState>
     /// <summary>What is told of one of <see cref="WatchedOf"/> that moved; null = nothing.</summary>
     public virtual string? MovedWords(MemberInput input, string key, string was, string now) => $"{key} is {now} (it was {was}): changed by hand or by another program";
 
+    /// <summary>
+    /// What something of ours decided outside every pass and left on the disk, oldest first: each is told once, also by a daemon that was away then.
+    /// </summary>
+    public virtual ImmutableArray<OutsideNote> NotesOf(MemberInput input, TGoal? goal, TState state) => [];
+
     /// <summary>Reads this member and what it can see of its peers.</summary>
     public abstract IStateObserver<TState> ObserverFor(MemberInput input);
 

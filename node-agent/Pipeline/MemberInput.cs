@@ -109,6 +109,13 @@ internal sealed record MemberMove(string HandedOver, string Received)
 /// <param name="Why">Why not.</param>
 internal sealed record MemberServing(bool Serves, string Why);
 
+/// <summary>A decision of ours outside every pass that people are told of, once.</summary>
+/// <param name="Id">Its own among those of the member; it stays.</param>
+/// <param name="At">When, by the clock of the moment.</param>
+/// <param name="Reason">CamelCase code of the event.</param>
+/// <param name="Text">For people: what, why, and what it may cost.</param>
+internal sealed record OutsideNote(string Id, DateTimeOffset At, string Reason, string Text);
+
 /// <param name="Path">spec.persistence.appendfsync.</param>
 /// <param name="Message">What is wrong and how to fix it.</param>
 internal sealed record SpecError(string Path, string Message);

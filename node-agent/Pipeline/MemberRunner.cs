@@ -53,6 +53,9 @@ internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableAr
     /// <summary>Settings, roles and files as the pass saw them before it changed anything; null = it saw nothing.</summary>
     public ImmutableSortedDictionary<string, string>? Watched { get; init; }
 
+    /// <summary>See <see cref="OutsideNote"/>.</summary>
+    public ImmutableArray<OutsideNote> Notes { get; init; } = [];
+
     /// <summary>See <see cref="MemberView.Kept"/>.</summary>
     public ReconcileReport? Kept { get; init; }
 
@@ -125,6 +128,7 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
             Kept = kept.Report,
             Serving = kept.Serving,
             Watched = kept.Watched,
+            Notes = kept.Notes,
             Drift = kept.Drift,
             Details = kept.Details,
         };
@@ -154,6 +158,7 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
             Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None,
             Serving = box.State is { } answering && report.Executed is null ? agent.ServingOf(goal.Goal, answering) : null,
             Watched = box.State is { } first ? agent.WatchedOf(goal.Goal, first) : null,
+            Notes = box.State is { } found ? agent.NotesOf(input, goal.Goal, found) : [],
             Move = box.State is { } looked ? agent.MoveOf(looked) : MemberMove.None,
         };
     }

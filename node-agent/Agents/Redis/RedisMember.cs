@@ -78,6 +78,10 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
 
     public override string? MovedWords(MemberInput input, string key, string was, string now) => RedisTold.Words(input, key, was, now);
 
+    public override ImmutableArray<OutsideNote> NotesOf(MemberInput input, RedisGoal? goal, RedisState state) => goal is null ? [] : RedisTold.Notes(input, state);
+
+    public override ImmutableSortedDictionary<string, string> DetailsOf(RedisGoal? goal, RedisState state) => RedisTold.Details(goal, state);
+
     public override bool IsGone(RedisState state) => !RedisDifferences.Of(null, state).Any();
 
     private static void CheckIdentity(MemberInput input, List<SpecError> errors)

@@ -36,8 +36,8 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         var state = WithServer(OfHost(package, unit, own), own);
         state = WithPeers(state with { Port = state.IsDown && scope.Goal is { } goal && RedisProbe.Listens(goal.Self.Port) ? Port.Taken : Port.Free }, own, seen);
         if (scope.Adopt.Length > 0) return state;
-        // A server that ended by itself may have met what its files do not show at their ends.
-        if (state.IsDown && unit is { IsSeen: true, Value.Result: "exit-code" }) disk = book.Scanned(scope, disk);
+        // A server that ended by itself may have met what its files do not show at their ends; its gate may have held a start since.
+        if (state.IsDown && unit is { IsSeen: true, Value.Result: "exit-code" or "exec-condition" or "start-limit-hit" }) disk = book.Scanned(scope, disk);
         return WithNotes(state, disk, own, seen);
     }
 

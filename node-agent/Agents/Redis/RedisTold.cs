@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 
@@ -66,6 +67,26 @@ internal static class RedisTold
         "the data directory" => now == FactValue.Absent ? "the data directory is gone: removed " + Outside : was == FactValue.Absent ? "there is a data directory that no step of ours made" : $"the data directory was changed {Outside}: {now}",
         _ => $"{key} was set to {Shown(key, now)} {Outside} (it was {Shown(key, was)})",
     };
+
+    /// <summary>What the start gate decided otherwise than it was asked: the unit asked it, with or without this daemon.</summary>
+    public static ImmutableArray<OutsideNote> Notes(MemberInput input, RedisState s) =>
+        [.. (s.GateSaid?.Told ?? []).Select(d => new OutsideNote(string.Create(CultureInfo.InvariantCulture, $"{d.Number}@{d.At}"), DateTimeOffset.FromUnixTimeSeconds(d.At),
+            d.Verdict == "follow" ? "GateFollowed" : "GateHeld", "its start gate " + Gate(input, d)))];
+
+    private static string Gate(MemberInput? input, GateRecord d) => d.Verdict == "follow"
+        ? $"let it up as a {(input is null ? "replica of " + RedisRole.Followed(d.Role) : Role(input, d.Role))}, not as primary: {d.Why}"
+        : $"held it back{(d.Code is { Length: > 0 } code ? $" ({code})" : "")}: {d.Why}{(d.Loss is { Length: > 0 } loss ? "; a start as it is may lose " + loss : "")}";
+
+    /// <summary>What people want to know of it beside whether it is as wanted.</summary>
+    public static ImmutableSortedDictionary<string, string> Details(RedisGoal? goal, RedisState s)
+    {
+        var told = MemberDetails.None;
+        if (goal is null) return told;
+        // Until it is up, or until it is primary again: what was decided of an earlier start is an event of the past.
+        if (s.GateSaid is { IsPlain: false } said && (said.Verdict == "hold" ? !s.Answers : !s.Leads))
+            told = told.SetItem("start gate", DateTimeOffset.FromUnixTimeSeconds(said.At).ToString("MMM d HH:mm:ss 'UTC' ", CultureInfo.InvariantCulture) + Gate(null, said));
+        return told;
+    }
 
     private static string Role(MemberInput input, string role)
     {

@@ -135,6 +135,23 @@ internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMe
         await KeepAsync(input, advice, record, record with { Watched = next }, told, stop);
     }
 
+    /// <summary>Tells what of ours decided outside every pass, each once: what comes after the last one that was told.</summary>
+    public async Task NoteAsync(MemberInput input, ImmutableArray<OutsideNote> notes, CancellationToken stop)
+    {
+        if (notes.IsDefaultOrEmpty) return;
+        var turn = TurnOf(input.Key);
+        await turn.WaitAsync(stop);
+        try
+        {
+            var (record, _) = await ReadAsync(input.Key, stop);
+            if (record.Noted == notes[^1].Id) return;
+            // One that is not among them is of a list that was begun anew, or older than all that is kept.
+            var told = notes.Skip(notes.IndexOf(notes.FirstOrDefault(n => n.Id == record.Noted)!) + 1).Select(n => new Happening(n.At, n.Reason, n.Text)).ToList();
+            await KeepAsync(input, "", record, record with { Noted = notes[^1].Id }, told, stop);
+        }
+        finally { turn.Release(); }
+    }
+
     private SemaphoreSlim TurnOf(string key) => _turns.GetOrAdd(key, static _ => new(1));
 
     public async Task ForgetAsync(string key, CancellationToken stop)

@@ -79,6 +79,9 @@ internal sealed record StoryRecord
     /// <summary>What its log told last of a start.</summary>
     public string Said { get; init; } = "";
 
+    /// <summary>The last decision outside a pass that was told; null = none was.</summary>
+    public string? Noted { get; init; }
+
     /// <summary>Oldest first.</summary>
     public ImmutableArray<EndNote> Ends { get; init; } = [];
 

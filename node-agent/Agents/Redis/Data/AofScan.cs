@@ -5,7 +5,10 @@ internal static class AofScan
 {
     private const int MaxLine = 256 * 1024;
 
-    /// <summary>Where the first byte is that no server would read on from; null = the file is whole.</summary>
+    /// <summary>
+    /// Where the command begins that no server would load; null = the file is whole, or ends within a command: that end the server cuts off by itself
+    /// (aof-load-truncated).
+    /// </summary>
     /// <param name="stream">From its beginning.</param>
     public static long? FirstBad(Stream stream)
     {
@@ -18,7 +21,7 @@ internal static class AofScan
                 case -1: return null;
                 case '#' when reader.SkipLine(MaxLine): continue;
                 case '*' when reader.Number() is >= 0 and var count && SkipStrings(reader, count): continue;
-                default: return begin;
+                default: return reader.HasEnded ? null : begin;
             }
         }
     }
@@ -38,12 +41,19 @@ internal static class AofScan
         /// <summary>Bytes taken so far.</summary>
         public long At { get; private set; }
 
+        /// <summary>More was wanted than there is.</summary>
+        public bool HasEnded { get; private set; }
+
         public int Next()
         {
             if (_next == _end)
             {
                 (_next, _end) = (0, stream.Read(_buffer));
-                if (_end == 0) return -1;
+                if (_end == 0)
+                {
+                    HasEnded = true;
+                    return -1;
+                }
             }
             At++;
             return _buffer[_next++];
@@ -80,7 +90,7 @@ internal static class AofScan
                 if (_next == _end)
                 {
                     (_next, _end) = (0, stream.Read(_buffer));
-                    if (_end == 0) return false;
+                    if (_end == 0) return !(HasEnded = true);
                 }
                 var taken = (int)Math.Min(count, _end - _next);
                 (_next, At, count) = (_next + taken, At + taken, count - taken);

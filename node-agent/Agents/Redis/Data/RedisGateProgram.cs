@@ -15,22 +15,15 @@ internal static class RedisGateProgram
 
     public static async Task<int> RunAsync(string path, IFileReader reader, IFileWriter writer, TimeProvider clock, Action<string> say, CancellationToken stop)
     {
-        if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file } || RedisNotes.Parse(file.Bytes.Span) is not { } notes)
-        {
-            say($"<4>not started: {path}, which says what this member and its peers held, is missing or not understood; agentmetald writes it anew and decides");
-            return 1;
-        }
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
+        if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file } || RedisNotes.Parse(file.Bytes.Span) is not { } notes)
+            return Held($"{path}, which says what this member and its peers held, is missing or not understood; agentmetald writes it anew and decides", "notes-missing");
         var config = Text(reader, notes.ConfDir + "/redis.conf");
         var role = Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
-        if (config is null)
-        {
-            say("<4>not started: redis.conf is missing");
-            return 1;
-        }
+        if (config is null) return Held("redis.conf is missing", "config-missing");
         if (IsPassed(reader, writer, path + ".pass", role, now))
         {
-            Record(writer, path, new(now, "up", role, "a person has signed this start"), say);
+            Record(reader, writer, path, new(now, "up", role, "a person has signed this start"), say);
             return 0;
         }
         ImmutableArray<string?> passwords = [.. RedisObserver.PasswordsInFiles(reader, notes.ConfDir), null];
@@ -44,15 +37,18 @@ internal static class RedisGateProgram
         var answer = RedisGate.Judge(new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), RedisDisk.Look(reader, notes.DataDir), notes, [.. peers], now));
         switch (answer.Gate)
         {
-            case Gate.Hold:
-                Record(writer, path, new(now, "hold", "", answer.Why), say);
-                return 1;
+            case Gate.Hold: return Held(answer.Why, answer.Code, answer.Loss);
             case Gate.Follow when !Rewrite(reader, writer, notes, answer.Role):
-                Record(writer, path, new(now, "hold", "", "it is to follow another member, and role.conf cannot be written: " + answer.Why), say);
-                return 1;
+                return Held("it is to follow another member, and role.conf cannot be written: " + answer.Why, "role-unwritable");
             default:
-                Record(writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why), say);
+                Record(reader, writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why), say);
                 return 0;
+        }
+
+        int Held(string why, string code, string loss = "")
+        {
+            Record(reader, writer, path, new(now, "hold", "", why) { Code = code, Loss = loss }, say);
+            return 1;
         }
     }
 
@@ -81,16 +77,17 @@ internal static class RedisGateProgram
             && writer.Write(notes.ConfDir + "/role.conf", Encoding.UTF8.GetBytes(RedisRender.Role(role)), new() { Uid = 0, Gid = user.Value.Gid, Mode = 0x1A0 }).IsDone; // 0640
     }
 
-    private static void Record(IFileWriter writer, string path, GateRecord record, Action<string> say)
+    private static void Record(IFileReader reader, IFileWriter writer, string path, GateRecord record, Action<string> say)
     {
         say(record.Verdict switch
         {
-            "hold" => $"<4>not started: {record.Why}",
+            "hold" => $"<4>not started ({record.Code}): {record.Why}{(record.Loss is { Length: > 0 } loss ? "; a start as it is may lose " + loss : "")}",
             "follow" => $"<5>started as a follower ({RedisRole.Followed(record.Role)}): {record.Why}",
             _ => $"<6>started as {record.Role}{(record.Why.Length > 0 ? ": " + record.Why : "")}",
         });
         // What is not told later is in the journal; a full disk is no reason to keep a server down.
-        writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record, RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 });
+        var before = reader.Read(path + ".gate", MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? GateRecord.Parse(file.Bytes.Span) : null;
+        writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record.After(before), RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 });
     }
 
     private static string? Text(IFileReader reader, string path) =>

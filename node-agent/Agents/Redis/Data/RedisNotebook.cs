@@ -23,12 +23,8 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     public static RedisNotes? Read(IFileReader files, RedisScope scope) =>
         files.Read(scope.Layout.Notes, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisNotes.Parse(file.Bytes.Span) is { } notes && notes.Uid == scope.ResourceUid ? notes : null;
 
-    public static GateRecord? GateSaid(IFileReader files, RedisScope scope)
-    {
-        if (files.Read(scope.Layout.GateRecord, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file }) return null;
-        try { return System.Text.Json.JsonSerializer.Deserialize(file.Bytes.Span, RedisNotesJson.Default.GateRecord); }
-        catch (System.Text.Json.JsonException) { return null; }
-    }
+    public static GateRecord? GateSaid(IFileReader files, RedisScope scope) =>
+        files.Read(scope.Layout.GateRecord, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? GateRecord.Parse(file.Bytes.Span) : null;
 
     /// <summary>Whether a peer does not answer for a minute or more, as this daemon saw it.</summary>
     public bool IsLong(RedisScope scope, int ordinal, bool answers)

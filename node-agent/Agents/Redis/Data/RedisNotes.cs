@@ -136,7 +136,42 @@ internal sealed record GatePass(string Role, long Until, string Boot);
 /// <param name="Verdict">up, follow or hold.</param>
 /// <param name="Role">The role that the server came up with; empty when it did not.</param>
 /// <param name="Why">For people.</param>
-internal sealed record GateRecord(long At, string Verdict, string Role, string Why);
+internal sealed record GateRecord(long At, string Verdict, string Role, string Why)
+{
+    /// <summary>So many are kept of those before it.</summary>
+    private const int MostEarlier = 15;
+
+    /// <summary>Of a hold: the word for the risk; null of a build that did not write it.</summary>
+    public string? Code { get; init; }
+
+    /// <summary>Of a hold: what going on may lose, at most; for people.</summary>
+    public string? Loss { get; init; }
+
+    /// <summary>Which decision of this member it is; 0 = of a build that did not count them.</summary>
+    public long Number { get; init; }
+
+    /// <summary>Decisions before it that people are told of, oldest first: the daemon may not have seen them yet.</summary>
+    public ImmutableArray<GateRecord> Earlier { get; init; } = [];
+
+    /// <summary>It came up as it was asked to, or a person had signed that: nobody need hear of it.</summary>
+    [JsonIgnore]
+    public bool IsPlain => Verdict == "up";
+
+    /// <summary>It and those before it that people are told of, oldest first.</summary>
+    [JsonIgnore]
+    public IEnumerable<GateRecord> Told => (Earlier.IsDefault ? [] : Earlier).Concat(IsPlain ? [] : [this with { Earlier = [] }]);
+
+    /// <summary>The same as what comes after another one.</summary>
+    public GateRecord After(GateRecord? before) => before is null ? this with { Number = 1 }
+        : this with { Number = before.Number + 1, Earlier = [.. before.Told.TakeLast(MostEarlier)] };
+
+    /// <summary>Null when it is none.</summary>
+    public static GateRecord? Parse(ReadOnlySpan<byte> json)
+    {
+        try { return JsonSerializer.Deserialize(json, RedisNotesJson.Default.GateRecord); }
+        catch (JsonException) { return null; }
+    }
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord))]

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Serialization;
 using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
@@ -7,7 +8,9 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Tools;
 
 /// <param name="From">What is moved, a name in the data directory.</param>
 /// <param name="To">Its name there afterwards.</param>
-internal sealed record AsideArgs(string From, string To);
+/// <param name="Loss">What the member goes on without, at most; null = a peer has all of it.</param>
+internal sealed record AsideArgs(string From, string To,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Loss = null);
 
 /// <param name="Role">The role to come up with.</param>
 /// <param name="Part">The damaged part of the append-only file.</param>
@@ -22,20 +25,30 @@ internal static class Damage
 
     /// <summary>The damage that a start would meet; null = none is seen.</summary>
     public static string? Of(RedisState s) => s.Disk.DamageFor(AppendOnly(s));
+
+    /// <summary>A start as primary goes on with what stands before the damage.</summary>
+    public static bool IsCut(RedisState s, string role) => role == RedisRole.Primary && AppendOnly(s) && s.Disk.Aof is { BadAt: not null };
+
+    /// <summary>Why a start waits; null = nothing is damaged.</summary>
+    public static string? Wait(RedisState s, RoleChoice choice) => choice.Role is not { } role || Of(s) is not { } damage ? null
+        : damage + (IsCut(s, role) ? "; it is cut first" : "; it is set aside first") + (choice.Code.Length == 0 ? "" : ", once that is signed");
 }
 
 /// <summary>
-/// Moves a damaged file aside, within the data directory, where a peer gives the data back: the member then comes up empty behind it. The file is kept.
+/// Moves a damaged file aside, within the data directory: the member then comes up without it, behind a peer that gives the data back. Where nothing tells
+/// that one has all of it, and where nobody has it and it cannot be cut, that is signed. The file is kept.
 /// </summary>
 internal sealed class SetAside(RedisScope scope, RedisActuator? actuator)
     : RedisTool<AsideArgs>("set-aside", RedisJson.Default.AsideArgs, scope, actuator, Kind.Down)
 {
     public override IEnumerable<Move<AsideArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
-        if (goal is not { Adopt: "" } || Damage.Of(state) is not { } damage || RedisRoles.ForStart(goal, state) is not { Role: { } role, Code: "" } || role == RedisRole.Primary) yield break;
+        if (goal is not { Adopt: "" } || Damage.Of(state) is not { } damage || RedisRoles.ForStart(goal, state) is not { Role: { } role } choice || Damage.IsCut(state, role)) yield break;
         var from = Damage.AppendOnly(state) ? "appendonlydir" : "dump.rdb";
         var size = Damage.AppendOnly(state) ? state.Disk.Aof!.PartSize : state.Disk.Dump!.Size;
-        yield return Move.Do(new AsideArgs(from, string.Create(CultureInfo.InvariantCulture, $"{from}.damaged-{size}")), 8, damage + "; its primary has the data");
+        var to = string.Create(CultureInfo.InvariantCulture, $"{from}.damaged-{size}");
+        yield return choice.Code.Length == 0 ? Move.Do(new AsideArgs(from, to), 8, damage + "; its primary has the data")
+            : Move.Do(new AsideArgs(from, to, choice.Loss), 8, damage + "; " + choice.Why);
     }
 
     public override Footprint Touches(RedisState state, AsideArgs args) =>
@@ -47,10 +60,11 @@ internal sealed class SetAside(RedisScope scope, RedisActuator? actuator)
         Data = args.From != "dump.rdb" && state.Disk.Dump is { IsEmpty: false } ? Stored.Rdb : Stored.None,
     };
 
-    public override Assessment Assess(RedisState state, AsideArgs args) => Moderate("repair");
+    public override Assessment Assess(RedisState state, AsideArgs args) => args.Loss is null ? Moderate("repair") : new(RiskLevel.Dangerous, ["data-damaged"], LosesData: true);
     public override Undo Inverse(RedisState before, AsideArgs args) => Undo.Keep("a damaged file is not put back; it is kept as " + args.To);
     public override Timing Timing(AsideArgs args) => Within(TimeSpan.FromSeconds(30));
-    public override string Describe(AsideArgs args) => $"set {args.From} aside as {Scope.Layout.DataDir}/{args.To}";
+    public override string Describe(AsideArgs args) => $"set {args.From} aside as {Scope.Layout.DataDir}/{args.To}"
+        + (args.Loss is null ? "" : $", and go on without it; lost: {args.Loss}; the files stay there");
     public override ValueTask ApplyAsync(AsideArgs args, ToolContext context) => Actuator.SetAsideAsync(args.From, args.To, context.Stop);
 }
 
@@ -61,8 +75,9 @@ internal sealed class Repair(RedisScope scope, RedisActuator? actuator)
     public override IEnumerable<Move<RepairArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
     {
         if (goal is not { Adopt: "" } || !Damage.AppendOnly(state) || state.Disk.Aof is not { BadAt: { } bad } aof) yield break;
-        if (RedisRoles.ForStart(goal, state) is not { Role: { } role, Code.Length: > 0 } || role != RedisRole.Primary || Starting.Missing(goal, state) is not null) yield break;
-        var loss = string.Create(CultureInfo.InvariantCulture, $"what stands behind byte {bad} of {aof.Part}, {aof.PartSize - bad} bytes");
+        if (RedisRoles.ForStart(goal, state) is not { Role: { } role, Code.Length: > 0 } choice || role != RedisRole.Primary || Starting.Missing(goal, state) is not null) yield break;
+        // Those that follow it afterwards get what is left in place of their own.
+        var loss = string.Create(CultureInfo.InvariantCulture, $"what stands behind byte {bad} of {aof.Part}, {aof.PartSize - bad} bytes") + (choice.Code == "data-missing" ? "" : "; " + choice.Loss);
         yield return Move.Do(new RepairArgs(role, aof.Part, loss, KeepFor(state)), 15, Damage.Of(state)!);
     }
 

@@ -76,8 +76,7 @@ internal sealed class Start(RedisScope scope, RedisActuator? actuator)
         if (goal is not { Adopt: "" }) yield break;
         var choice = RedisRoles.ForStart(goal, state);
         if (Starting.Missing(goal, state) is { } missing) yield return Move.Wait<RoleArgs>(missing);
-        else if (Damage.Of(state) is { } damage && (choice is { Code: "", Role: not null } || state.Disk.Aof?.BadAt is not null))
-            yield return Move.Wait<RoleArgs>(damage + (choice.Code.Length == 0 ? "; it is set aside first" : "; it is cut first, once that is signed"));
+        else if (Damage.Wait(state, choice) is { } damaged) yield return Move.Wait<RoleArgs>(damaged);
         else if (state.Port == Port.Taken)
             yield return Move.Wait<RoleArgs>(string.Create(CultureInfo.InvariantCulture, $"port {goal.Self.Port} is taken by another process: end it, or change spec.port (ss -ltnp sport = :{goal.Self.Port})"), RedisRoles.Soon);
         else if (choice.Role is { } role) yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(role) : new RoleArgs(role, choice.Loss, KeepFor(state)), 20, choice.Why);

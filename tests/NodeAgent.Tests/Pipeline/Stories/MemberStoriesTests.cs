@@ -159,6 +159,23 @@ public sealed class MemberStoriesTests
         Assert.Single(_told);
     }
 
+    [Fact]
+    public async Task Note_DecisionsWhileTheDaemonWasAway_AreToldOnceEachInOrder()
+    {
+        OutsideNote Note(int n) => new($"{n}@0", _clock.GetUtcNow(), "GateHeld", "held " + n);
+        await Daemon().NoteAsync(ControllerKit.Input(), [Note(1)], Stop);
+        var daemon = Daemon();
+        await daemon.NoteAsync(ControllerKit.Input(), [Note(1), Note(2), Note(3)], Stop);
+        var writes = _disk.Writes;
+        await daemon.NoteAsync(ControllerKit.Input(), [Note(1), Note(2), Note(3)], Stop);
+        await Daemon().NoteAsync(ControllerKit.Input(), [Note(2), Note(3)], Stop);
+        Assert.Equal(writes, _disk.Writes);
+        Assert.Equal(["held 1", "held 2", "held 3"], _told.Select(t => t.Text));
+        await daemon.NoteAsync(ControllerKit.Input(), [Note(7), Note(8)], Stop); // More than are kept, or a list that was begun anew.
+        Assert.Equal(["held 7", "held 8"], _told.Skip(3).Select(t => t.Text));
+        Assert.Equal(5, _disk.Audit.Count(a => a.Kind == "GateHeld"));
+    }
+
     private static string Words(string key, string was, string now) => $"{key} {was} {now}";
 
     private async Task Compare(MemberStories daemon, string value, bool changed) =>

@@ -1,0 +1,96 @@
+using System.Collections.Immutable;
+using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
+using AgentMetal.NodeAgent.Host.Files;
+using Microsoft.Extensions.Time.Testing;
+using static AgentMetal.NodeAgent.Tests.Agents.Redis.RedisSamples;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
+
+/// <summary>The program that a unit asks before each start, on real files; its peers do not answer. What it decided is kept until the daemon has told it.</summary>
+public sealed class RedisGateProgramTests : IDisposable
+{
+    private readonly string _root = Directory.CreateTempSubdirectory("agentmetal-gate-").FullName;
+    private readonly FakeTimeProvider _clock = new(Now);
+    private readonly List<string> _said = [];
+
+    private static CancellationToken Stop => TestContext.Current.CancellationToken;
+
+    private string NotesPath => _root + "/m.json";
+
+    public void Dispose() => Directory.Delete(_root, recursive: true);
+
+    [Fact]
+    public async Task Held_EachDecisionIsKeptWithItsCodeAndLossUntilItIsTold()
+    {
+        Write(keys: 2_345);
+        Assert.Equal(1, await AskAsync()); // The data directory is gone.
+        _clock.Advance(TimeSpan.FromSeconds(40));
+        File.Delete(NotesPath);
+        Assert.Equal(1, await AskAsync());
+        Write(keys: 0);
+        Directory.CreateDirectory(_root + "/data");
+        Assert.Equal(0, await AskAsync());
+
+        var record = GateRecord.Parse(await File.ReadAllBytesAsync(NotesPath + ".gate", Stop))!;
+        Assert.True(record.IsPlain);
+        Assert.Equal(["data-missing", "notes-missing"], record.Told.Select(d => d.Code));
+        Assert.Equal([1, 2], record.Told.Select(d => d.Number));
+        var notes = RedisTold.Notes(Input(), Converged(Input(), Goal(Input())) with { GateSaid = record });
+        Assert.Equal(["GateHeld", "GateHeld"], notes.Select(n => n.Reason));
+        Assert.Equal(Now, notes[0].At);
+        Assert.StartsWith("its start gate held it back (data-missing): the data directory is gone", notes[0].Text, StringComparison.Ordinal);
+        Assert.EndsWith("; a start as it is may lose what it had and is not here, at most 2,400 keys", notes[0].Text, StringComparison.Ordinal);
+        Assert.Contains("<4>not started (data-missing)", _said[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void After_ManyStarts_KeepsSoManyAndThoseThatPeopleHearOf()
+    {
+        GateRecord? last = null;
+        for (var i = 0; i < 40; i++) last = new GateRecord(i, i % 2 == 0 ? "hold" : "up", "", "why").After(last);
+        Assert.Equal(40, last!.Number);
+        Assert.Equal(15, last.Told.Count());
+        Assert.DoesNotContain(last.Told, d => d.IsPlain);
+    }
+
+    /// <summary>What a build that kept one decision wrote.</summary>
+    [Fact]
+    public void Parse_OfTheBuildBefore_IsReadAndTold()
+    {
+        var record = GateRecord.Parse("""{"at":7,"verdict":"follow","role":"follows:10.0.0.2:6379","why":"member 1 has all that is here, and more"}"""u8)!;
+        Assert.Single(record.After(null).Told);
+        var note = Assert.Single(RedisTold.Notes(Input(), Converged(Input(), Goal(Input())) with { GateSaid = record }));
+        Assert.Equal(("GateFollowed", "its start gate let it up as a replica of member 1, not as primary: member 1 has all that is here, and more"), (note.Reason, note.Text));
+        Assert.Equal(2, new GateRecord(9, "hold", "", "") { Code = "x" }.After(record with { Number = 1 }).Told.Count());
+    }
+
+    [Fact]
+    public void Details_HoldAndFollow_AreShownWhileTheyAreSo()
+    {
+        var (goal, up) = (Goal(Input()), Converged(Input(), Goal(Input())));
+        var held = up.Down() with { GateSaid = new(7, "hold", "", "why") { Code = "data-missing" } };
+        Assert.Equal("Jan 1 00:00:07 UTC held it back (data-missing): why", RedisTold.Details(goal, held)["start gate"]);
+        Assert.DoesNotContain("start gate", RedisTold.Details(goal, up with { GateSaid = held.GateSaid }).Keys);
+        var behind = up with { Role = RedisRole.Follows("10.0.0.2:6379"), GateSaid = new(7, "follow", RedisRole.Follows("10.0.0.2:6379"), "why") };
+        Assert.Contains("let it up as a replica of 10.0.0.2:6379", RedisTold.Details(goal, behind)["start gate"], StringComparison.Ordinal);
+    }
+
+    private Task<int> AskAsync() => RedisGateProgram.RunAsync(NotesPath, new FileReader(), new FileWriter(), _clock, _said.Add, Stop);
+
+    private void Write(long keys)
+    {
+        File.WriteAllText(_root + "/redis.conf", "appendonly yes\n");
+        File.WriteAllText(_root + "/role.conf", RedisRender.Role(RedisRole.Primary));
+        File.WriteAllBytes(NotesPath, new RedisNotes
+        {
+            Uid = "uid-1",
+            Ordinal = 0,
+            DataDir = _root + "/data",
+            ConfDir = _root,
+            Keeps = Kept.AppendOnly,
+            Own = keys == 0 ? null : Held(RedisRole.Primary, keys: keys),
+        }.Render());
+    }
+}
