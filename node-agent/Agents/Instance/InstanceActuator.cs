@@ -219,6 +219,18 @@ internal sealed partial class InstanceActuator(InstanceScope scope, InstanceRead
         if (xml.Length > 0) NoteHeld(FactValue.Absent);
     }
 
+    /// <summary>For a person at the host: it is off, and stays so when the host starts anew. It is to come back when it is resumed, so that is no drift.</summary>
+    /// <param name="args">How long the guest has.</param>
+    /// <param name="settled">The marker as a tool of ours leaves it; absent = there is none.</param>
+    /// <param name="starts">It starts with the host.</param>
+    /// <param name="stop">Ends the wait.</param>
+    public async ValueTask StopForGoodAsync(StopArgs args, string settled, bool starts, CancellationToken stop)
+    {
+        if (settled != FactValue.Absent && !FactValue.IsUnseen(settled)) NoteSettled(settled);
+        if (starts) await SetAutostartAsync(false, stop);
+        await ShutDownAsync(args, stop);
+    }
+
     public async ValueTask ResetAsync(CancellationToken stop)
     {
         var (uuid, _) = await DomainAsync(stop);

@@ -36,7 +36,9 @@ internal static class InstanceDrift
     public static bool IsByHand(InstanceGoal goal, InstanceState s, Difference d) => IsSettled(goal, s) && d.Kind switch
     {
         Kind.Definition => s.Domain == Owner.Ours && KeepsDefinition(goal, s),
-        Kind.Autostart or Kind.Live or Kind.Restart => true,
+        // Whoever stopped it for a person kept it from starting with the host, too.
+        Kind.Autostart => Suffix(s.Settled) != Busy,
+        Kind.Live or Kind.Restart => true,
         Kind.Power => IsPowerByHand(goal, s),
         _ => false,
     };

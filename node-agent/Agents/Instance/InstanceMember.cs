@@ -79,7 +79,8 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     public override MemberStop StopOf(MemberInput input, InstanceGoal? goal, InstanceState state)
     {
         var args = new Tools.StopArgs(goal?.Spec.ShutdownSeconds ?? 60, goal?.Spec.ForceAllowed ?? false);
-        return new(state.IsUp, $"shut the guest down, within {args.Seconds} s", "", stop => new InstanceActuator(Scope(input), readers, writers, clock).ShutDownAsync(args, stop));
+        return new(state.IsUp, $"shut the guest down, within {args.Seconds} s", "",
+            stop => new InstanceActuator(Scope(input), readers, writers, clock).StopForGoodAsync(args, InstanceDrift.AsBusy(state.Settled), state.Autostart == Yes.It, stop));
     }
 
     public override MemberWatch WatchFor(MemberInput input)

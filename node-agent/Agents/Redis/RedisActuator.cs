@@ -87,6 +87,13 @@ internal sealed partial class RedisActuator(RedisScope scope, RedisReaders reade
         Done(outcome);
     }
 
+    /// <summary>For a person at the host: it is down, and stays so when the host starts anew. What is adopted starts with its host as its owner has set it.</summary>
+    public async ValueTask StopForGoodAsync(CancellationToken ct)
+    {
+        if (scope.Adopt.Length == 0 && readers.Files.Look(_layout.EnabledLink) is { IsSeen: true, Value.Exists: true }) await EnableAsync(false, ct).ConfigureAwait(false);
+        await StopAsync(ct).ConfigureAwait(false);
+    }
+
     public ValueTask RemoveData()
     {
         Done(writers.Files.DeleteTree(_layout.DataDir, MaxEntries));

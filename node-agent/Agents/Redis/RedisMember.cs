@@ -56,7 +56,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         var elsewhere = state.Peers.Where(p => p.Value is { Answers: true, Keys: Stored.Some }).Select(p => $"member {p.Key}").ToList();
         return new(!state.IsDown, "stop " + scope.Unit, !memoryOnly ? ""
             : $"{input.ResourceKey} member {input.Ordinal} has its keys in memory only, and they go when it stops{(elsewhere.Count > 0 ? $"; {string.Join(", ", elsewhere)} has keys too" : "; no other member is seen to have any")}",
-            new RedisActuator(scope, readers, writers, clock).StopAsync);
+            new RedisActuator(scope, readers, writers, clock).StopForGoodAsync);
     }
 
     public override MemberWatch WatchFor(MemberInput input)

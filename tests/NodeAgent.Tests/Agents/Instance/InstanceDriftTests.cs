@@ -47,6 +47,17 @@ public sealed class InstanceDriftTests
         Assert.Empty(new InstanceAgent(Scope(Input())).Drift(Aimed(Input(), plan.Start), plan.Start));
     }
 
+    /// <summary>Off, and kept from starting with the host, because a person asked us to stop it: once it is resumed it is as it was.</summary>
+    [Fact]
+    public void StoppedThroughUs_Reported_ComesBackWhole()
+    {
+        var stopped = Changed(Changed(s_settled, "off"), "autostart") with { Settled = InstanceDrift.AsBusy(s_settled.Settled) };
+        var plan = Plan(s_reporting, stopped);
+        Assert.Equal(["set-autostart", "start"], plan.Steps.Select(s => s.Tool).Where(t => t != "note-settled").Order());
+        Assert.Equal((Yes.It, Power.Running), (plan.Final.Autostart, plan.Final.Power));
+        Assert.Empty(new InstanceAgent(Scope(s_reporting)).Drift(Aimed(s_reporting, plan.Final), plan.Final));
+    }
+
     /// <summary>A QEMU that was killed is nobody's wish, also with a definition that somebody edited.</summary>
     [Theory]
     [InlineData(false)]

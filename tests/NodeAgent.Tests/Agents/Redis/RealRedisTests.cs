@@ -1,5 +1,6 @@
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -53,6 +54,24 @@ public sealed class RealRedisTests
         string[] expected = ["install-package", "create-data-dir", "fix-data-dir", "write-config", "write-auth", "write-unit", "remove-drop-in", "enable", "config-set",
             "write-role", "start", "restart", "reconfigure", "last-backup", "stop", "remove-data", "remove-files"];
         Assert.Empty(expected.Except(applied));
+    }
+
+    /// <summary>What a person stopped does not come back with the host, and is as it was once it is kept again.</summary>
+    [Fact]
+    public async Task StoppedForAPerson_DoesNotStartWithTheHost_AndIsMadeAsItWasAfterwards()
+    {
+        await using var fleet = new RedisFleet(1);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        var how = await new MemberRunner<RedisGoal, RedisState>(fleet.Member).StopOfAsync(fleet.Input(0), Ct);
+        Assert.Equal((true, ""), (how!.Runs, how.Lost));
+        await how.Apply(Ct);
+        var stopped = await fleet.ObserveAsync(0);
+        Assert.Equal((true, "disabled"), (stopped.IsDown, stopped.UnitEnabled));
+        await how.Apply(Ct); // Whoever stops it twice is not told that it failed.
+        await fleet.ConvergeAsync(fleet.Input(0));
+        Assert.Equal("enabled", (await fleet.ObserveAsync(0)).UnitEnabled);
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
     }
 
     private static IEnumerable<Func<Task>> Harms(RedisFleet fleet)
