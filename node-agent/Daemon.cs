@@ -76,7 +76,13 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.Bind(controller);
         (link.Verdict, link.Time) = (verdict, _time);
         link.LinkChanged = metrics.Attached;
-        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Struck = _ => controller.MarkAgain(), Guard = link.Guard, Time = _time };
+        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Guard = link.Guard, Time = _time };
+        var own = new OwnStrikeOff(controller, words, time, logs.CreateLogger<OwnStrikeOff>());
+        words.Struck = struck =>
+        {
+            controller.MarkAgain();
+            _ = own.HoldAsync(stop);
+        };
         link.Guard.IsStruckOff = words.IsStruckOff;
         link.StoreRefused = why => store.AuditAsync("StoreRefused", Now(), AuditBody.Of(("why", why))).AsTask();
         await words.LoadAsync(stop);
@@ -96,6 +102,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
             if (input is null) LogUnusable(_log, why!);
             else controller.Assign(input);
         }
+        _ = own.HoldAsync(stop);
         controller.Start();
         var consoles = new ConsoleDesk(AgentCatalog.Consoles(host), (resource, kind, body) => AuditAsync(store, resource, kind, body), _clock, logs.CreateLogger<ConsoleDesk>());
         var remote = new RemoteConsole(consoles, Trust(), () => controller.Members.Where(m => !m.Gone).Select(m => m.Input), () => CoordinatorChannel.Open(coordinator, _identity.Root, _identity, Now), _clock, logs.CreateLogger<RemoteConsole>());
@@ -105,6 +112,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         var local = new LocalServer(socketPath, Sources(store, controller, link, consoles, desk) with
         {
             State = words.TakeCarriedAsync,
+            StruckOff = () => words.Own,
             Hands = new LocalHands(controller, time, (resource, kind, body) => AuditAsync(store, resource, kind, body), stop).TakeAsync,
         }, logs.CreateLogger<LocalServer>());
         notifier.Ready($"{controller.Members.Length} members");
@@ -113,7 +121,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         try
         {
             await TogetherAsync([local.RunAsync(ending.Token), AfterLookingAsync(controller, link.RunAsync, ending.Token), WatchdogAsync(notifier, store, ending.Token),
-                RenewAsync(folder, coordinator, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), details.RunAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
+                RenewAsync(folder, coordinator, link, ending.Token), PersistTimeAsync(store, ending.Token), TrimAsync(ending.Token), details.RunAsync(ending.Token), AfterLookingAsync(controller, stop => ServeMetricsAsync(metrics, stop), ending.Token)], ending);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
@@ -305,14 +313,14 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
     }
 
-    private async Task RenewAsync(IdentityFolder folder, Uri coordinator, CancellationToken stop)
+    private async Task RenewAsync(IdentityFolder folder, Uri coordinator, CoordinatorLink link, CancellationToken stop)
     {
         var jitter = Random.Shared.NextDouble();
         while (true)
         {
             if (_identity.StateAt(Now(), jitter) is CertificateState.Due or CertificateState.Expired)
             {
-                var renewed = await TryRenewAsync(folder, coordinator, stop);
+                var renewed = await TryRenewAsync(folder, coordinator, link, stop);
                 if (renewed.IsTrusted)
                 {
                     // Make before break: the stream that stands keeps its certificate, the next one uses the new one.
@@ -327,9 +335,9 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         }
     }
 
-    private async Task<Verdict<NodeIdentity>> TryRenewAsync(IdentityFolder folder, Uri coordinator, CancellationToken stop)
+    private async Task<Verdict<NodeIdentity>> TryRenewAsync(IdentityFolder folder, Uri coordinator, CoordinatorLink link, CancellationToken stop)
     {
-        try { return await new Enrolment(folder, coordinator, Now).RenewAsync(_identity, stop); }
+        try { return await new Enrolment(folder, coordinator, Now) { Refused = trailers => link.FarewellAsync(trailers, stop) }.RenewAsync(_identity, stop); }
         // A full disk is no end of the certificate: there are days left to try again.
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return Verdict<NodeIdentity>.Refuse(TrustProblemCode.Malformed, e.Message); }
     }

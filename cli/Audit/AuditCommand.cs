@@ -1,9 +1,11 @@
 using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Nodes;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Audit;
+using AgentMetal.Runtime.Trust;
 using WireRecord = AgentMetal.Proto.V1.AuditRecord;
 
 namespace AgentMetal.Cli.Audit;
@@ -19,7 +21,7 @@ internal static class AuditCommand
         var verify = new Option<bool>("--verify") { Description = "Verify whole chains, link by link, on this machine" };
         var about = new Option<string?>("--for") { Description = "Only of this resource", HelpName = "KIND/NAME" };
         var limit = Shell.CountOption("--limit", "The newest so many", 50, 10_000);
-        var command = new Command("audit", "What was decided, by whom, and what came of it") { chain, verify, about, limit };
+        var command = new Command("audit", "What was decided, by whom, and what came of it") { chain, verify, about, limit, AcceptGapCommand.Build(shell) };
         shell.Handle(command, (session, parsed, stop) => parsed.GetValue(verify)
             ? Verify(session, parsed.GetValue(chain), stop)
             : Show(session, parsed.GetValue(chain), parsed.GetValue(about), parsed.GetValue(limit), stop));
@@ -62,7 +64,9 @@ internal static class AuditCommand
         only = nodes.FirstOrDefault(n => n.Name == only)?.Uid ?? only;
         foreach (var name in await Chains(session, only, stop))
         {
-            var check = new ChainCheck(name);
+            var gaps = (await session.Client.ListAuditAsync(new ListAuditRequest { Chain = name, Limit = 1 }, session.Call(stop))).Gaps;
+            var known = gaps.Where(g => IsKnown(session, name, g)).Select(g => (g.From, g.To)).ToList();
+            var check = new ChainCheck(name, known);
             await foreach (var record in Records(session, name, "", stop))
                 if (!check.Add(record)) break;
             // A cut-off tail has no broken link; but the host was told up to where its records are kept.
@@ -72,7 +76,7 @@ internal static class AuditCommand
             var problem = doubted?.Reason == "CoordinatorWentBack" ? doubted.Message
                 : check.Problem ?? (claimed > check.Last ? $"the coordinator took {claimed} records from the host and shows {check.Last}: the end is missing" : null)
                 ?? (doubted is null ? null : $"what is here is whole, and the coordinator takes nothing more of it: {doubted.Message}");
-            verdicts.Add(new AuditVerdictDocument(name, check.Last, problem is null, problem));
+            verdicts.Add(new AuditVerdictDocument(name, check.Last, problem is null, problem, known.Count == 0 ? null : string.Join("; ", known.Select(g => $"records {g.From} to {g.To} are missing here, which approvers signed to know"))));
         }
         if (session.ForPrograms) Printer.Document(session, new ListDocument<AuditVerdictDocument>(verdicts), DocumentJson.Default.ListDocumentAuditVerdictDocument);
         else Print(session, verdicts, nodes);
@@ -83,10 +87,19 @@ internal static class AuditCommand
     {
         var table = new Table(new("CHAIN"), new("OF"), new("RECORDS"), new("INTACT"), new("FINDING", Overflow.Wrap, 20));
         foreach (var v in verdicts)
-            table.Add(v.Chain, nodes.FirstOrDefault(n => n.Uid == v.Chain)?.Name ?? "", $"{v.Records}", v.Intact ? Piece.Good("yes") : Piece.Bad("NO"), v.Problem ?? "");
+            table.Add(v.Chain, nodes.FirstOrDefault(n => n.Uid == v.Chain)?.Name ?? "", $"{v.Records}", v.Intact ? Piece.Good("yes") : Piece.Bad("NO"), v.Problem ?? v.Known ?? "");
         table.Write(session.Screen);
         if (verdicts.Any(v => !v.Intact))
             session.Screen.Note(Piece.Bad("error: "), "a chain is not whole: records are missing, or were changed or forged. The hosts hold their own copies: on a host, agentmetal local status");
+    }
+
+    /// <summary>The signatures are judged here: whoever holds the records could say of any gap that people know of it.</summary>
+    private static bool IsKnown(Session session, string chain, AuditGap gap)
+    {
+        var now = session.Screen.Clock.GetUtcNow();
+        using var root = session.Home.LoadRoot();
+        var says = StatementPurpose.AcceptGap + "\n" + string.Join('\n', new AcceptedGap(chain, gap.From, gap.To).Fields);
+        return StatementRule.Holds(says, gap.Accepted.Select(StatementSigning.Read), session.Home.LoadApprovers(root, now), now) is not null;
     }
 
     private static async Task<IReadOnlyList<string>> Chains(Session session, string? only, CancellationToken stop)
@@ -110,7 +123,9 @@ internal static class AuditCommand
 }
 
 /// <summary>Follows one chain, record by record.</summary>
-internal sealed class ChainCheck(string chain)
+/// <param name="chain">Its name.</param>
+/// <param name="known">First and last record of gaps that approvers signed to know of.</param>
+internal sealed class ChainCheck(string chain, IReadOnlyList<(long From, long To)>? known = null)
 {
     private string _hash = AuditChain.Genesis;
 
@@ -124,6 +139,7 @@ internal sealed class ChainCheck(string chain)
     internal bool Add(WireRecord r)
     {
         if (Problem is not null) return false;
+        if (known?.Contains((Last + 1, r.Seq - 1)) == true) (Last, _hash) = (r.Seq - 1, r.Previous);
         Problem = r.Chain != chain ? $"record {r.Seq} belongs to chain {r.Chain}"
             : AuditChain.Verify([new Runtime.Audit.AuditRecord(r.Chain, r.Seq, DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(r.AtUnixMs, 0, 253_402_300_799_000)), r.Kind, r.ResourceKey, r.Body, r.Previous, r.Hash)], Last, _hash);
         if (Problem is not null) return false;

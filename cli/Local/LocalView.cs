@@ -57,9 +57,10 @@ internal sealed class LocalView(Screen screen)
         }
         if (answer.Link is not { } link) return;
         if (link.State == "Attached") screen.Line("Coordinator  ", Piece.Good("Attached"), $"  since {When.ClockAndAge(link.SinceUnixMs, screen.Clock)}");
+        if (link.StruckOff is { } struck) screen.Line("Host         ", Piece.Bad("Struck off"), $"   {struck}");
         if (link.ClockWrong is { } clock) screen.Line("Clock        ", Piece.Bad("Wrong"), $"   {clock}");
         if (link.StoreRefused is { } refused) screen.Line("Store        ", Piece.Bad("Refused"), $"   {refused}. This host goes on as it was. Next, where an operator's key is: agentmetal nodes accept-store");
-        if (link.State != "Attached")
+        if (link.State != "Attached" && link.StruckOff is null)
         {
             screen.Line("Coordinator  ", Piece.Warn(link.State), $"  since {When.ClockAndAge(link.SinceUnixMs, screen.Clock)}: {link.Detail}"
                 + (link.NextTryUnixMs > 0 ? $"; tried again {When.Until(link.NextTryUnixMs, screen.Clock)}" : "") + ". This host goes on by itself.");

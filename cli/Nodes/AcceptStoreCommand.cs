@@ -34,15 +34,14 @@ internal static class AcceptStoreCommand
         Node[] nodes = [.. all.Where(n => names.Length == 0 || names.Contains(n.Name))];
         if (names.Length == 0 && store.PutBack.Length == 0 && nodes.All(n => n.StoreRefused.Length == 0))
         {
-            session.Screen.Line("Every host that is attached follows this store: nothing is to be signed.");
+            StatementSigning.Nothing(session, StatementPurpose.AcceptStore, "Every host that is attached follows this store: nothing is to be signed.");
             return ExitCode.Ok;
         }
         Show(session.Screen, store, nodes);
         StatementSigning.Confirm(session, yes, "let these hosts follow this store", store.StoreId[..8]);
         var accepts = new StoreAcceptance(store.StoreId, store.Epoch, store.EpochFrom, [.. nodes.Select(n => n.Uid)]);
         var stated = await StatementSigning.SendAsync(session, StatementPurpose.AcceptStore, accepts.Fields, life, reason, stop);
-        session.Screen.Note(stated.Holds ? Piece.Good("Signed ") : Piece.Warn("Signed "), $"{stated.Message}{(stated.By.Count > 0 ? ", by " + string.Join(", ", stated.By) : "")}");
-        session.Screen.Note(stated.Holds ? "See what runs in no list then: agentmetal nodes orphans" : "The others run the same: agentmetal nodes accept-store");
+        StatementSigning.Tell(session, StatementPurpose.AcceptStore, stated, "See what runs in no list then: agentmetal nodes orphans", "agentmetal nodes accept-store");
         return ExitCode.Ok;
     }
 

@@ -29,7 +29,7 @@ internal static class OrphansCommand
             var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
             var found = (await AllAsync(session, stop)).Where(o => o.Member.ResourceKey.EndsWith($" {session.Project}/{called}", StringComparison.Ordinal) && o.Member.ResourceKey.StartsWith(of + " ", StringComparison.OrdinalIgnoreCase)).ToArray();
             if (found.Length == 0) throw new CommandFailedException(new(ExitCode.NotFound, $"nothing that runs in no list is called {of} {session.Project}/{called}", "see them: agentmetal nodes orphans"));
-            Table(session, found).Write(session.Screen);
+            if (!session.ForPrograms) Table(session, found).Write(session.Screen);
             if (!remove) session.Screen.Note(Piece.Quiet("spec "), found.OrderByDescending(o => o.Member.Generation).First().Member.Spec.ToStringUtf8());
             StatementSigning.Confirm(session, parsed.GetValue(yes), remove ? "delete it" : "make it known again", called);
             var resource = await session.Client.AdoptOrphanAsync(new OrphanRequest { Project = session.Project, Kind = of, Name = called, Remove = remove }, session.Call(stop));

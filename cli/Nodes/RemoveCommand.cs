@@ -38,9 +38,8 @@ internal static class RemoveCommand
         StatementSigning.Confirm(session, yes, $"strike off {Plain.Clean(node.Name)} for good", node.Name);
         var struck = new StrikeOff(node.Uid, node.Name, [.. members.Select(m => StrikeOff.MemberOf(m.Uid, m.Ordinal))]);
         var stated = await StatementSigning.SendAsync(session, StatementPurpose.StrikeOff, struck.Fields, null, reason, stop);
-        session.Screen.Note(stated.Holds ? Piece.Good("Signed ") : Piece.Warn("Signed "), $"{stated.Message}{(stated.By.Count > 0 ? ", by " + string.Join(", ", stated.By) : "")}");
-        session.Screen.Note(stated.Holds ? $"See what is made anew: agentmetal get all -A. Let a host in under this name: agentmetal join-token create --name {node.Name}"
-            : $"The others run the same: agentmetal nodes remove {node.Name}");
+        StatementSigning.Tell(session, StatementPurpose.StrikeOff, stated, $"See what is made anew: agentmetal get all -A. Let a host in under this name: agentmetal join-token create --name {node.Name}",
+            $"agentmetal nodes remove {node.Name}");
         return ExitCode.Ok;
     }
 
@@ -48,7 +47,7 @@ internal static class RemoveCommand
     {
         var screen = session.Screen;
         screen.Note(Piece.Strong(node.Name), $"   uid {node.Uid}   {node.Liveness}, {NodesCommand.Seen(node, screen.Clock)}");
-        screen.Note("It counts as gone for good: it must be off, or never on a network of this fleet again. Its certificate is refused from now on.");
+        screen.Note("It counts as gone for good, and its certificate is refused from now on. If it calls all the same, it is told so: it stops what it had, keeps its data and does nothing any more.");
         if (members.Count == 0) screen.Note("No members were there.");
         foreach (var (what, loss) in members) screen.Note(Piece.Warn("  " + what), "  " + loss);
     }

@@ -25,7 +25,8 @@ internal static class SetTimeCommand
 
     private static async Task<ExitCode> Run(Session session, string name, string? output, bool yes, string reason, CancellationToken stop)
     {
-        var uid = NodeUid.IsValid(name) ? name : (await session.Client.ListNodesAsync(new ListNodesRequest { Name = name }, session.Call(stop))).Nodes.Single().Uid;
+        var uid = NodeUid.IsValid(name) ? name : (await session.Client.ListNodesAsync(new ListNodesRequest { Name = name }, session.Call(stop))).Nodes.FirstOrDefault(n => n.Name == name)?.Uid
+            ?? throw new CommandFailedException(new(ExitCode.NotFound, $"no host is called {name}", "see them: agentmetal nodes"));
         var now = session.Screen.Clock.GetUtcNow();
         session.Screen.Note($"{Plain.Clean(name)} is told that it is no later than {now:yyyy-MM-dd HH:mm:ss}Z. Approvals and certificates that ended after that count again there.");
         StatementSigning.Confirm(session, yes, "sign that", name);
@@ -33,7 +34,7 @@ internal static class SetTimeCommand
         if (output is null)
         {
             var stated = await StatementSigning.SendAsync(session, StatementPurpose.SetTime, fields, TimeSpan.FromDays(1), reason, stop);
-            session.Screen.Note(Piece.Good("Signed "), stated.Message);
+            StatementSigning.Tell(session, StatementPurpose.SetTime, stated, "See its clock: agentmetal nodes describe " + name, "agentmetal nodes set-time " + name);
             return ExitCode.Ok;
         }
         if (File.Exists(output)) throw new CommandFailedException(new(ExitCode.BadInput, $"{output} exists", "choose another file, or remove it yourself"));

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Security.Cryptography;
 using AgentMetal.Cli.CommandLine;
+using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
@@ -34,6 +35,32 @@ internal static class StatementSigning
     /// <param name="stop">Ends the call.</param>
     internal static async Task<StateReply> SendAsync(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason, CancellationToken stop) =>
         await session.Client.StateAsync(new StateRequest { Statement = Sign(session, purpose, fields, life, reason) }, session.Call(stop));
+
+    internal static void Nothing(Session session, string purpose, string words)
+    {
+        if (session.ForPrograms) Printer.Document(session, new StatementDocument(purpose, true, [], words), DocumentJson.Default.StatementDocument);
+        else session.Screen.Line(words);
+    }
+
+    /// <summary>What came of it, and what follows.</summary>
+    internal static void Tell(Session session, string purpose, StateReply stated, string next, string others)
+    {
+        if (session.ForPrograms) Printer.Document(session, new StatementDocument(purpose, stated.Holds, stated.By, stated.Message), DocumentJson.Default.StatementDocument);
+        else session.Screen.Note(stated.Holds ? Piece.Good("Signed ") : Piece.Warn("Signed "), $"{stated.Message}{(stated.By.Count > 0 ? ", by " + string.Join(", ", stated.By) : "")}");
+        if (!session.ForPrograms) session.Screen.Note(stated.Holds ? next : "The others run the same: " + others);
+    }
+
+    internal static SignedStatement Read(Statement s) => new()
+    {
+        Purpose = s.Purpose,
+        Fields = [.. s.Fields],
+        Nonce = s.Nonce,
+        IssuedUnixMs = s.IssuedUnixMs,
+        ExpiresUnixMs = s.ExpiresUnixMs,
+        Reason = s.Reason,
+        KeyId = s.KeyId,
+        Signature = s.Signature.ToByteArray(),
+    };
 
     internal static Statement Sign(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason)
     {

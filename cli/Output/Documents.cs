@@ -38,7 +38,10 @@ internal sealed record EventDocument(long Seq, string? At, string Node, string R
 
 internal sealed record AuditDocument(string Chain, long Seq, string? At, string Kind, string Resource, JsonElement Body, string Previous, string Hash);
 
-internal sealed record AuditVerdictDocument(string Chain, long Records, bool Intact, string? Problem);
+internal sealed record AuditVerdictDocument(string Chain, long Records, bool Intact, string? Problem, string? Known = null);
+
+/// <summary>What came of a signed statement about the fleet.</summary>
+internal sealed record StatementDocument(string Purpose, bool Holds, IReadOnlyList<string> By, string Message);
 
 internal sealed record FactDocument(string Key, string Value);
 
@@ -75,6 +78,7 @@ internal sealed record VersionDocument(string Client, string? Server, string? St
 [JsonSerializable(typeof(ListDocument<EventDocument>))]
 [JsonSerializable(typeof(ListDocument<AuditDocument>))]
 [JsonSerializable(typeof(ListDocument<AuditVerdictDocument>))]
+[JsonSerializable(typeof(StatementDocument))]
 [JsonSerializable(typeof(ListDocument<HeldDocument>))]
 [JsonSerializable(typeof(ListDocument<ApplyDocument>))]
 [JsonSerializable(typeof(ListDocument<DecisionDocument>))]

@@ -127,6 +127,8 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
     /// <summary>Why a deletion cannot be taken back any more, or not now; null = it can.</summary>
     private string? WhyNotKept(Resource resource)
     {
+        if (resource.Metadata.Destroyed is { Length: > 0 } first)
+            return $"{first}, and its data with it; what is gone cannot be taken back. Let the deletion go through (agentmetal approve {Keys.Command(resource)}), and apply it again";
         foreach (var a in model.Current.OfResource(resource.Metadata.Uid).Select(r => r.Value).OrderBy(a => a.Ordinal))
         {
             var node = a.Key[..a.Key.IndexOf('/', StringComparison.Ordinal)];
@@ -136,6 +138,8 @@ internal sealed partial class OperatorService(FleetModel model, FleetWriter writ
             if (reports.Find(a.Key)?.Report.Destroyed is { Length: > 0 } gone)
                 return $"{name} has already begun to {gone}; what is gone cannot be taken back. Let the deletion go through (agentmetal approve {short_}), and apply it again";
             if (registry.Live(node).Standing != Standing.Open) return $"{name} cannot be reached, and whether anything was destroyed there is not known; take it back when it is there again: agentmetal nodes describe {name}";
+            if (reports.Find(a.Key)?.Report is not { } said || said.Generation < a.Generation)
+                return $"{name} has not said yet whether it has begun; look again in a moment: agentmetal describe {short_}";
             if (held.Running(a.Key) is { } running)
                 return $"{name} has been carrying out what was signed since {ApprovalRule.When(running.Since.ToUnixTimeMilliseconds(), clock.GetUtcNow())}; stop what of it has not begun first: agentmetal deny {short_}";
         }

@@ -77,7 +77,11 @@ internal sealed partial class OperatorService
             : model.Current.Joined.Values.FirstOrDefault(n => n.Name == request.Chain && n.RevokedUnixMs is null)?.Uid ?? request.Chain;
         if (!reply.Chains.Contains(chain)) throw Refusals.NotFound($"there is no audit chain {request.Chain}; there are {reply.Chains.Count}, listed by agentmetal audit");
         if (chain == FleetJournal.Chain) reply.Records.AddRange(journal.ReadAudit(request.AfterSeq, limit, request.ResourceKey).Select(AuditWire.Write));
-        else reply.Records.AddRange(audit.Read(chain, request.AfterSeq, limit, request.ResourceKey));
+        else
+        {
+            reply.Records.AddRange(audit.Read(chain, request.AfterSeq, limit, request.ResourceKey));
+            foreach (var gap in audit.GapsOf(chain)) reply.Gaps.Add(new Proto.V1.AuditGap { From = gap.From, To = gap.To, Accepted = { statements.AcceptanceOf(chain, gap)?.Signed ?? [] } });
+        }
         return Task.FromResult(reply);
     }
 
@@ -201,13 +205,24 @@ internal sealed partial class OperatorService
         node.AuditSeq = chain.Acked;
         node.Conditions.Add(Condition("Attached", live.Standing == Standing.Open, live.Standing.ToString(), live.Why, live.Since,
             live.Standing == Standing.Quarantined ? "stop one of the two hosts that use this key" : $"on {joined.Name}: agentmetal local status"));
-        var gap = audit.GapOf(uid);
-        node.Conditions.Add(Condition("AuditWhole", chain.Problem is null && gap is null, chain.Problem is null ? "CoordinatorWentBack" : "ChainBroken", chain.Problem ?? gap ?? "", live.Since, $"agentmetal audit --chain {joined.Name} --verify"));
+        node.Conditions.Add(AuditWhole(uid, joined.Name, chain.Problem, live.Since));
         if (registry.Session(uid)?.Heartbeat?.Trouble is { Length: > 0 } trouble)
             node.Conditions.Add(Condition("TakesChanges", false, "HostTrouble", trouble, live.Since, $"on {joined.Name}: agentmetal local status"));
         if (joined.RevokedUnixMs is { } revoked)
             node.Conditions.Add(Condition("Admitted", false, "Revoked", joined.RevokedReason ?? "", DateTimeOffset.FromUnixTimeMilliseconds(revoked), "agentmetal join-token create"));
         return node;
+    }
+
+    /// <summary>A gap that people signed to know of is no alarm any more, and is still said.</summary>
+    private Condition AuditWhole(string uid, string name, string? broken, DateTimeOffset since)
+    {
+        var gaps = audit.GapsOf(uid).Select(g => (Gap: g, Known: statements.AcceptanceOf(uid, g))).ToList();
+        var open = gaps.Where(g => g.Known is null).Select(g => g.Gap.Text).ToList();
+        if (broken is not null) return Condition("AuditWhole", false, "ChainBroken", broken, since, $"agentmetal audit --chain {name} --verify");
+        if (open.Count > 0) return Condition("AuditWhole", false, "CoordinatorWentBack", string.Join("; ", open), since, $"agentmetal audit accept-gap {name}");
+        var whole = Condition("AuditWhole", true, "", "", since, "");
+        if (gaps.Count > 0) (whole.Reason, whole.Message) = ("GapAccepted", string.Join("; ", gaps.Select(g => $"records {g.Gap.From} to {g.Gap.To} are missing here, which {g.Known!.By} signed to know")));
+        return whole;
     }
 
     private void Stand(Node node, string uid)

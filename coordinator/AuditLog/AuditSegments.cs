@@ -11,6 +11,19 @@ namespace AgentMetal.Coordinator.AuditLog;
 /// <param name="New">The problem was found just now.</param>
 internal sealed record AuditReceipt(long Acked, string? Problem, bool New);
 
+/// <summary>Records of a chain that are missing here although their host was told that they are here: this directory went back.</summary>
+/// <param name="From">The first that is missing.</param>
+/// <param name="To">The last one.</param>
+internal sealed record ChainGap(long From, long To)
+{
+    /// <summary>For people, and a line of the file GAPS.</summary>
+    public string Text => string.Create(CultureInfo.InvariantCulture, $"records {From} to {To} are missing here: this coordinator had them and told the host so, and its data went back since; the host is whole");
+
+    /// <summary>Of a line of that file; null = it is none.</summary>
+    public static ChainGap? Parse(string line) => line.Split(' ') is ["records", var from, "to", var to, ..] && long.TryParse(from, NumberStyles.None, CultureInfo.InvariantCulture, out var first)
+        && long.TryParse(to, NumberStyles.None, CultureInfo.InvariantCulture, out var last) ? new(first, last) : null;
+}
+
 /// <summary>
 /// The nodes' hash chains, one directory each, in files of JSON lines. Every record is verified against the one before as it arrives. A chain that does
 /// not hold is quarantined: nothing more is taken from it, what was there stays as evidence, and only a person clears it by moving the directory away.
@@ -30,7 +43,7 @@ internal sealed class AuditSegments(string directory)
         public string? Problem;
 
         /// <summary>Records that this directory does not have any more, and that their host may have pruned, because it was told that they are here.</summary>
-        public string? Gap;
+        public readonly List<ChainGap> Gaps = [];
 
         /// <summary>Up to where the host was told so.</summary>
         public long Told;
@@ -89,11 +102,12 @@ internal sealed class AuditSegments(string directory)
         lock (c.Lock) c.Told = Math.Max(c.Told, acked);
     }
 
-    /// <summary>What of a chain is missing here, for people; null = nothing.</summary>
-    public string? GapOf(string chain)
+    /// <summary>What of a chain is missing here, in order.</summary>
+    public IReadOnlyList<ChainGap> GapsOf(string chain)
     {
+        if (!IsName(chain)) return [];
         var c = Open(chain);
-        lock (c.Lock) return c.Gap;
+        lock (c.Lock) return [.. c.Gaps];
     }
 
     /// <summary>The host's newest record is older than what it has sent before.</summary>
@@ -134,7 +148,7 @@ internal sealed class AuditSegments(string directory)
             {
                 var mark = Path.Combine(Folder(name), Mark);
                 var gaps = Path.Combine(Folder(name), GapFile);
-                if (File.Exists(gaps)) chain.Gap = string.Join("; ", File.ReadAllLines(gaps));
+                if (File.Exists(gaps)) chain.Gaps.AddRange(File.ReadAllLines(gaps).Select(ChainGap.Parse).OfType<ChainGap>());
                 if (File.Exists(mark)) chain.Problem = File.ReadAllText(mark).Trim();
                 if (Files(name).LastOrDefault() is { } newest) Load(chain, newest);
             }
@@ -155,10 +169,10 @@ internal sealed class AuditSegments(string directory)
 
     private void Leap(string name, Chain chain, V1.AuditRecord next)
     {
-        var gap = $"records {chain.Seq + 1} to {next.Seq - 1} are missing here: this coordinator had them and told the host so, and its data went back since; the host is whole";
+        var gap = new ChainGap(chain.Seq + 1, next.Seq - 1);
         Directory.CreateDirectory(Folder(name));
-        File.AppendAllText(Path.Combine(Folder(name), GapFile), gap + "\n");
-        chain.Gap = chain.Gap is null ? gap : chain.Gap + "; " + gap;
+        File.AppendAllText(Path.Combine(Folder(name), GapFile), gap.Text + "\n");
+        chain.Gaps.Add(gap);
         (chain.Seq, chain.Hash) = (next.Seq - 1, next.Previous);
     }
 

@@ -88,9 +88,9 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _readiness = new(_model, _board, _events, clock);
         Func<ApproverSet?> approvers = () => ApproverSet.Verify(bundle.ApproverSet, bundle.Root.Certificate, clock.GetUtcNow(), 0) is { IsTrusted: true } v ? v.Value : null;
         _approvals = new(store, _model, _writer, _registry, _held, _events, approvers, clock);
-        _statements = new(store, _model, _writer, _registry, _events, _book, approvers, clock);
-        _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var audit = new AuditSegments(Path.Combine(options.Data, "audit"));
+        _statements = new(store, _model, _writer, _registry, _events, _book, audit, approvers, clock);
+        _tokens = new(store, bundle.Root.Sha256, RandomNumberGenerator.Fill, clock);
         var previews = new Previews(_registry, clock);
         var inbox = new NodeInbox(_model, _standings, _reports, _held, previews, _turns, audit, _events, clock, logs.CreateLogger<NodeInbox>()) { Decided = _approvals.AnsweredAsync };
         Wire(inbox);
@@ -99,8 +99,8 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         var link = new NodeLinkService(_registry, new NodeRecords(_model, _writer), _feed, inbox, audit, _held, _approvals, _statements, _book, _consoles, identity, clock, logs.CreateLogger<NodeLinkService>());
         var api = new OperatorService(_model, _writer, new Admission(reservations, catalog, clock), new PlanMaker(_model, world, agent, previews, secrets, reservations, catalog, clock), new SavedPlans(clock),
             reservations, _board, _hub, _held, _approvals, _statements, _book, _standings, new OrphanAdoption(_model, _writer, _standings, secrets, clock), _events, _registry, _hosts, _reports, audit, journal, _tokens, secrets, catalog, _consoles, _disk, clock);
-        var gate = new Gate(store, bundle, clock) { Refused = _registry.CertificateRefused };
-        var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, _events);
+        var gate = new Gate(store, bundle, clock) { Refused = _registry.CertificateRefused, Farewell = (uid, stop) => _statements.FarewellAsync(uid, bundle.ApproverSet, stop) };
+        var enrollment = new EnrollmentService(new Enrollment(store, bundle, RandomNumberGenerator.Fill, clock, NodeLife), bundle, gate, _events);
         _app = CoordinatorServer.Build(options.Listen, server, gate, api, link, enrollment, logs);
         _metricsApp = CoordinatorServer.BuildMetrics(options.Metrics, new(_model, _registry, _standings, _book, _held, _board, _events, journal, _disk), Unhealthy);
     }
@@ -173,6 +173,7 @@ internal sealed class CoordinatorHost : IAsyncDisposable
         _hosts.Load();
         _feed.Load();
         await _turns.LoadAsync(stop);
+        await _statements.LoadAsync(stop);
         var following = Task.Run(() => _model.FollowAsync(_stopping.Token), CancellationToken.None);
         await _writer.FinishIntentsAsync(stop);
         await ListenAsync(_app, "--listen", _options.Listen, stop);

@@ -50,7 +50,10 @@ internal sealed class PeerInterceptor(Gate gate) : Interceptor
             _ => throw new RpcException(new Status(StatusCode.Unimplemented, $"there is no service {service}")),
         };
         if (verdict.Problem is { } problem)
-            throw new RpcException(new Status(certificate is null ? StatusCode.Unauthenticated : StatusCode.PermissionDenied, problem.Message));
+        {
+            var trailers = service == "agentmetal.v1.NodeLink" ? await gate.FarewellAsync(certificate, context.CancellationToken) : [];
+            throw new RpcException(new Status(certificate is null ? StatusCode.Unauthenticated : StatusCode.PermissionDenied, problem.Message), trailers);
+        }
         context.UserState[Key] = verdict.Value;
     }
 

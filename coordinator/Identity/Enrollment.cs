@@ -107,7 +107,7 @@ internal sealed class Enrollment(IStore store, IdentityBundle bundle, RandomFill
         var node = await Stored<NodeRecord>.ReadAsync(store, IdentityKeys.Node(uid), IdentityJson.Default.NodeRecord, cancel);
         var name = await Stored<NameRecord>.ReadAsync(store, IdentityKeys.Name(attempt.Name), IdentityJson.Default.NameRecord, cancel);
         if (name.Record is { } owner && owner.Uid != uid)
-            return Verdict<Enrolled>.Refuse(TrustProblemCode.WrongScope, $"name: {attempt.Name} belongs to node {owner.Uid}; a wiped host is a new node, so revoke the old one first");
+            return Verdict<Enrolled>.Refuse(TrustProblemCode.WrongScope, $"name: {attempt.Name} belongs to node {owner.Uid}; a wiped host is a new node: if that one is gone for good, strike it off first (agentmetal nodes remove {attempt.Name}), or take another name");
         if (node.Record is { } known && WhyNot(known, attempt, request) is { } mismatch)
             return (Verdict<Enrolled>)mismatch;
 

@@ -45,6 +45,20 @@ internal sealed class Gate(IStore store, IdentityBundle bundle, TimeProvider clo
         return WhyNotKnown(stored.Record, node) is { } problem ? problem : peer;
     }
 
+    /// <summary>What a host that was struck off is told beside the refusal, by its uid; null = nothing.</summary>
+    public Func<string, CancellationToken, Task<byte[]?>>? Farewell { get; set; }
+
+    /// <summary>The signatures by which the host of this certificate was struck off: it need not take a coordinator's word for that. Also of one whose certificate has ended meanwhile.</summary>
+    public async ValueTask<Grpc.Core.Metadata> FarewellAsync(X509Certificate2? certificate, CancellationToken cancel)
+    {
+        var trailers = new Grpc.Core.Metadata();
+        if (certificate is null || Farewell is not { } farewell || Verify(bundle, certificate, PeerRole.Node, clock.GetUtcNow(), RenewalRule.ExpiredGrace) is not { IsTrusted: true } peer) return trailers;
+        var node = (PeerIdentity.Node)peer.Value;
+        var stored = await Stored<NodeRecord>.ReadAsync(store, IdentityKeys.Node(node.Uid), IdentityJson.Default.NodeRecord, cancel);
+        if (stored.Record is { StruckOffBy: not null } && await farewell(node.Uid, cancel) is { } said) trailers.Add(StrikeOff.Trailer, said);
+        return trailers;
+    }
+
     internal static Verdict<PeerIdentity> Verify(IdentityBundle bundle, X509Certificate2 certificate, PeerRole role, DateTimeOffset now, TimeSpan grace)
     {
         using var intermediate = X509CertificateLoader.LoadCertificate(bundle.Authority.CertificateDer);

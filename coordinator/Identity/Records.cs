@@ -49,7 +49,7 @@ internal sealed record NodeRecord
     [JsonIgnore]
     public string WhyRevoked => StruckOffBy is null ? $"node {Name} was revoked"
         : $"{Name} was struck off by {StruckOffBy} at {DateTimeOffset.FromUnixTimeMilliseconds(RevokedUnixMs ?? 0):yyyy-MM-dd HH:mm:ss}Z: its members count as gone and may run elsewhere by now. "
-            + "Stop what runs here (systemctl stop agentmetald, then its services); to use this host again: remove its identity directory and local.db, then agentmetald join with a new token";
+            + "Nothing is done any more to what it had, and its data stays; to use this host again: remove its identity directory and local.db, then agentmetald join with a new token";
 }
 
 /// <summary>Which node has a name.</summary>

@@ -128,7 +128,7 @@ internal sealed partial class NodeInbox(FleetModel model, HostStandings standing
             var receipt = audit.Append(session.Uid, records);
             Tell(session, receipt);
             if (receipt is { New: true, Problem: null })
-                events.Warn(session.Name, "", "AuditGap", $"the audit of {session.Name}: {audit.GapOf(session.Uid)}. The chain goes on; what is missing is in a newer copy of this coordinator's audit directory");
+                events.Warn(session.Name, "", "AuditGap", $"the audit of {session.Name}: {audit.GapsOf(session.Uid)[^1].Text}. The chain goes on; what is missing is in a newer copy of this coordinator's audit directory. That you know of it: agentmetal audit accept-gap {session.Name}");
             if (receipt.Problem is null) session.Acked(receipt.Acked);
         }
         // Nothing is acknowledged, so the host keeps it and sends it again.

@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Text.Json;
+using AgentMetal.Coordinator.AuditLog;
 using AgentMetal.Coordinator.Events;
 using AgentMetal.Coordinator.Fleet;
 using AgentMetal.Coordinator.Identity;
@@ -15,16 +17,39 @@ namespace AgentMetal.Coordinator.Nodes;
 /// <param name="By">Who counts, once it holds; else empty.</param>
 internal sealed record StatementResult(string? Refused, string Message, IReadOnlyList<string> By);
 
+/// <summary>People know of a gap in an audit.</summary>
+/// <param name="By">Their names.</param>
+/// <param name="Signed">What they signed.</param>
+internal sealed record GapAcceptance(string By, IReadOnlyList<Statement> Signed);
+
 /// <summary>
 /// Operators' statements on their way to the hosts, and what the coordinator itself does by them. It carries them and cannot make them: a host that is
 /// struck off here is gone for another host only once that host has judged the signatures itself.
 /// </summary>
-internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter writer, NodeRegistry registry, EventLog events, StoreBook book, Func<ApproverSet?> approvers, TimeProvider clock)
+internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter writer, NodeRegistry registry, EventLog events, StoreBook book, AuditSegments audit, Func<ApproverSet?> approvers, TimeProvider clock)
 {
     private const int MaxKept = 10_000;
 
+    /// <summary>It travels in trailers, and clients take 64 KiB of them.</summary>
+    private const int MaxFarewell = 32 * 1024;
+
+    private readonly ConcurrentDictionary<AcceptedGap, GapAcceptance> _gaps = new();
+    private readonly ConcurrentDictionary<string, bool> _toldOff = new(StringComparer.Ordinal);
+
     /// <summary>What a host that attaches is told.</summary>
     public async Task<IReadOnlyList<Statement>> OfNodeAsync(string node, CancellationToken stop) => [.. (await AllAsync(stop)).Where(s => Concerns(s, node) && !IsOver(s))];
+
+    /// <summary>What a host that was struck off and calls all the same is told: by which signatures it was, and whom it may believe.</summary>
+    public async Task<byte[]?> FarewellAsync(string node, byte[] approverSet, CancellationToken stop)
+    {
+        var said = (await AllAsync(stop)).Where(s => s.Purpose == StatementPurpose.StrikeOff && s.Fields.Count > 0 && s.Fields[0] == node).ToList();
+        if (said.Count == 0) return null;
+        if (_toldOff.TryAdd(node, true))
+            events.Warn(model.Current.NodeName(node), "", "StruckOffHostCalls", $"{model.Current.NodeName(node)} was struck off and is back: it is told so, does nothing any more to what it had, and keeps its data");
+        var message = new CoordinatorMessage { ApproverSet = ByteString.CopyFrom(approverSet) };
+        message.Statements.AddRange(said);
+        return message.CalculateSize() <= MaxFarewell ? message.ToByteArray() : null;
+    }
 
     /// <summary>Keeps it, does what it says where enough approvers said so, and relays it.</summary>
     public async Task<StatementResult> TakeAsync(Statement wire, CancellationToken stop)
@@ -35,13 +60,15 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         var struck = StrikeOff.Read(statement);
         var accepts = StoreAcceptance.Read(statement);
         var time = SignedTime.Read(statement);
-        if (struck is null && accepts is null && time is null) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
-        if ((struck is not null ? WhyNot(struck) : accepts is not null ? WhyNot(accepts) : null) is { } why) return Refuse(why);
+        var gap = AcceptedGap.Read(statement);
+        if (struck is null && accepts is null && time is null && gap is null) return Refuse($"a statement to {statement.Purpose} is not one that this build acts on");
+        if ((struck is not null ? WhyNot(struck) : accepts is not null ? WhyNot(accepts) : gap is not null ? WhyNot(gap) : null) is { } why) return Refuse(why);
         var all = await AllAsync(stop);
         if (all.Count >= MaxKept) return Refuse($"{MaxKept} statements are kept already");
         var outcome = StatementRule.Holds(statement.Says, all.Select(Read).Append(statement), set, clock.GetUtcNow());
         await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null || struck is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
         if (outcome is null) return new(null, $"kept; {set.Threshold} approvers must say the same", []);
+        if (gap is not null) return new(null, Accepted(gap, [.. outcome.Counted.Select(Write)], outcome), outcome.By);
         var message = struck is not null ? Struck(struck, outcome) : accepts is not null ? Accepted(accepts, outcome) : $"it is told to {time!.Nodes.Length} hosts; one that cannot attach takes it by hand";
         foreach (var session in registry.Serving.Where(s => Concerns(wire, s.Uid))) session.Put(wire);
         return new(null, message, outcome.By);
@@ -63,6 +90,26 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         return $"{names.Count} hosts are told to follow this store; those that are away hear it when they attach, until the signature ends";
     }
 
+    private string Accepted(AcceptedGap gap, IReadOnlyList<Statement> signed, StatementOutcome outcome)
+    {
+        _gaps[gap] = new(string.Join(", ", outcome.By), signed);
+        var name = model.Current.NodeName(gap.NodeUid);
+        events.Warn(name, "", "AuditGapAccepted", $"{string.Join(", ", outcome.By)} signed that records {gap.From} to {gap.To} of the audit of {name} are missing here for good");
+        return $"the gap of records {gap.From} to {gap.To} of {name} stays in its audit, and is known";
+    }
+
+    /// <summary>Who signed that they know of a gap; null = nobody.</summary>
+    public GapAcceptance? AcceptanceOf(string node, ChainGap gap) => _gaps.GetValueOrDefault(new(node, gap.From, gap.To));
+
+    /// <summary>Judges anew what people signed about gaps; before anybody asks.</summary>
+    public async Task LoadAsync(CancellationToken stop)
+    {
+        var all = (await AllAsync(stop)).Select(Read).Where(s => AcceptedGap.Read(s) is not null).ToList();
+        foreach (var says in all.GroupBy(s => s.Says, StringComparer.Ordinal))
+            if (StatementRule.Holds(says.Key, says, approvers(), clock.GetUtcNow()) is { } outcome)
+                _gaps[AcceptedGap.Read(says.First())!] = new(string.Join(", ", outcome.By), [.. outcome.Counted.Select(Write)]);
+    }
+
     /// <summary>Forgets what has ended; at most 100 a call.</summary>
     public async Task PruneAsync(CancellationToken stop)
     {
@@ -82,6 +129,13 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         Signature = s.Signature.ToByteArray(),
     };
 
+    private static Statement Write(SignedStatement s)
+    {
+        var wire = new Statement { Purpose = s.Purpose, Nonce = s.Nonce, IssuedUnixMs = s.IssuedUnixMs, ExpiresUnixMs = s.ExpiresUnixMs, Reason = s.Reason, KeyId = s.KeyId, Signature = ByteString.CopyFrom(s.Signature) };
+        wire.Fields.AddRange(s.Fields);
+        return wire;
+    }
+
     private async Task<IReadOnlyList<Statement>> AllAsync(CancellationToken stop) =>
         [.. (await store.ListAsync(StoreKeys.Statements, stop)).Entries.Select(e => Statement.Parser.ParseFrom(e.Value.Span))];
 
@@ -96,6 +150,9 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         var unnamed = view.OfNode(struck.NodeUid).Where(r => !struck.Members.Contains(StrikeOff.MemberOf(r.Value.ResourceUid, r.Value.Ordinal))).Select(r => r.Value).ToList();
         return unnamed.Count == 0 ? null : $"the signature does not name {string.Join(", ", unnamed.Take(3).Select(a => $"{a.Kind} {a.Project}/{a.Name} #{a.Ordinal}"))}, which is there by now; look and sign again";
     }
+
+    private string? WhyNot(AcceptedGap gap) => !model.Current.Joined.TryGetValue(gap.NodeUid, out var node) ? $"there is no node {gap.NodeUid}"
+        : audit.GapsOf(gap.NodeUid).Contains(new(gap.From, gap.To)) ? null : $"records {gap.From} to {gap.To} of {node.Name} are no gap here; look and sign again";
 
     private string? WhyNot(StoreAcceptance accepts)
     {
@@ -114,7 +171,7 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
 
     private bool IsOver(Statement s) => s.ExpiresUnixMs > 0 && s.ExpiresUnixMs <= clock.GetUtcNow().ToUnixTimeMilliseconds();
 
-    private static bool Concerns(Statement s, string node) => s.Purpose == StatementPurpose.StrikeOff || s.Fields.Contains(node);
+    private static bool Concerns(Statement s, string node) => s.Purpose == StatementPurpose.StrikeOff || (s.Purpose != StatementPurpose.AcceptGap && s.Fields.Contains(node));
 
     private static StoreWrite Put(Statement s) => StoreWrite.Put(StoreKeys.Statement(s.Purpose, s.Nonce), s.ToByteArray());
 

@@ -126,7 +126,11 @@ internal sealed partial class CoordinatorLink : ITurns
                 await AttachAsync(channel, stop);
             }
             catch (OperationCanceledException) when (stop.IsCancellationRequested) { return; }
-            catch (RpcException e) { why = $"{e.StatusCode}: {e.Status.Detail}"; }
+            catch (RpcException e)
+            {
+                why = $"{e.StatusCode}: {e.Status.Detail}";
+                await FarewellAsync(e.Trailers, stop);
+            }
             catch (Exception e) when (e is IOException or TimeoutException or HttpRequestException or InvalidOperationException or OperationCanceledException) { why = e.Message; }
             if (!View.Attached && Verdict?.Why() is { } judged) why = judged;
             var wasAttached = View.Attached;

@@ -44,6 +44,19 @@ internal sealed partial class CoordinatorLink
         if (message.Pause is { } pause) _controller.SetPaused(pause.Paused);
     }
 
+    /// <summary>This host was struck off: the coordinator's refusal has the signatures with it.</summary>
+    public async Task FarewellAsync(Grpc.Core.Metadata trailers, CancellationToken stop)
+    {
+        if (OwnStrikeOff.Read(trailers, _options.Uid) is not { } said) return;
+        if (said.ApproverSet.Length > 0) ApproverSet?.Invoke(said.ApproverSet.ToByteArray());
+        try
+        {
+            foreach (var wire in said.Statements)
+                if (Statement is { } take) await take(Wire.Read(wire), stop);
+        }
+        catch (LocalStoreException e) { LogIgnored(_log, "that this host was struck off cannot be kept: " + e.Message); } // It is told again at each call.
+    }
+
     /// <summary>
     /// Stored first, then acted on. What is older than this host has seen is refused for that member. What a full list does not name is not deleted: absence never means delete. A member that was asked to go
     /// and is gone is dropped; anything else is orphaned and keeps running.

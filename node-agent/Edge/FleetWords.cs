@@ -30,10 +30,21 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
 
     public bool IsStruckOff(string nodeUid) => _struck.ContainsKey(nodeUid);
 
+    /// <summary>This host itself was struck off: by whom and why, in words; null = it was not.</summary>
+    public string? Own { get; private set; }
+
     public async Task LoadAsync(CancellationToken stop)
     {
         foreach (var statement in await store.StruckOffAsync(stop))
-            if (StrikeOff.Read(statement) is { } struck) _struck = _struck.SetItem(struck.NodeUid, struck);
+            if (StrikeOff.Read(statement) is { } struck) Know(struck, approvers()?.Find(statement.KeyId)?.Name ?? "an approver of before", statement.Reason);
+    }
+
+    private void Know(StrikeOff struck, string by, string reason)
+    {
+        _struck = _struck.SetItem(struck.NodeUid, struck);
+        if (struck.NodeUid == nodeUid)
+            Own = $"this host was struck off by {by}{(reason.Length > 0 ? $" ({reason})" : "")}: what it had may run elsewhere by now, so nothing is done to it here any more, and its data stays where it is. "
+                + "To use this host again: remove its identity directory and local.db, then agentmetald join with a new token";
     }
 
     /// <summary>Judges a statement that was relayed; one that does not hold yet waits for others that say the same.</summary>
@@ -132,7 +143,7 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
         }
         var by = string.Join(", ", outcome.By);
         await store.StrikeOffAsync(outcome, struck, now(), AuditBody.Of(("node", struck.NodeUid), ("name", struck.NodeName), ("by", by), ("reason", statement.Reason), ("members", string.Join('\n', struck.Members))));
-        _struck = _struck.SetItem(struck.NodeUid, struck);
+        Know(struck, by, statement.Reason);
         LogStruck(log, struck.NodeName, struck.NodeUid, by);
         Struck?.Invoke(struck);
     }

@@ -22,6 +22,7 @@ internal sealed class LocalHands(Controller controller, TimeProvider clock, Func
     {
         var reason = request.Reason ?? "";
         if (reason.Length > MaxReason || reason.Any(char.IsControl)) return new() { Error = $"--reason: longer than {MaxReason} characters, or more than a line", Refused = true };
+        if (request.Call == "resume" && controller.StruckOff is { } struck) return new() { Error = struck.Text, Refused = true };
         if (request.Call == "resume") return await ResumeAsync(members, by, stop);
         List<(MemberInput Member, MemberStop How)> stops = [];
         foreach (var member in request.Call == "stop" ? members : [])

@@ -26,6 +26,9 @@ internal sealed record LocalSources
     /// <summary>Takes an operator's statement carried by hand; why it is not taken, or null.</summary>
     public Func<byte[], CancellationToken, Task<string?>>? State { get; init; }
 
+    /// <summary>Why nothing is done on this host any more; null = it was not struck off, or nobody can say.</summary>
+    public Func<string?>? StruckOff { get; init; }
+
     /// <summary>Pauses, stops or resumes members for the person behind the socket; null where that cannot be.</summary>
     public Func<ImmutableArray<MemberInput>, LocalRequest, SocketPeer, CancellationToken, Task<LocalAnswer?>>? Hands { get; init; }
 
@@ -152,7 +155,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         return new()
         {
             Node = sources.Node(),
-            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0, link.StoreRefused.Length > 0 ? link.StoreRefused : null, link.ClockWrong.Length > 0 ? link.ClockWrong : null),
+            Link = new(link.Attached ? "Attached" : "Away", link.Since.ToUnixTimeMilliseconds(), link.Detail, link.NextTry?.ToUnixTimeMilliseconds() ?? 0, link.StoreRefused.Length > 0 ? link.StoreRefused : null, link.ClockWrong.Length > 0 ? link.ClockWrong : null, sources.StruckOff?.Invoke()),
             Members = [.. members.Where(m => !m.Gone).Select(Describe)],
         };
     }
@@ -169,7 +172,7 @@ internal sealed partial class LocalServer(string path, LocalSources sources, ILo
         SinceUnixMs = v.Since.ToUnixTimeMilliseconds(),
         RetryUnixMs = v.RetryAt?.ToUnixTimeMilliseconds() ?? 0,
         NextCommand = Wire.NextCommand(v),
-        Paused = v.Paused is { } p ? new(p.Since.ToUnixTimeMilliseconds(), p.Uid, p.By, p.Reason, p.Stop, p.Progress) : null,
+        Paused = v.Paused is { StruckOff: null } p ? new(p.Since.ToUnixTimeMilliseconds(), p.Uid, p.By, p.Reason, p.Stop, p.Progress) : null,
         Details = v.Details,
         Differences = [.. v.Differences.Select(d => d.Text), .. v.Drift.Select(d => "changed by hand, and left alone: " + d.Text)],
         Held = [.. v.Held.Select(s => new LocalHeldStep(s.Hash, s.Text, s.Risk.Level.ToString(), s.Risk.Reasons))],

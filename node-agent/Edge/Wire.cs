@@ -246,7 +246,7 @@ internal static class Wire
         return v.Phase switch
         {
             nameof(ReconcilePhase.Converged) => "",
-            nameof(ReconcilePhase.Paused) => Resume(v),
+            nameof(ReconcilePhase.Paused) => v.Paused?.StruckOff is null ? Resume(v) : "agentmetald join --help",
             nameof(ReconcilePhase.AwaitingApproval) => $"agentmetal approve {name.Replace(' ', '/')}",
             nameof(ReconcilePhase.Unseen) or nameof(ReconcilePhase.Stuck) or nameof(ReconcilePhase.Escalated) or "Unsupported" => $"agentmetal describe {name}",
             _ => $"agentmetal events --for {name.Replace(' ', '/')}",

@@ -62,7 +62,7 @@ internal sealed partial class Controller
             var now = _clock.GetUtcNow();
             var retryAt = Schedule(key, slot, result, now);
             (before, view) = (slot.View, ViewOf(slot, input, result, now, retryAt, Stories?.View(key) ?? StoryView.None));
-            view = view with { Paused = _pauses.GetValueOrDefault(key) };
+            view = view with { Paused = _pauses.GetValueOrDefault(key) ?? _struckOff };
             slot.View = view;
             if (_slots.ContainsKey(key)) _probes.Add(key, now + _options.Probe);
             Looked(key);

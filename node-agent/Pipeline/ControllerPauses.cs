@@ -11,6 +11,7 @@ internal sealed partial class Controller
 
     private ImmutableSortedDictionary<string, MemberPause> _pauses = ImmutableSortedDictionary<string, MemberPause>.Empty.WithComparers(StringComparer.Ordinal);
     private IMemberPauses? _kept;
+    private MemberPause? _struckOff;
 
     /// <summary>Reads the pauses that outlived the daemon; before members are assigned.</summary>
     public async Task LoadPausesAsync(IMemberPauses kept, CancellationToken stop)
@@ -40,6 +41,25 @@ internal sealed partial class Controller
         return true;
     }
 
+    /// <summary>This host was struck off: from here on nothing is done to any member, whoever asks.</summary>
+    public void HoldAll(MemberPause struckOff)
+    {
+        lock (_lock)
+        {
+            _struckOff = struckOff;
+            foreach (var slot in _slots.Values) slot.View = slot.View with { Paused = _pauses.GetValueOrDefault(slot.Input.Key) ?? struckOff };
+        }
+        foreach (var view in Members)
+        {
+            Note(view.Input.Key, new("HostStruckOff", struckOff.Text, warning: true));
+            Changed?.Invoke(view);
+        }
+        Wake(null);
+    }
+
+    /// <summary>Why nothing is done on this host any more; null = it is a host of the fleet.</summary>
+    public MemberPause? StruckOff { get { lock (_lock) return _struckOff; } }
+
     /// <summary>How this member would be stopped; null where nothing of its kind runs.</summary>
     public async Task<MemberStop?> StopOfAsync(string key, CancellationToken stop)
     {
@@ -48,16 +68,18 @@ internal sealed partial class Controller
         return slot?.Runner is { } runner ? await runner.StopOfAsync(slot.Input, stop) : null;
     }
 
-    /// <summary>Stops a member that is paused, beside whoever asked: a guest has minutes to shut down.</summary>
-    public async Task StopAsync(string key, MemberStop how, CancellationToken stop)
+    /// <summary>Stops a member that is paused, beside whoever asked: a guest has minutes to shut down. False = it does not stop.</summary>
+    public async Task<bool> StopAsync(string key, MemberStop how, CancellationToken stop)
     {
         Progress("is being stopped");
         string outcome;
+        var stopped = false;
         try
         {
             var began = _clock.GetTimestamp();
             while (IsWorking(key) && _clock.GetElapsedTime(began) < StopAfter) await Task.Delay(TimeSpan.FromMilliseconds(100), _clock, stop);
             await how.Apply(stop);
+            stopped = true;
             var now = _clock.GetUtcNow();
             outcome = "was stopped at " + ApprovalRule.When(now.ToUnixTimeMilliseconds(), now);
         }
@@ -65,6 +87,7 @@ internal sealed partial class Controller
         Progress(outcome);
         Note(key, new("StoppedAtHost", $"{how.Text}: it {outcome}", warning: true));
         Wake(key);
+        return stopped;
 
         void Progress(string what)
         {
@@ -81,7 +104,7 @@ internal sealed partial class Controller
 
     private MemberPause? PauseOf(string key)
     {
-        lock (_lock) return _pauses.GetValueOrDefault(key);
+        lock (_lock) return _pauses.GetValueOrDefault(key) ?? _struckOff;
     }
 
     private void Show(string key, MemberPause? pause)

@@ -13,8 +13,11 @@ internal sealed record MemberPause(DateTimeOffset Since, long Uid, string By, st
     /// <summary>How far a stop is: "is being stopped", "was stopped at 12:00:00 UTC", or why it was not; empty = none was asked for.</summary>
     public string Progress { get; init; } = "";
 
+    /// <summary>Of the whole host, which was struck off: why nothing is done to its members any more. Null = a person at the host paused this member.</summary>
+    public string? StruckOff { get; init; }
+
     /// <summary>For people.</summary>
-    public string Text => $"paused on this host by {By}{(Reason.Length > 0 ? $" ({Reason})" : "")}{(Progress.Length > 0 ? $"; it {Progress}" : "")}: nothing is done to it until it is resumed";
+    public string Text => StruckOff ?? $"paused on this host by {By}{(Reason.Length > 0 ? $" ({Reason})" : "")}{(Progress.Length > 0 ? $"; it {Progress}" : "")}: nothing is done to it until it is resumed";
 }
 
 /// <summary>How a member is stopped in order for a person at the host.</summary>

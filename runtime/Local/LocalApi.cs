@@ -64,8 +64,9 @@ public sealed record LocalNode(string Name, string Uid, string Version, long Sta
 /// <param name="Detail">The last error when away.</param>
 /// <param name="NextTryUnixMs">0 when attached.</param>
 /// <param name="ClockWrong">How far this host's clock is from the coordinator's; null = they agree, or nothing is known.</param>
+/// <param name="StruckOff">Operators struck this host off: nothing is done here any more, and why; null = they did not.</param>
 /// <param name="StoreRefused">Why the store of a coordinator that is there is not followed; null = it is.</param>
-public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs, string? StoreRefused = null, string? ClockWrong = null);
+public sealed record LocalLink(string State, long SinceUnixMs, string Detail, long NextTryUnixMs, string? StoreRefused = null, string? ClockWrong = null, string? StruckOff = null);
 
 /// <summary>One member.</summary>
 public sealed record LocalMember

@@ -15,6 +15,9 @@ public static class StatementPurpose
 
     /// <summary>Fields: time (Unix ms), then node uids, ordered: no time above this one has been proved to these hosts.</summary>
     public const string SetTime = "set-time";
+
+    /// <summary>Fields: node uid, first and last record: the coordinator lost these records of that host's audit, and people know it. Hosts have no part in it.</summary>
+    public const string AcceptGap = "accept-gap";
 }
 
 /// <summary>
@@ -90,7 +93,7 @@ public sealed record SignedStatement
         foreach (var field in Fields)
             if (field.Length is 0 or > MaxField || field.Any(char.IsControl))
                 return "fields: one is empty, too long, or not text";
-        if (Purpose is not (StatementPurpose.StrikeOff or StatementPurpose.AcceptStore or StatementPurpose.SetTime))
+        if (Purpose is not (StatementPurpose.StrikeOff or StatementPurpose.AcceptStore or StatementPurpose.SetTime or StatementPurpose.AcceptGap))
             return "purpose: not known to this build";
         if (Nonce.Length != 32 || !TrustNames.IsLowerHex(Nonce))
             return "nonce: not 32 lower-case hex characters";
@@ -169,12 +172,37 @@ public sealed record SignedTime(DateTimeOffset At, ImmutableArray<string> Nodes)
     }
 }
 
+/// <summary>That records of a host's audit are missing at the coordinator for good, as operators said it: the gap stays one, and is no alarm any more.</summary>
+/// <param name="NodeUid">The host.</param>
+/// <param name="From">The first record that is missing.</param>
+/// <param name="To">The last one.</param>
+public sealed record AcceptedGap(string NodeUid, long From, long To)
+{
+    /// <summary>What is signed.</summary>
+    public ImmutableArray<string> Fields => [NodeUid, From.ToString(CultureInfo.InvariantCulture), To.ToString(CultureInfo.InvariantCulture)];
+
+    /// <summary>Null = the statement says something else.</summary>
+    public static AcceptedGap? Read(SignedStatement statement)
+    {
+        ArgumentNullException.ThrowIfNull(statement);
+        return statement is { Purpose: StatementPurpose.AcceptGap, Fields.Length: 3 } && Trust.NodeUid.IsValid(statement.Fields[0])
+            && long.TryParse(statement.Fields[1], NumberStyles.None, CultureInfo.InvariantCulture, out var from)
+            && long.TryParse(statement.Fields[2], NumberStyles.None, CultureInfo.InvariantCulture, out var to) ? new(statement.Fields[0], from, to) : null;
+    }
+}
+
 /// <summary>That a host is gone for good, as operators said it.</summary>
 /// <param name="NodeUid">The host's uid, which no other host will ever have.</param>
 /// <param name="NodeName">For people.</param>
 /// <param name="Members">"resource-uid/ordinal" of what was there.</param>
 public sealed record StrikeOff(string NodeUid, string NodeName, ImmutableArray<string> Members)
 {
+    /// <summary>
+    /// Name of the gRPC trailer beside the refusal of a host that was struck off: a protobuf message agentmetal.v1.CoordinatorMessage with the approver set and the
+    /// statements by which it was. The host judges them as any.
+    /// </summary>
+    public const string Trailer = "agentmetal-strike-off-bin";
+
     /// <summary>What is signed.</summary>
     public ImmutableArray<string> Fields => [NodeUid, NodeName, .. Members.Order(StringComparer.Ordinal)];
 

@@ -44,7 +44,12 @@ internal sealed class AssignmentWriter(FleetWriter writer, AgentCatalog catalog,
     {
         if (view.OfResource(args.Resource).FirstOrDefault(r => r.Value.Ordinal == args.Ordinal && r.Value.Key.StartsWith(args.Node + "/", StringComparison.Ordinal)) is not { } row) return [];
         if (!row.Value.Absent) throw new WorldException($"member {args.Ordinal} on {args.NodeName} is wanted again");
-        return [StoreWrite.Delete(StoreKeys.Assignment(row.Value.Key))];
+        var forget = StoreWrite.Delete(StoreKeys.Assignment(row.Value.Key));
+        // With its assignment goes all that is known of the member: that its data is gone is kept with the resource, for whoever would take the deletion back.
+        if (!row.Value.Teardown || !view.Resources.TryGetValue(args.Resource, out var of) || of.Value.Metadata is not { DeletedUnixMs: not 0, Destroyed: "" }) return [forget];
+        var resource = of.Value.Clone();
+        (resource.Metadata.Destroyed, resource.Revision, resource.Status) = ($"member {args.Ordinal} is gone from {args.NodeName}", 0, null);
+        return [forget, StoreWrite.Put(StoreKeys.Resource(resource.Metadata.Project, resource.Kind, resource.Metadata.Name), resource.ToByteArray())];
     }, stop);
 
     public async ValueTask DropAsync(DropArgs args, CancellationToken stop) => await TryAsync(view =>

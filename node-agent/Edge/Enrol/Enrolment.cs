@@ -25,6 +25,9 @@ internal sealed class Enrolment(IdentityFolder folder, Uri coordinator, Func<Dat
         }
     }
 
+    /// <summary>Hears what came beside a refusal to renew.</summary>
+    public Func<Metadata, Task>? Refused { get; init; }
+
     /// <summary>A new certificate for a new key; the old one stays in use until the answer is saved.</summary>
     public async Task<Verdict<NodeIdentity>> RenewAsync(NodeIdentity current, CancellationToken stop)
     {
@@ -37,7 +40,11 @@ internal sealed class Enrolment(IdentityFolder folder, Uri coordinator, Func<Dat
             var reply = await new V1.Enrollment.EnrollmentClient(channel).RenewAsync(request, deadline: DateTime.UtcNow + CallDeadline, cancellationToken: stop);
             return Save(reply, key.Value);
         }
-        catch (RpcException e) { return new TrustProblem(TrustProblemCode.Malformed, $"{coordinator.Authority}: {e.StatusCode}: {e.Status.Detail}"); }
+        catch (RpcException e)
+        {
+            if (Refused is { } refused) await refused(e.Trailers);
+            return new TrustProblem(TrustProblemCode.Malformed, $"{coordinator.Authority}: {e.StatusCode}: {e.Status.Detail}");
+        }
     }
 
     private async Task<Verdict<NodeIdentity>> JoinOnceAsync(JoinToken token, string name, string version, IReadOnlyDictionary<string, string> labels, CancellationToken stop)

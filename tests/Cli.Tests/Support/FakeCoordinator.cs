@@ -116,6 +116,13 @@ internal sealed class ScriptedOperator : Operator.OperatorBase
     internal Func<DecideRequest, DecideReply> OnDecide { get; set; } = _ => throw Unexpected("Decide");
     internal Func<CreateJoinTokenRequest, CreateJoinTokenReply> OnCreateJoinToken { get; set; } = _ => throw Unexpected("CreateJoinToken");
     internal Func<IAsyncStreamReader<ConsoleMessage>, IServerStreamWriter<ConsoleMessage>, Task> OnConsole { get; set; } = (_, _) => throw Unexpected("Console");
+    internal Func<DeleteRequest, Resource> OnUndelete { get; set; } = _ => throw Unexpected("Undelete");
+    internal Func<StateRequest, StateReply> OnState { get; set; } = _ => throw Unexpected("State");
+    internal Func<OrphanRequest, Resource> OnOrphan { get; set; } = _ => throw Unexpected("AdoptOrphan");
+
+    /// <summary>What it says of its store.</summary>
+    internal VersionReply Store { get; } = new() { Version = "9.9.9", Store = "sqlite", StoreId = "s1", Revision = 7, Nodes = 3 };
+    internal List<AuditGap> Gaps { get; } = [];
     internal List<Held> Held { get; } = [];
     internal List<Node> Nodes { get; } = [];
     internal List<Event> Events { get; } = [];
@@ -139,12 +146,16 @@ internal sealed class ScriptedOperator : Operator.OperatorBase
     public override Task<ListHeldReply> ListHeld(ListHeldRequest request, ServerCallContext context) => Task.FromResult(new ListHeldReply { Held = { Held } });
     public override Task<ListNodesReply> ListNodes(ListNodesRequest request, ServerCallContext context) => Task.FromResult(new ListNodesReply { Nodes = { Nodes } });
     public override Task<ListEventsReply> ListEvents(ListEventsRequest request, ServerCallContext context) => Task.FromResult(new ListEventsReply { Events = { Events } });
-    public override Task<VersionReply> Version(VersionRequest request, ServerCallContext context) => Task.FromResult(new VersionReply { Version = "9.9.9", Store = "sqlite", StoreId = "s1", Revision = 7, Nodes = 3 });
+    public override Task<VersionReply> Version(VersionRequest request, ServerCallContext context) => Task.FromResult(Store);
+    public override Task<Resource> Undelete(DeleteRequest request, ServerCallContext context) => Task.FromResult(OnUndelete(request));
+    public override Task<StateReply> State(StateRequest request, ServerCallContext context) => Task.FromResult(OnState(request));
+    public override Task<Resource> AdoptOrphan(OrphanRequest request, ServerCallContext context) => Task.FromResult(OnOrphan(request));
 
     public override Task<ListAuditReply> ListAudit(ListAuditRequest request, ServerCallContext context)
     {
         var reply = new ListAuditReply();
         reply.Chains.AddRange(Audit.Select(a => a.Chain).Distinct());
+        reply.Gaps.AddRange(Gaps);
         reply.Records.AddRange(Audit.Where(a => a.Chain == request.Chain && a.Seq > request.AfterSeq).Take(2));
         return Task.FromResult(reply);
     }

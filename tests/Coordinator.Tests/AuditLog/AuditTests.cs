@@ -1,3 +1,5 @@
+using AgentMetal.Runtime.Trust;
+using Grpc.Core;
 using AgentMetal.Coordinator.AuditLog;
 using AgentMetal.Coordinator.Tests.Kit;
 using AgentMetal.Runtime.Audit;
@@ -76,7 +78,27 @@ public sealed class AuditTests : IDisposable
         Assert.DoesNotContain(events, e => e.Reason == "AuditChainBroken");
         Assert.Contains("records 3 to 5", Assert.Single(events, e => e.Reason == "AuditGap").Message, StringComparison.Ordinal);
         var whole = Assert.Single((await kit.Operator.ListNodesAsync(new(), cancellationToken: Stop)).Nodes).Conditions.Single(c => c.Type == "AuditWhole");
-        Assert.Equal(("False", "CoordinatorWentBack"), (whole.Status, whole.Reason));
+        Assert.Equal(("False", "CoordinatorWentBack", "agentmetal audit accept-gap edge-1"), (whole.Status, whole.Reason, whole.NextCommand));
+
+        // Only people can say that they know of it, of just this gap, and that outlives the coordinator.
+        var wrong = await Assert.ThrowsAsync<RpcException>(() => Nodes.StrikeOffTests.StateAsync(kit, StatementPurpose.AcceptGap, new AcceptedGap(node.Uid, 3, 6).Fields));
+        Assert.Contains("records 3 to 6 of edge-1 are no gap here", wrong.Status.Detail, StringComparison.Ordinal);
+        Assert.Equal(["alice"], (await Nodes.StrikeOffTests.StateAsync(kit, StatementPurpose.AcceptGap, new AcceptedGap(node.Uid, 3, 5).Fields)).By);
+        await KnownAsync();
+        await kit.RestartAsync();
+        await KnownAsync();
+        Assert.Contains((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e.Reason == "AuditGapAccepted");
+        await using var later = await node.AttachAsync(h => (h.AuditSeq, h.AuditAcked) = (9, 9));
+        Assert.DoesNotContain(later.Messages.SelectMany(m => m.Statements), s => s.Purpose == StatementPurpose.AcceptGap);
+
+        async Task KnownAsync()
+        {
+            var known = Assert.Single((await kit.Operator.ListNodesAsync(new(), cancellationToken: Stop)).Nodes).Conditions.Single(c => c.Type == "AuditWhole");
+            Assert.Equal(("True", "GapAccepted"), (known.Status, known.Reason));
+            Assert.Contains("records 3 to 5 are missing here, which alice signed to know", known.Message, StringComparison.Ordinal);
+            var gap = Assert.Single((await kit.Operator.ListAuditAsync(new() { Chain = node.Uid }, cancellationToken: Stop)).Gaps);
+            Assert.Equal((3, 5, "accept-gap"), (gap.From, gap.To, gap.Accepted.Single().Purpose));
+        }
     }
 
     [Theory]

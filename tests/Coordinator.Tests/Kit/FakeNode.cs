@@ -69,6 +69,8 @@ internal sealed class FakeStream : IAsyncDisposable
 
     public string ErrorText { get; private set; } = "";
 
+    public Grpc.Core.Metadata Trailers { get; private set; } = [];
+
     public long Revision { get; private set; }
 
     public long Acked { get; private set; }
@@ -138,7 +140,7 @@ internal sealed class FakeStream : IAsyncDisposable
             await SendAsync(new() { Hello = hello });
             await foreach (var message in _call.ResponseStream.ReadAllAsync(CoordinatorKit.Stop)) await TakeAsync(message);
         }
-        catch (RpcException e) { lock (_lock) (Error, ErrorText) = (e.StatusCode, e.Status.Detail); }
+        catch (RpcException e) { lock (_lock) (Error, ErrorText, Trailers) = (e.StatusCode, e.Status.Detail, e.Trailers); }
         catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException or IOException or InvalidOperationException) { lock (_lock) ErrorText = e.Message; }
         finally
         {

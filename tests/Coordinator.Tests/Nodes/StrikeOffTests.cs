@@ -42,6 +42,12 @@ public sealed class StrikeOffTests
         await using var back = gone.Open();
         await back.UntilAsync(s => s.Error is not null || s.Goodbye is not null);
         Assert.Contains("edge-1 was struck off by alice", back.ErrorText + back.Goodbye?.Reason, StringComparison.Ordinal);
+        // Beside the refusal are the signatures: the host need not take the coordinator's word, by whichever of the two calls it hears it.
+        Assert.Equal(gone.Uid, OfFarewell(back.Trailers).Fields[0]);
+        var renew = await Assert.ThrowsAsync<RpcException>(async () => await new Enrollment.EnrollmentClient(gone.Channel())
+            .RenewAsync(new() { Csr = ByteString.CopyFrom(SigningRequest.Create(P256.Generate(), "edge-1")) }, cancellationToken: Stop));
+        Assert.Equal(gone.Uid, OfFarewell(renew.Trailers).Fields[0]);
+        Assert.Single((await kit.Operator.ListEventsAsync(new(), cancellationToken: Stop)).Events, e => e.Reason == "StruckOffHostCalls");
         var again = await kit.JoinAsync("edge-1", ("site", "one"));
         Assert.NotEqual(gone.Uid, again.Uid);
         await using var anew = await again.AttachAsync();
@@ -51,6 +57,8 @@ public sealed class StrikeOffTests
         await two.DisposeAsync();
         await three.DisposeAsync();
     }
+
+    private static Statement OfFarewell(Grpc.Core.Metadata trailers) => Assert.Single(CoordinatorMessage.Parser.ParseFrom(trailers.GetValueBytes(StrikeOff.Trailer)).Statements);
 
     private static async Task<StateReply> StrikeAsync(CoordinatorKit kit, FakeNode node, string leaveOut = "")
     {

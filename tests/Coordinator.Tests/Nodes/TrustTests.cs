@@ -133,6 +133,8 @@ public sealed class TrustTests
         await kit.Operator.DeleteAsync(name, cancellationToken: Stop);
         await stream.UntilAsync(s => s.Assignments.Any(x => x.Absent));
         var going = stream.Assignments[0];
+        var early = await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.UndeleteAsync(name, cancellationToken: Stop));
+        Assert.Contains("edge-1 has not said yet whether it has begun", early.Status.Detail, StringComparison.Ordinal);
 
         var report = new MemberReport { Assignment = going.Key, Generation = going.Generation, Status = new() { Phase = "AwaitingApproval" }, Destroyed = "delete the data" };
         report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
@@ -148,6 +150,39 @@ public sealed class TrustTests
         var kept = await kit.Operator.UndeleteAsync(name, cancellationToken: Stop);
         Assert.Equal((0, going.Generation + 1), (kept.Metadata.DeletedUnixMs, kept.Metadata.Generation));
         await stream.UntilAsync(s => s.Assignments.Any(x => !x.Absent && x.Generation == kept.Metadata.Generation));
+    }
+
+    /// <summary>A member that is gone is in no list any more: that it was there is not forgotten, by a coordinator that starts anew neither.</summary>
+    [Fact]
+    public async Task Undelete_OnceOneMemberIsGone_IsRefusedAlsoAfterARestart()
+    {
+        await using var kit = await StartAsync();
+        var (one, two) = (await kit.JoinAsync("edge-1"), await kit.JoinAsync("edge-2"));
+        await using (var first = await one.AttachAsync())
+        await using (var second = await two.AttachAsync(obedient: false))
+        {
+            await kit.ApplyAsync(Redis(spec: """{"replicas":1}"""));
+            await second.UntilAsync(s => s.Assignments.Count == 1);
+            await second.ReportAsync(second.Assignments[0]);
+            await kit.UntilAsync("sessions", r => Is(r, "Ready", "True"));
+            await kit.Operator.DeleteAsync(new() { Kind = "redis", Name = "sessions" }, cancellationToken: Stop);
+            await second.UntilAsync(s => s.Assignments.Any(x => x.Absent));
+            await second.ReportAsync(second.Assignments[0], "AwaitingApproval");
+            await kit.UntilAsync("sessions", r => r!.Status.Members.Count == 1);
+            await RefusedAsync();
+        }
+        await kit.RestartAsync();
+        await using var again = await two.AttachAsync(obedient: false);
+        await again.UntilAsync(s => s.Assignments.Any(x => x.Absent));
+        await again.ReportAsync(again.Assignments[0], "AwaitingApproval");
+        await kit.SettledAsync(again);
+        await RefusedAsync();
+
+        async Task RefusedAsync()
+        {
+            var late = await Assert.ThrowsAsync<RpcException>(async () => await kit.Operator.UndeleteAsync(new() { Kind = "redis", Name = "sessions" }, cancellationToken: Stop));
+            Assert.Matches("member [01] is gone from edge-1, and its data with it", late.Status.Detail);
+        }
     }
 
     [Fact]

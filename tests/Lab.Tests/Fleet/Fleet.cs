@@ -71,7 +71,9 @@ public sealed class Fleet : IAsyncDisposable
         }
     }
 
-    public async Task StartCoordinatorAsync(CancellationToken stop)
+    /// <param name="stop">Ends the wait.</param>
+    /// <param name="more">Of its command line.</param>
+    public async Task StartCoordinatorAsync(CancellationToken stop, params string[] more)
     {
         var start = new ProcessStartInfo(Path.Combine(artifacts, "coordinator", "agentmetal-coordinator"))
         {
@@ -79,6 +81,7 @@ public sealed class Fleet : IAsyncDisposable
             RedirectStandardError = true,
             RedirectStandardOutput = true,
         };
+        foreach (var word in more) start.ArgumentList.Add(word);
         coordinator = Process.Start(start)!;
         var path = Path.Combine(directory, $"coordinator-{coordinator.Id}.log");
         var log = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.Read, bufferSize: 0);
@@ -189,7 +192,8 @@ public sealed class Fleet : IAsyncDisposable
         Directory.Delete(directory, recursive: true);
     }
 
-    private async Task JoinAsync(LabHost host, CancellationToken stop)
+    /// <summary>Lets a host in that the fleet does not know, under the name that it has in the lab.</summary>
+    public async Task JoinAsync(LabHost host, CancellationToken stop)
     {
         var token = (await CliAsync(stop, "join-token", "create", "--name", host.Name, "--label", "site=lab", "--label", "host=" + host.Name, "-o", "raw")).OrThrow().Stdout.Trim();
         await host.ShellAsync("ln -sf /usr/lib/agentmetal/agentmetald /usr/bin/agentmetald && cp /usr/share/agentmetal/agentmetald.service /etc/systemd/system/ && systemctl daemon-reload", stop);

@@ -64,11 +64,58 @@ public sealed class PutBackTests(SharedFleet shared)
         await ShellAsync($"rm -r {copy}", stop);
     }
 
-    private static string Yaml(string name, int port, string memory) => $$"""
+    /// <summary>An old backup, put back as one: nothing on the hosts moves before a signature, what comes back by it is said before, and what the audit lost is signed for.</summary>
+    [Fact]
+    public async Task OldBackup_PutBackAsOne_IsFollowedOnceSigned_AndItsGapInTheAuditIsKnown()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        var copy = Directory.CreateTempSubdirectory("agentmetal-backup-").FullName;
+        (await fleet.ApplyAsync(Yaml("back", 6491, "32Mi", 0) + "---\n" + Yaml("bygone", 6493, "32Mi", 0), stop)).OrThrow();
+        await fleet.KillCoordinatorAsync();
+        await ShellAsync($"cp -a {fleet.CoordinatorData}/. {copy}/", stop);
+        await fleet.StartCoordinatorAsync(stop);
+        await fleet.WaitAttachedAsync(fleet.Lab.Hosts.Count, stop);
+        (await fleet.ApplyAsync(Yaml("back", 6491, "48Mi", 0), stop)).OrThrow();
+        await fleet.RemoveAsync("bygone", stop);
+        var members = await fleet.MembersAsync("back", stop);
+        var pids = await PidsAsync(members, stop);
+
+        await fleet.KillCoordinatorAsync();
+        await ShellAsync($"rm -r {fleet.CoordinatorData} && cp -a {copy} {fleet.CoordinatorData}", stop);
+        await fleet.StartCoordinatorAsync(stop, "--restored");
+        await Fleet.EventuallyAsync("every host says that it is another store", TimeSpan.FromSeconds(60), async () => (await fleet.CliAsync(stop, "nodes", "list")).Stdout.Split("refuses the store").Length - 1 == 3, stop);
+        await Task.Delay(TimeSpan.FromSeconds(5), stop);
+        Assert.Equal(FiftyMebi, await MaxMemoryAsync(members[0].Host, stop));
+        Assert.Empty(await fleet.MembersAsync("bygone", stop));
+
+        var signed = (await fleet.CliAsync(stop, "nodes", "accept-store", "--yes", "--reason", "the disk died")).OrThrow().Stderr;
+        Assert.Contains("goes back to generation 1", signed, StringComparison.Ordinal);
+        Assert.Contains("Redis default/bygone #0  is not there: is made again", signed, StringComparison.Ordinal);
+        await Fleet.EventuallyAsync("what was signed for is followed", TimeSpan.FromSeconds(90), async () =>
+            await MaxMemoryAsync(members[0].Host, stop) == ThirtyTwoMebi && (await fleet.MembersAsync("bygone", stop)).Length == 1, stop);
+        Assert.Equal(pids, await PidsAsync(members, stop));
+
+        // What hosts had told before the copy was put back is in no audit any more: that stands until somebody signs to know it.
+        var host = members[0].Host.Name;
+        await Fleet.EventuallyAsync("the gap is told", TimeSpan.FromSeconds(60), async () => (await fleet.CliAsync(stop, "nodes", "describe", host)).Stdout.Contains("agentmetal audit accept-gap " + host, StringComparison.Ordinal), stop);
+        Assert.False((await fleet.CliAsync(stop, "audit", "--chain", host, "--verify")).Succeeded);
+        (await fleet.CliAsync(stop, "audit", "accept-gap", host, "--yes", "--reason", "the disk died")).OrThrow();
+        await fleet.KillCoordinatorAsync();
+        await fleet.StartCoordinatorAsync(stop); // It was restored once.
+        await fleet.WaitAttachedAsync(fleet.Lab.Hosts.Count, stop);
+        var proved = (await fleet.CliAsync(stop, "audit", "--chain", host, "--verify")).OrThrow().Stdout;
+        Assert.Contains("are missing here, which approvers signed to know", proved.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.DoesNotContain("AuditWhole", (await fleet.CliAsync(stop, "nodes", "describe", host)).Stdout, StringComparison.Ordinal);
+        foreach (var name in (string[])["back", "bygone"]) await fleet.RemoveAsync(name, stop);
+        await ShellAsync($"rm -r {copy}", stop);
+    }
+
+    private static string Yaml(string name, int port, string memory, int replicas = 1) => $$"""
         apiVersion: agentmetal.io/v1
         kind: Redis
         metadata: { name: {{name}} }
-        spec: { port: {{port}}, replicas: 1, memory: { max: {{memory}} } }
+        spec: { port: {{port}}, replicas: {{replicas}}, memory: { max: {{memory}} } }
 
         """;
 
