@@ -213,6 +213,8 @@ internal static class InstanceDifferences
     /// <summary>One group: a delete that cannot be finished does not begin.</summary>
     private static IEnumerable<Difference> OfTeardown(InstanceState s)
     {
+        // Once libvirt has forgotten the machine nothing would say whose its disks are, and what was signed for them would be void.
+        if (s.Domain == Owner.Ours && s.Dir == DirIs.Unmarked) yield return new(Kind.Dir, "", "its directory does not say yet whose it is") { Group = Teardown };
         if (s.Domain == Owner.Ours || FactValue.IsUnseen(s.Domain))
         {
             if (s.Power != Power.Off) yield return new(Kind.Present, Part.Power, "it runs and is to go") { Group = Teardown };

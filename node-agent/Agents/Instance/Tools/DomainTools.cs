@@ -138,6 +138,7 @@ internal sealed class Undefine(InstanceScope scope, InstanceActuator? actuator)
     {
         if (goal is not null || difference.Subject != Part.Definition) yield break;
         if (state.Power != Power.Off) yield return Move.Wait<DomainArgs>("it is stopped first");
+        else if (state.Dir == DirIs.Unmarked) yield return Move.Wait<DomainArgs>("its directory says first whose it is");
         // libvirt deletes a snapshot only of a machine that it knows.
         else if (state.Snapshots.Count > 0) yield return Move.Wait<DomainArgs>("its snapshots in volumes go first");
         else yield return Move.Do(new DomainArgs(Scope.Layout.Uuid), 20, difference.Text);

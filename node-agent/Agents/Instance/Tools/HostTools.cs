@@ -65,7 +65,7 @@ internal sealed class CreateDir(InstanceScope scope, InstanceActuator? actuator)
 {
     public override IEnumerable<Move<PathArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
-        if (goal is null || state.Dir == DirIs.Others) yield break;
+        if (state.Dir == DirIs.Others || (goal is null && state.Dir != DirIs.Unmarked)) yield break;
         yield return Move.Do(new PathArgs(Scope.Layout.Dir, state.Dir switch
         {
             DirIs.Unmarked => $"write down that {Scope.Layout.Dir} is this instance's",

@@ -146,10 +146,16 @@ public sealed class InstanceAdversaryTests
 
     private static Plan<InstanceGoal, InstanceState> Plan(MemberInput input, InstanceState state) => InstanceIdentityTests.Plan(input, state);
 
-    /// <summary>What a plan does without a signature: whole groups that need one are left out, and what is built on them.</summary>
+    /// <summary>What a plan does without a signature.</summary>
     internal static InstanceState Unsigned(Plan<InstanceGoal, InstanceState> plan)
     {
         var agent = new InstanceAgent(Scope(Input(FromKernel)));
+        return WithoutSignature(plan).Aggregate(plan.Start, (s, step) => agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Predict(s));
+    }
+
+    /// <summary>Whole groups that need a signature are left out, and what is built on them.</summary>
+    internal static IEnumerable<Step> WithoutSignature(Plan<InstanceGoal, InstanceState> plan)
+    {
         var groups = plan.Steps.Where(s => s.Risk.Level == RiskLevel.Dangerous).Select(s => s.Group).ToHashSet(StringComparer.Ordinal);
         for (var before = -1; before != groups.Count;)
         {
@@ -161,6 +167,6 @@ public sealed class InstanceAdversaryTests
                 if (groups.Contains(step.Group)) changed.UnionWith(step.Expect.Except(step.Basis).Select(f => f.Key));
             }
         }
-        return plan.Steps.Where(s => !groups.Contains(s.Group)).Aggregate(plan.Start, (s, step) => agent.Tools.Single(t => t.Name == step.Tool).Bind(step.Args).Predict(s));
+        return plan.Steps.Where(s => !groups.Contains(s.Group));
     }
 }

@@ -48,6 +48,17 @@ public sealed class InstanceOwnerTests
         Assert.Contains("write down that", step.Text, StringComparison.Ordinal);
     }
 
+    /// <summary>After libvirt has forgotten the machine nothing would say whose the disks are, and what was signed for them would be void.</summary>
+    [Fact]
+    public void Delete_OfADirectoryThatDoesNotSayWhose_MarksItFirst()
+    {
+        var plan = Plan(Input(absent: true), Unnamed(Converged(Input())) with { Dir = DirIs.Unmarked });
+        Assert.Equal(("create-dir", RiskLevel.Safe), (plan.Steps[0].Tool, plan.Steps[0].Risk.Level));
+        Assert.Equal(["shut-down", "undefine", "remove-disks", "remove-files"], plan.Steps.Skip(1).Select(s => s.Tool));
+        Assert.All(plan.Steps, s => Assert.Equal(plan.Steps[0].Group, s.Group));
+        Assert.Contains(plan.Steps.Single(s => s.Tool == "remove-disks").Basis, f => f is { Key: InstanceFacts.Dir, Value: Present.It });
+    }
+
     [Fact]
     public void Directory_WithDisksThatNothingClaims_IsTakenOverBySignature()
     {

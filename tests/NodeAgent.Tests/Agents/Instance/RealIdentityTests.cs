@@ -10,8 +10,8 @@ public sealed class RealIdentityTests
 {
     private static readonly TimeSpan s_brief = TimeSpan.FromSeconds(20);
 
-    // Red on a real libvirt after the merge, and out of its run until that is understood.
-    internal async Task Disks_TakenOutReplacedAndReordered_AreThemselves()
+    [Fact(Explicit = true)]
+    public async Task Disks_TakenOutReplacedAndReordered_AreThemselves()
     {
         var ct = TestContext.Current.CancellationToken;
         await using var world = new InstanceWorld();
@@ -97,8 +97,8 @@ public sealed class RealIdentityTests
     }
 
     /// <summary>Another resource of the same project and name: it is told, and its deletion touches nothing of the machine that runs.</summary>
-    // Red on a real libvirt after the merge, and out of its run until that is understood.
-    internal async Task Namesake_WithAnotherUid_TouchesNothing()
+    [Fact(Explicit = true)]
+    public async Task Namesake_WithAnotherUid_TouchesNothing()
     {
         await using var world = new InstanceWorld();
         world.Spec = InstanceWorld.Small(",\"disks\":[{\"name\":\"root\",\"size\":\"16Mi\"}]");
@@ -131,8 +131,7 @@ public sealed class RealIdentityTests
         for (var i = 0; i < 10; i++)
         {
             var plan = await world.PlanAsync(world.Input());
-            var dangerous = plan.Steps.Where(s => s.Risk.Level == RiskLevel.Dangerous).ToList();
-            var run = plan.Steps.TakeWhile(s => dangerous.Count == 0 || s.Index < dangerous[0].Index).Where(s => dangerous.All(d => d.Group != s.Group)).ToList();
+            var run = InstanceAdversaryTests.WithoutSignature(plan).ToList();
             if (run.Count == 0) return;
             await world.RunAsync(plan with { Steps = [.. run] });
         }

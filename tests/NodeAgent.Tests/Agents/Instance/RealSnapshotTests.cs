@@ -127,8 +127,8 @@ public sealed class RealSnapshotTests
     }
 
     /// <summary>As the executor does it: the probe fails, the undo brings back every fact that was there before, and the change is not tried again.</summary>
-    // Red on a real libvirt after the merge, and out of its run until that is understood.
-    internal async Task Trial_OfABadChange_ItsUndoBringsBackWhatWasThere()
+    [Fact(Explicit = true)]
+    public async Task Trial_OfABadChange_ItsUndoBringsBackWhatWasThere()
     {
         var ct = TestContext.Current.CancellationToken;
         await using var world = new InstanceWorld();
@@ -145,23 +145,28 @@ public sealed class RealSnapshotTests
         var plan = await world.PlanAsync(input);
         Assert.Equal(["create-snapshot", "try-restart", "delete-snapshot"], plan.Steps.Select(s => s.Tool).Except(["note-held", "define"]));
         Assert.Single(plan.Steps.Where(s => s.Tool is "create-snapshot" or "try-restart").Select(s => s.Group).Distinct());
-        foreach (var step in plan.Steps.Take(2)) await Apply(step.Tool, step.Args);
-        var refused = await Assert.ThrowsAsync<WorldException>(() => Apply(plan.Steps[2].Tool, plan.Steps[2].Args));
+        // That it waits for a signature is remembered before, and is no part of what is tried.
+        var (create, tries) = (plan.Steps.Single(s => s.Tool == "create-snapshot"), plan.Steps.Single(s => s.Tool == "try-restart"));
+        foreach (var step in plan.Steps.Where(s => s.Index < tries.Index)) await Apply(step.Tool, step.Args);
+        var refused = await Assert.ThrowsAsync<WorldException>(() => Apply(tries.Tool, tries.Args));
         Assert.Contains("no tcp answer on port 4000 in 40 s", refused.Message, StringComparison.Ordinal);
         var failed = await world.ObserveAsync();
-        Assert.Equal(Phase.Failed, agent.Tools.Single(t => t.Name == "try-restart").Bind(plan.Steps[2].Args).Observe(failed)!.Phase);
+        Assert.Equal(Phase.Failed, agent.Tools.Single(t => t.Name == "try-restart").Bind(tries.Args).Observe(failed)!.Phase);
 
-        var undo = plan.Steps[2].Undo.Call!;
+        var undo = tries.Undo.Call!;
         var predicted = agent.Tools.Single(t => t.Name == undo.Tool).Bind(undo.Args).Predict(failed);
         await Apply(undo.Tool, undo.Args);
         await Apply(undo.Tool, undo.Args); // Killed before it was journalled: once more is the same.
         var after = await world.ObserveAsync();
         foreach (var key in agent.FactKeys(after)) Assert.Equal($"{key} {agent.Fact(predicted, key)}", $"{key} {agent.Fact(after, key)}");
-        foreach (var key in plan.Steps.Take(3).SelectMany(s => s.Expect).Select(f => f.Key).Where(k => !k.StartsWith("snapshot/", StringComparison.Ordinal))) Assert.Equal($"{key} {agent.Fact(before, key)}", $"{key} {agent.Fact(after, key)}");
-        var drop = plan.Steps[0].Undo.Call!;
+        foreach (var key in create.Expect.Concat(tries.Expect).Select(f => f.Key).Where(k => k != InstanceFacts.Held && !k.StartsWith("snapshot/", StringComparison.Ordinal))) Assert.Equal($"{key} {agent.Fact(before, key)}", $"{key} {agent.Fact(after, key)}");
+        var drop = create.Undo.Call!;
         await Apply(drop.Tool, drop.Args);
 
         // It runs as before, what was tried is remembered, and nobody tries it again.
+        var forget = Assert.Single((await world.PlanAsync(input)).Steps);
+        Assert.Equal("note-held", forget.Tool);
+        await Apply(forget.Tool, forget.Args);
         var again = await world.PlanAsync(input);
         Assert.Empty(again.Steps);
         Assert.Contains("no tcp answer on port 4000", Assert.Single(again.Differences).Text, StringComparison.Ordinal);
