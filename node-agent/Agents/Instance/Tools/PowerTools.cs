@@ -117,11 +117,14 @@ internal sealed class SwitchOff(InstanceScope scope, InstanceActuator? actuator)
 
 /// <summary>
 /// Shuts the guest down, defines the machine as it is declared, and starts it: one step, so that what it brings is in force by it and by no other start. Of a
-/// machine that is off it is the start that brings what was held.
+/// machine that is off it is the start that brings what was held. A guest that does not let go of a disk, or does not take one, has it so by its next start.
 /// </summary>
 internal sealed class Restart(InstanceScope scope, InstanceActuator? actuator)
-    : InstanceTool<ChangeArgs>("restart", InstanceJson.Default.ChangeArgs, scope, actuator, Kind.Restart)
+    : InstanceTool<ChangeArgs>("restart", InstanceJson.Default.ChangeArgs, scope, actuator, Kind.Restart, Kind.Live)
 {
+    /// <summary>Dearer than all that is done while it runs: it is chosen when that has failed.</summary>
+    private const int InsteadOfLive = 500;
+
     public override IEnumerable<Move<ChangeArgs>> Propose(InstanceGoal? goal, InstanceState state, Difference difference)
     {
         if (goal?.Config is not { } config || Trials.IsNeeded(goal, state)) yield break;
@@ -130,7 +133,7 @@ internal sealed class Restart(InstanceScope scope, InstanceActuator? actuator)
         else
         {
             var (seconds, force) = StopOf(goal, state);
-            yield return Move.Do(new ChangeArgs(seconds, force, DomainXml.Render(config, Scope.Emulator), InForce.Brings(InForce.Of(state), config), InForce.Leaves(goal, state)), 50, difference.Text);
+            yield return Move.Do(new ChangeArgs(seconds, force, DomainXml.Render(config, Scope.Emulator), InForce.Brings(InForce.Of(state), config), InForce.Leaves(goal, state)), difference.Kind == Kind.Live ? InsteadOfLive : 50, difference.Text);
         }
     }
 
