@@ -51,6 +51,9 @@ internal sealed record InstanceLayout
     /// <summary>Cards for which an address is kept, or may be: one a line.</summary>
     public string Reserved => Dir + "/reserved";
 
+    /// <summary>What libvirt writes down of the machine while it runs; only watched, never read.</summary>
+    public string Status => "/run/libvirt/qemu/" + Id + ".xml";
+
     public string ConsoleLog => Dir + "/console.log";
 
     /// <summary>Names in <see cref="Dir"/> that are of this host and not of the machine: what the guest wrote to its console, what networks here keep, what is being made.</summary>

@@ -86,7 +86,9 @@ internal sealed class InstanceMember(InstanceReaders readers, InstanceWriters wr
     public override MemberWatch WatchFor(MemberInput input)
     {
         var scope = Scope(input);
-        return new([], [scope.Layout.Dir], null) { Topics = [DomainTopics.Of(scope.Adopt.Length > 0 ? "" : scope.Uuid)] };
+        // No event of libvirt says that somebody pulled a cable (virsh domif-setlink). It is in what libvirt writes down of a machine that runs.
+        string[] status = scope.Adopt.Length > 0 || roots.TestType.Length > 0 ? [] : [scope.Layout.Status];
+        return new([], [scope.Layout.Dir, .. status], null) { Topics = [DomainTopics.Of(scope.Adopt.Length > 0 ? "" : scope.Uuid)] };
     }
 
     public override bool IsGone(InstanceState state) => !InstanceDifferences.Of(null, state).Any();

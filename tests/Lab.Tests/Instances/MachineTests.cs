@@ -60,6 +60,21 @@ public sealed class MachineTests(SharedFleet shared)
         await Machines.RemoveAsync(fleet, stop, "killed");
     }
 
+    /// <summary>No event of libvirt says it, and the host looks at a machine that is as declared every ten minutes.</summary>
+    [Fact]
+    public async Task Cable_PulledByHand_IsPutBackAtOnce()
+    {
+        var stop = TestContext.Current.CancellationToken;
+        var fleet = await shared.GetAsync();
+        (await fleet.ApplyAsync(await Machines.ImagesAsync(stop) + Machines.Small("cabled"), stop)).OrThrow();
+        var (host, _) = await Machines.WhereAsync(fleet, "cabled", stop);
+        var mac = (await Machines.VirshAsync(host, stop, "domiflist", "default-cabled")).Split([' ', '\n'], StringSplitOptions.RemoveEmptyEntries).First(w => w.StartsWith("52:54:", StringComparison.Ordinal));
+        await Machines.VirshAsync(host, stop, "domif-setlink", "default-cabled", mac, "down");
+        await Fleet.EventuallyAsync(host, "the cable is in again", TimeSpan.FromSeconds(40), async () =>
+            (await Machines.VirshAsync(host, stop, "domif-getlink", "default-cabled", mac)).EndsWith("up", StringComparison.Ordinal), stop);
+        await Machines.RemoveAsync(fleet, stop, "cabled");
+    }
+
     [Fact]
     public async Task Libvirtd_RestartedAndKilled_NothingIsRestartedAndTheMachineIsStillKept()
     {
