@@ -27,6 +27,7 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     {
         > 19 => Of("", dice > 24 ? To(c.Input, dice > 27 ? "n2" : "n1") : dice > 21 ? From(c.Input) : c.Input, OnItsWay(c.State, (dice * 4) + which)),
         0 => Of("", c.Input, Unseen(c.State, which)),
+        2 or 3 => Another(s_lists[which + (4 * (dice - 2))], which, c.State),
         1 => Of("", s_adopted, Converged(s_adopted) with { Power = which == 0 ? Power.Off : Power.Running, Domain = which == 1 ? Owner.Missing : Owner.Adopted }),
         _ => Of("", c.Input, c.State),
     });
@@ -57,7 +58,44 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         a with { Snapshots = b.Snapshots }, a with { Slot = b.Slot }, a with { Trial = b.Trial, TrialOver = b.TrialOver }, a with { Reverted = b.Reverted }, a with { Offer = b.Offer }, a with { Receipt = b.Receipt }, a with { Peer = b.Peer },
     ];
 
-    public override bool Loses(InstanceState before, InstanceState after) => before.Data == Stored.Some && after.Data == Stored.None && !InstanceMoves.IsCopy(before) && before.Peer != Way.Declined;
+    /// <summary>Its disks, and what they hold of earlier moments: what a person asked to be kept.</summary>
+    public override bool Loses(InstanceState before, InstanceState after) =>
+        (before.Data == Stored.Some && after.Data == Stored.None && !InstanceMoves.IsCopy(before) && before.Peer != Way.Declined)
+        || before.Snapshots.Any(s => !SnapshotOwner.IsPolicy(s.Value.Owner) && !after.Snapshots.ContainsKey(s.Key));
+
+    public override bool UsesData => true;
+
+    /// <summary>
+    /// What the guest finds, in the order in which it finds it. A disk that is not declared any more goes without more words, if it is not the first and nothing
+    /// comes in its stead; what comes, comes behind those that are there. A file that is gone and is made anew hides what was there.
+    /// </summary>
+    public override bool TakesOutOfUse(InstanceGoal? goal, InstanceState before, InstanceState after)
+    {
+        if (goal is null || before.Domain != Owner.Ours || after.Domain != Owner.Ours) return false;
+        var (was, now) = (Used(goal, before), Used(goal, after));
+        if (was.Any(p => now.Contains(p) && goal.Disks.FirstOrDefault(d => d.Path == p) is { } d && before.Disks.GetValueOrDefault(d.Name) == FactValue.Absent && after.DiskStates.ContainsKey(d.Name))) return true;
+        var (gone, come) = (was.Except(now).ToList(), now.Except(was).ToList());
+        if (was.Count == 0) return false;
+        if (gone.Count > 0 && (come.Count > 0 || (gone.Contains(was[0]) && now.Count > 0) || gone.Any(g => goal.Disks.Any(d => Path.ChangeExtension(d.Path, null) == Path.ChangeExtension(g, null))))) return true;
+        return !now.Take(was.Count - gone.Count).SequenceEqual(was.Where(now.Contains));
+    }
+
+    private static List<string> Used(InstanceGoal goal, InstanceState s) =>
+        [.. Aspect.DisksOf(s.Live.IsEmpty ? s.Config : s.Live).Where(d => !d.ReadOnly && goal.Own.Has(d.Path)).Select(d => d.Path)];
+
+    private static readonly string[][] s_lists = [["a", "b"], ["b", "a"], ["a:raw", "b"], ["n", "a", "b"], ["a"], ["b"], ["a", "n", "b"], ["a", "n"]];
+
+    /// <summary>A machine with a, m and b, or a and b, of which another list is declared: while it runs, or is off, or what it had is not there.</summary>
+    private static Case<InstanceGoal, InstanceState> Another(string[] list, int which, InstanceState dice)
+    {
+        var input = Disks(which % 2 == 0 ? "ask" : "allowed", dice.Autostart == Yes.It ? "{" : "{\"power\":\"stopped\",", list);
+        var was = Converged(Disks("ask", "{", which > 1 ? ["a", "m", "b"] : ["a", "b"]));
+        was = Missing(was with { OtherDisks = was.DiskStates.Where(d => !Goal(input).Disks.Any(g => g.Name == d.Key && g.Format == d.Value.Format))
+            .ToImmutableSortedDictionary(d => Scope(input).Layout.Disk(d.Key, d.Value.Format), d => d.Value, StringComparer.Ordinal) }, input);
+        if (dice.Power == Power.Off) was = was.Off();
+        if (dice.Accelerator != "qemu") was = was with { Disks = was.Disks.SetItem(list[^1].Split(':')[0], FactValue.Absent), DiskStates = was.DiskStates.Remove(list[^1].Split(':')[0]) };
+        return Of("", input, was);
+    }
 
     private static Case<InstanceGoal, InstanceState> Of(string name, MemberInput input, InstanceState state) =>
         new(name, new InstanceAgent(Scope(input)), input.Absent ? null : Goal(input), state,

@@ -101,6 +101,7 @@ internal sealed class Suite<TGoal, TState>(Samples<TGoal, TState> samples) : ISu
     {
         Each(_rules.Danger);
         Assert.Equal(samples.HoldsData, Seen.Losses > 0); // An agent with data must have shown a step that loses it.
+        if (samples.UsesData) Assert.True(Seen.OutOfUse > samples.Count / 50, $"only {Seen.OutOfUse} steps took data out of use");
         // And an agent whose data moves without it must have shown that.
         if (samples.MovesByItself) Assert.True(Seen.ByItself > samples.Count / 10, $"only {Seen.ByItself} starts and copies were met");
     }

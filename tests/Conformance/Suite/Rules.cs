@@ -106,6 +106,9 @@ internal sealed class Rules<TGoal, TState>(Samples<TGoal, TState> samples)
             var loses = samples.Loses(state, call.Predict(state));
             if (loses) Seen.Losses++;
             if (loses && !step.Risk.LosesData) yield return $"{step.Key} loses data and does not say so";
+            var takes = samples.TakesOutOfUse(c.Agent.Aim(c.Goal, state), state, call.Predict(state));
+            if (takes) Seen.OutOfUse++;
+            if (takes && step.Risk.Level < RiskLevel.Dangerous) yield return $"{step.Key} takes data out of use and is only {step.Risk.Level}";
             if (!step.Risk.LosesData && !samples.ByItself(state).Any(x => samples.Loses(state, x)))
                 foreach (var after in samples.ByItself(call.Predict(state)).Concat(samples.ByItself(call.During(state))))
                 {
@@ -222,6 +225,7 @@ internal sealed class Coverage
     public int Waited { get; set; }
     public int Losses { get; set; }
     public int ByItself { get; set; }
+    public int OutOfUse { get; set; }
     public int Changes { get; set; }
     public IReadOnlyCollection<string> Tools => _tools;
     public IReadOnlyCollection<string> Kinds => _kinds;

@@ -36,6 +36,15 @@ internal abstract class Samples<TGoal, TState>
     /// <summary>What a start by the service manager or a boot makes of this state, as far as it is let; it must lose nothing, whatever the state.</summary>
     public virtual IEnumerable<TState> Starts(TState state) => [];
 
+    /// <summary>Whether the agent says of data what uses it, so that a step could take it away from that.</summary>
+    public virtual bool UsesData => false;
+
+    /// <summary>
+    /// Whether data that was in use before is not in use afterwards, or found in another place, although nobody declared just that: what a person signs who is
+    /// to lose the sight of data that stays where it is.
+    /// </summary>
+    public virtual bool TakesOutOfUse(TGoal? goal, TState before, TState after) => false;
+
     /// <summary>
     /// What happens from here without the agent: such a start, and copies along a chain of replicas. A step that is not signed must not lead to a loss this way
     /// that would not have come without it.
