@@ -90,8 +90,11 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
     {
         var input = Disks(which % 2 == 0 ? "ask" : "allowed", dice.Autostart == Yes.It ? "{" : "{\"power\":\"stopped\",", list);
         var was = Converged(Disks("ask", "{", which > 1 ? ["a", "m", "b"] : ["a", "b"]));
-        was = Missing(was with { OtherDisks = was.DiskStates.Where(d => !Goal(input).Disks.Any(g => g.Name == d.Key && g.Format == d.Value.Format))
-            .ToImmutableSortedDictionary(d => Scope(input).Layout.Disk(d.Key, d.Value.Format), d => d.Value, StringComparer.Ordinal) }, input);
+        was = Missing(was with
+        {
+            OtherDisks = was.DiskStates.Where(d => !Goal(input).Disks.Any(g => g.Name == d.Key && g.Format == d.Value.Format))
+            .ToImmutableSortedDictionary(d => Scope(input).Layout.Disk(d.Key, d.Value.Format), d => d.Value, StringComparer.Ordinal)
+        }, input);
         if (dice.Power == Power.Off) was = was.Off();
         if (dice.Accelerator != "qemu") was = was with { Disks = was.Disks.SetItem(list[^1].Split(':')[0], FactValue.Absent), DiskStates = was.DiskStates.Remove(list[^1].Split(':')[0]) };
         return Of("", input, was);
