@@ -108,6 +108,11 @@ run() { # PROJECT
   [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40
 }
 
+# Every failed test by name, at the end: the log above it may be long, and its beginning cut off.
+names() {
+  [ "$failed" -eq 0 ] || grep -ahoE '^ +[^ ].* \[FAIL\]$' "$out"/*.log | sed 's/^ */failed: /' | cut -c 1-200 | sort -u
+}
+
 # What is skipped must name a capability that tests/skips.txt knows, in the number it knows.
 skips() {
   [ "$skipped" -gt 0 ] || return 0
@@ -158,4 +163,5 @@ run Conformance 600
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
 [ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 4200)
 [ -n "$soak" ] || skips
+names
 finish
