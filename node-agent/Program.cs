@@ -61,6 +61,9 @@ internal static class Program
                 case ["redis-gate", { Length: > 0 } notes]: // Run by the unit of a member.
                     using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(20)))
                         return await RedisGateProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token);
+                case ["redis-note", { Length: > 0 } notes]: // Run by the unit of a member, once its server is up.
+                    using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(3)))
+                        return await RedisNoteProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }

@@ -38,12 +38,13 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         if (scope.Adopt.Length > 0) return state;
         // A server that ended by itself may have met what its files do not show at their ends; its gate may have held a start since.
         if (state.IsDown && unit is { IsSeen: true, Value.Result: "exit-code" or "exec-condition" or "start-limit-hit" }) disk = book.Scanned(scope, disk);
-        return WithNotes(state, disk, own, seen);
+        return await WithNotesAsync(state, disk, own, seen, stop).ConfigureAwait(false);
     }
 
-    private RedisState WithNotes(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen)
+    private async ValueTask<RedisState> WithNotesAsync(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen, CancellationToken stop)
     {
         var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope));
+        if (state.IsDown) notes = await book.SeeOwnWritesAsync(scope, notes, disk, seen, [.. Passwords(), null], stop).ConfigureAwait(false);
         return state with
         {
             Address = scope.Goal?.Self.Address ?? "",

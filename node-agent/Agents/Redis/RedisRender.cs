@@ -73,6 +73,8 @@ internal static class RedisRender
             # Nothing empty or older than what is known comes up as primary; it holds with agentmetald dead.
             ExecCondition=+{layout.GateProgram} redis-gate {layout.Notes}
             ExecStart=/usr/bin/redis-server {layout.Config}
+            # What it holds is noted before anybody writes to it; a note that fails is made up for by agentmetald.
+            ExecStartPost=+-{layout.GateProgram} redis-note {layout.Notes}
             User={RedisLayout.User}
             Group={RedisLayout.User}
             Restart={(startsItself ? "on-failure" : "no")}

@@ -88,6 +88,9 @@ internal sealed class RespClient : IDisposable
         return await WithinAsync(limit, [], sent, deadline, ct).ConfigureAwait(false);
     }
 
+    /// <summary>Bytes of all replies that were read.</summary>
+    public long Taken => _reader.Taken;
+
     private async ValueTask<ImmutableArray<RespReply>> WithinAsync(RespLimit limit, ImmutableArray<RespCommand> send, ImmutableArray<RespCommand> read, TimeSpan deadline, CancellationToken ct)
     {
         var replies = ImmutableArray.CreateBuilder<RespReply>(read.Length);

@@ -28,6 +28,9 @@ internal sealed class RespReader(Socket socket)
     private int _end;
     private int _budget;
 
+    /// <summary>Bytes of the replies that were read.</summary>
+    public long Taken { get; private set; }
+
     public ValueTask<RespReply> ReadAsync(RespLimit limit)
     {
         _budget = MaxReplyBytes;
@@ -59,6 +62,7 @@ internal sealed class RespReader(Socket socket)
         if (_buffer[_start + length] != '\r' || _buffer[_start + length + 1] != '\n') throw Malformed("a string without its end");
         _start += (int)length + 2;
         _budget -= (int)length;
+        Taken += length + 2;
         return new(RespKind.Bulk, text, 0, []);
     }
 
@@ -82,6 +86,7 @@ internal sealed class RespReader(Socket socket)
                 var line = Encoding.UTF8.GetString(_buffer, _start, seen + at);
                 _start += seen + at + 2;
                 _budget -= seen + at + 2;
+                Taken += seen + at + 2;
                 return line;
             }
             seen = Math.Max(0, _end - _start - 1); // The last byte may be half of the end of the line.

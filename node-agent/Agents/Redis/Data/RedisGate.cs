@@ -102,8 +102,14 @@ internal static class RedisGate
     {
         if (!q.Disk.HasKeys(q.AppendOnly)) return null;
         if (!q.AppendOnly) return q.Disk.Dump!.Position;
-        return Missing(q) is null && q.Notes?.Own is { Id.Length: > 0 } own ? own.Position : null;
+        return !Strayed(q) && Missing(q) is null && q.Notes?.Own is { Id.Length: > 0 } own ? own.Position : null;
     }
+
+    /// <summary>What lies there ends with writes that the member took by itself after it was noted: no note speaks for it.</summary>
+    public static bool Strayed(GateQuestion q) => q is { AppendOnly: true, Notes: { Strayed.Length: > 0 } notes, Disk.Aof: { } aof } && notes.Strayed == RedisNotes.FormOf(aof);
+
+    /// <summary>What was noted is all that is here: nothing was added to the files by anybody but the primary of then.</summary>
+    private static bool IsAsNoted(GateQuestion q, NotedData noted) => q.AppendOnly ? !Strayed(q) : q.Disk.Dump is not { } dump || dump.Made <= noted.At;
 
     /// <summary>What is here, for a person who decides: keys, bytes, last write.</summary>
     public static string OwnData(GateQuestion q)
@@ -175,7 +181,7 @@ internal static class RedisGate
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
         if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
         // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
-        return q.Notes?.Own is { } noted && (missing is not null || q.AppendOnly || q.Disk.Dump!.Made <= noted.At) && peer.Data!.Position.Covers(noted.Position) == true;
+        return q.Notes?.Own is { } noted && (missing is not null || IsAsNoted(q, noted)) && peer.Data!.Position.Covers(noted.Position) == true;
     }
 
     private static GateAnswer Beside(GateQuestion q, GatePeer leader)
@@ -200,7 +206,10 @@ internal static class RedisGate
         if (peer.Data is not { Keys: > 0 }) return new(Gate.Hold, q.Role, $"member {peer.Ordinal} holds no key, and this member has data: {OwnData(q)}", "replaces-data", "all that is here: " + OwnData(q));
         var own = Position(q);
         if (own is not null && peer.Data.Position.Covers(own) == true) return up;
-        if (q.Notes?.Own is { } noted && peer.Data.Position.Covers(noted.Position) == true) return up;
+        if (Strayed(q))
+            return new(Gate.Hold, q.Role, $"this member took writes of its own after it was a copy of member {peer.Ordinal} (a hand made it a primary), and member {peer.Ordinal} has not had them: {OwnData(q)}",
+                "own-writes", "what it took by itself since it was last seen to be a copy, out of " + OwnData(q));
+        if (q.Notes?.Own is { } noted && (q.Disk.DamageFor(q.AppendOnly) is not null || IsAsNoted(q, noted)) && peer.Data.Position.Covers(noted.Position) == true) return up;
         if (IsItsPrimary(q.Notes, address, peer.Leads, peer.Data)) return up;
         if (q.Notes?.Own is null && peer.Leads) return up; // Nothing tells of data that only this member had.
         return new(Gate.Hold, q.Role, $"nothing tells whether member {peer.Ordinal} ({Held(peer.Data)}) has all that is here: {OwnData(q)}", "unrelated-data", "what is here and not there: " + OwnData(q));

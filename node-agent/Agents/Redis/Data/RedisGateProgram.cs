@@ -34,7 +34,13 @@ internal static class RedisGateProgram
             return new GatePeer(m.Ordinal, seen.State.Address, seen.State.Serving, seen.State.Role, seen.Info is { } info ? book.DataOf(info) : null);
         })).ConfigureAwait(false);
         var settings = RedisRender.Parse(config);
-        var answer = RedisGate.Judge(new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), RedisDisk.Look(reader, notes.DataDir), notes, [.. peers], now));
+        var disk = RedisDisk.Look(reader, notes.DataDir);
+        if (peers.Where(p => p.Leads).ToList() is [var leader] && await OwnWrites.LookAsync(reader, notes, disk, leader, passwords, stop).ConfigureAwait(false) is var seen && seen.Strayed != notes.Strayed)
+        {
+            notes = seen;
+            writer.Write(path, notes.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }); // A full disk does not make it less true.
+        }
+        var answer = RedisGate.Judge(new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now));
         switch (answer.Gate)
         {
             case Gate.Hold: return Held(answer.Why, answer.Code, answer.Loss);

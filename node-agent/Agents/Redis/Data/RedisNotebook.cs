@@ -73,7 +73,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     /// the note of before stays, as what the member had.
     /// </summary>
     /// <returns>The notes as they are now.</returns>
-    public RedisNotes? See(RedisScope scope, OwnServer own, RedisDisk? disk, IReadOnlyList<PeerServer> peers, RedisNotes? before)
+    public RedisNotes? See(RedisScope scope, OwnServer own, RedisDisk? disk, IReadOnlyList<PeerServer> peers, RedisNotes? before, RedisInfo? earlier = null)
     {
         if (scope.Goal is not { Adopt: "" } goal) return before;
         before ??= new() { Uid = scope.ResourceUid, Ordinal = goal.Ordinal, DataDir = scope.Layout.DataDir, ConfDir = scope.Layout.ConfDir };
@@ -90,7 +90,8 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             notes = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
-                Files = disk is null ? notes.Files : NotedFiles.Of(disk),
+                Files = disk is null ? notes.Files : NotedFiles.Of(disk, From(data, notes.Own, earlier)),
+                Strayed = "",
                 CopyOf = info.Role == RedisRole.Primary ? "" : info.Link == Link.Up ? RedisRole.Followed(info.Role)! : notes.CopyOf,
             };
         }
@@ -114,12 +115,32 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         if (before is null || before.Uid != scope.ResourceUid) return; // The first pass notes it.
         if (before.Own is { } noted && DataOf(own.Info).SameAs(noted)) return;
         var disk = RedisDisk.Look(reader, scope.Layout.DataDir);
-        See(scope, await ask().ConfigureAwait(false), disk, [], before);
+        See(scope, await ask().ConfigureAwait(false), disk, [], before, own.Info);
+    }
+
+    /// <summary>The offset of an earlier look at the same history: the files were looked at after it.</summary>
+    private static long From(NotedData now, NotedData? noted, RedisInfo? earlier) =>
+        earlier is not null && earlier["master_replid"] == now.Id ? earlier.Offset
+        : noted is not null && noted.Id.Length > 0 && (noted.Id == now.Id || noted.Id == now.Id2) ? noted.Offset : -1;
+
+    /// <summary>Of a server that is down: whether its file ends with writes of its own, which the member that it is to follow has not had.</summary>
+    public async ValueTask<RedisNotes?> SeeOwnWritesAsync(RedisScope scope, RedisNotes? notes, RedisDisk disk, IReadOnlyList<PeerServer> peers, ImmutableArray<string?> passwords, CancellationToken stop)
+    {
+        if (notes is null || peers.Where(p => p.Info?.Role == RedisRole.Primary).ToList() is not [{ Info: { } info } leader]) return notes;
+        var seen = await OwnWrites.LookAsync(reader, notes, disk, new(leader.Ordinal, leader.State.Address, leader.State.Serving, leader.State.Role, DataOf(info)), passwords, stop).ConfigureAwait(false);
+        if (seen.Strayed != notes.Strayed) Write(scope, seen);
+        return seen;
     }
 
     private static bool IsOurs(RedisGoal goal, RedisNotes notes, RedisInfo info)
     {
         if (info.Role != RedisRole.Primary) return RedisRole.Followed(info.Role) is { } address && goal.MemberAt(address) is not null && (notes.Own is null || info.Link == Link.Up || info["master_replid"] == notes.Own.Id);
+        return LeadsOwn(notes, info);
+    }
+
+    /// <summary>Whether what a primary holds goes on from what was noted, or was loaded from its files.</summary>
+    public static bool LeadsOwn(RedisNotes notes, RedisInfo info)
+    {
         if (notes.Own is not { Id.Length: > 0 } own) return true;
         // A start from files begins a history of its own with no other before it; a history before it that was never noted came from a stranger.
         var (id, id2) = (info["master_replid"], info["master_replid2"]);
@@ -127,7 +148,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     }
 
     private static bool IsNews(RedisNotes before, RedisNotes now) =>
-        !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || before.CopyOf != now.CopyOf || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan())
+        !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || (before.CopyOf, before.Strayed) != (now.CopyOf, now.Strayed) || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan())
         || (before.Files.Part, before.Files.Base, before.Files.DumpMade) != (now.Files.Part, now.Files.Base, now.Files.DumpMade)
         || now.Files.PartSize < before.Files.PartSize || now.Files.PartSize > before.Files.PartSize + GrowthBytes || before.Files.BaseSize != now.Files.BaseSize
         || before.Peers.Count != now.Peers.Count || now.Peers.Any(p => !p.Value.SameAs(before.Peers.GetValueOrDefault(p.Key)));

@@ -55,8 +55,12 @@ internal sealed record NotedFiles
     public long DumpMade { get; init; }
     public long DumpSize { get; init; }
 
-    public static NotedFiles Of(RedisDisk disk) => new()
+    /// <summary>How far the server was in its replication stream before the files were looked at: all that they hold beyond is in the stream from here; -1 = unknown.</summary>
+    public long From { get; init; } = -1;
+
+    public static NotedFiles Of(RedisDisk disk, long from = -1) => new()
     {
+        From = from,
         Number = disk.Aof?.Number ?? 0,
         Part = disk.Aof?.Part ?? "",
         PartSize = disk.Aof?.PartSize ?? 0,
@@ -96,6 +100,14 @@ internal sealed record RedisNotes
 
     /// <summary>Address of the member that its data is a copy of: it followed it with the link up, and never led since. Empty = none.</summary>
     public string CopyOf { get; init; } = "";
+
+    /// <summary>
+    /// Form of the append-only file (<see cref="FormOf"/>) that was found to end with writes of this member's own: a hand made it a primary after the last note, and
+    /// it ended before the next. Empty = none was.
+    /// </summary>
+    public string Strayed { get; init; } = "";
+
+    public static string FormOf(AofFacts aof) => string.Create(CultureInfo.InvariantCulture, $"{aof.Part}/{aof.PartSize}");
 
     /// <summary>By ordinal.</summary>
     public ImmutableSortedDictionary<int, NotedData> Peers { get; init; } = ImmutableSortedDictionary<int, NotedData>.Empty;

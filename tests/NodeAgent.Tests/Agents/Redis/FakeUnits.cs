@@ -84,7 +84,12 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
             try
             {
                 using var client = await RespClient.ConnectAsync(RespEndpoint.Unix(socket), TimeSpan.FromSeconds(1), ct);
-                if ((await client.CallAsync(RespCommand.Of("PING"), TimeSpan.FromSeconds(1), ct)).Code != "LOADING") return Done;
+                if ((await client.CallAsync(RespCommand.Of("PING"), TimeSpan.FromSeconds(1), ct)).Code != "LOADING")
+                {
+                    if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecStartPost=", StringComparison.Ordinal)) is { } post)
+                        await RedisNoteProgram.RunAsync(post.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System, GateSaid.Add, ct);
+                    return Done;
+                }
             }
             catch (RespException)
             {

@@ -1,6 +1,7 @@
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Host.Files;
 using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.NodeAgent.Host.Systemd;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -188,6 +189,66 @@ public sealed class RealRedisTests
         await fleet.ConvergeAllAsync();
         Assert.Equal("1", (await fleet.CommandAsync(1, "GET", "a")).Text);
         Assert.Equal(Link.Up, (await fleet.ObserveAsync(1)).Link);
+    }
+
+    [Fact]
+    public async Task Fleet_PrimaryDiesRightAfterItsFirstReplicaAttached_ComesBackByItselfWithItsData()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAsync(fleet.Input(0));
+        var before = (await fleet.CommandAsync(0, "INFO", "replication")).Text;
+        await fleet.ConvergeAsync(fleet.Input(1));
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(200, Ct);
+        // Nobody has looked at it since: what was noted at its start must do.
+        await fleet.SignalAsync(0, 9);
+        Assert.Equal(UnitResult.Done, (await fleet.Units.StartAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(20), Ct)).Result);
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        Assert.Contains("repl_backlog_active:1", before, StringComparison.Ordinal);
+        Assert.Contains("connected_slaves:0", before, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Fleet_ReplicaMadePrimaryByHandTookWritesAndDies_WaitsForASignature()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(200, Ct);
+        for (var i = 0; i < 2; i++) await fleet.ObserveAsync(1);
+
+        // What the primary has had since is no write of its own, and neither is nothing.
+        await KillAndStartAsync(fleet, 1);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "b", "1");
+        for (var i = 0; i < 2; i++) await fleet.ObserveAsync(1);
+        for (var i = 0; i < 40; i++) await fleet.CommandAsync(0, "SET", "c" + i, new string('x', 20));
+        await Task.Delay(200, Ct);
+        await KillAndStartAsync(fleet, 1);
+        await fleet.ConvergeAllAsync();
+
+        for (var i = 0; i < 2; i++) await fleet.ObserveAsync(1);
+        await fleet.CommandAsync(1, "REPLICAOF", "NO", "ONE");
+        await fleet.CommandAsync(1, "SET", "own", "1");
+        for (var i = 0; i < 40; i++) await fleet.CommandAsync(0, "SET", "d" + i, new string('x', 20));
+        await fleet.SignalAsync(1, 9);
+        if (RedisFleet.OnSystemd) await Task.Delay(3000, Ct); // systemd asks the gate by itself.
+        Assert.Equal(UnitResult.Skipped, (await fleet.Units.StartAsync(fleet.Layout(1).Unit, TimeSpan.FromSeconds(20), Ct)).Result);
+        var step = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
+        Assert.Equal(("start", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+        Assert.Contains("took by itself", step.Args, StringComparison.Ordinal);
+        // The stream goes on and the backlog forgets: what was found is remembered.
+        await fleet.CommandAsync(0, "CONFIG", "SET", "repl-backlog-size", "16384");
+        for (var i = 0; i < 40; i++) await fleet.CommandAsync(0, "SET", "e" + i, new string('x', 2000));
+        Assert.Equal(RiskLevel.Dangerous, Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps).Risk.Level);
+        await fleet.ConvergeAllAsync();
+        Assert.Equal(RespKind.Null, (await fleet.CommandAsync(1, "GET", "own")).Kind);
+    }
+
+    private static async Task KillAndStartAsync(RedisFleet fleet, int ordinal)
+    {
+        await fleet.SignalAsync(ordinal, 9);
+        Assert.Equal(UnitResult.Done, (await fleet.Units.StartAsync(fleet.Layout(ordinal).Unit, TimeSpan.FromSeconds(20), Ct)).Result);
     }
 
     [Fact]
