@@ -17,7 +17,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-sources() { git ls-files -co --exclude-standard -- runtime proto "$1" Directory.Build.props Directory.Packages.props global.json; }
+sources() { git ls-files -co --exclude-standard -- runtime proto wire "$1" Directory.Build.props Directory.Packages.props global.json; }
 key() { sources "$1" | LC_ALL=C sort | while read -r f; do [ -f "$f" ] && sha256sum "$f"; done | sha256sum | cut -c1-16; }
 
 quick=${AGENTMETAL_BUILD:-}

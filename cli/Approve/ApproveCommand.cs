@@ -6,6 +6,7 @@ using AgentMetal.Cli.Plan;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 
 namespace AgentMetal.Cli.Approve;
 
@@ -57,7 +58,7 @@ internal static class ApproveCommand
         }
         var approvals = Decide(session, [.. chosen.Select(c => c.Verdict)], request);
         var wire = new DecideRequest();
-        wire.Approvals.AddRange(approvals.Select(Signing.ToWire));
+        wire.Approvals.AddRange(approvals.Select(TrustWire.Write));
         var decided = await session.Client.DecideAsync(wire, session.Call(stop));
         var code = Tell(session, decided, [.. chosen.Select(c => c.Held)], request);
         if (request.Decision == ApprovalDecision.Deny && code == ExitCode.Ok && !session.ForPrograms) await OfferUndeleteAsync(session, chosen[0].Held.ResourceKey, request, stop);

@@ -1,10 +1,9 @@
 using System.Security.Cryptography;
 using AgentMetal.Cli.CommandLine;
 using AgentMetal.Cli.Rendering;
-using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Local;
 using AgentMetal.Runtime.Trust;
-using Google.Protobuf;
+using AgentMetal.WireMaps;
 
 namespace AgentMetal.Cli.Approve;
 
@@ -54,37 +53,7 @@ internal static class Signing
     {
         var self = new ApproverSet { Version = 1, NotAfterUnixMs = long.MaxValue, Threshold = 1, Keys = [new ApproverKey { Name = "self", Spki = key.ExportSubjectPublicKeyInfo() }] };
         var scope = new ApprovalScope(plan.Node.Uid, plan.Held.Plan.ResourceUid);
-        return plan.Held.Decisions.Take(ApprovalRule.MaxApprovals).Select(FromWire).OfType<SignedApproval>().Where(a => a.VerifyAtAnyAge(scope, self, now).IsTrusted);
-    }
-
-    private static SignedApproval? FromWire(Approval a) => SignedApproval.ParseDecision(a.Decision) is not { } decision ? null : new()
-    {
-        StepHashes = [.. a.StepHashes],
-        ResourceUid = a.ResourceUid,
-        NodeUid = a.NodeUid,
-        Decision = decision,
-        IssuedUnixMs = a.IssuedUnixMs,
-        ExpiresUnixMs = a.ExpiresUnixMs,
-        Reason = a.Reason,
-        KeyId = a.KeyId,
-        Signature = a.Signature.ToByteArray(),
-    };
-
-    internal static Approval ToWire(SignedApproval a)
-    {
-        var approval = new Approval
-        {
-            ResourceUid = a.ResourceUid,
-            NodeUid = a.NodeUid,
-            Decision = SignedApproval.Word(a.Decision),
-            IssuedUnixMs = a.IssuedUnixMs,
-            ExpiresUnixMs = a.ExpiresUnixMs,
-            Reason = a.Reason,
-            KeyId = a.KeyId,
-            Signature = ByteString.CopyFrom(a.Signature),
-        };
-        approval.StepHashes.AddRange(a.StepHashes);
-        return approval;
+        return plan.Held.Decisions.Take(ApprovalRule.MaxApprovals).Select(TrustWire.Read).OfType<SignedApproval>().Where(a => a.VerifyAtAnyAge(scope, self, now).IsTrusted);
     }
 
     internal static LocalApproval ToLocal(SignedApproval a) =>

@@ -1,11 +1,11 @@
 using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
-using AgentMetal.Cli.Nodes;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using WireRecord = AgentMetal.Proto.V1.AuditRecord;
 
 namespace AgentMetal.Cli.Audit;
@@ -99,7 +99,7 @@ internal static class AuditCommand
         var now = session.Screen.Clock.GetUtcNow();
         using var root = session.Home.LoadRoot();
         var says = StatementPurpose.AcceptGap + "\n" + string.Join('\n', new AcceptedGap(chain, gap.From, gap.To).Fields);
-        return StatementRule.Holds(says, gap.Accepted.Select(StatementSigning.Read), session.Home.LoadApprovers(root, now), now) is not null;
+        return StatementRule.Holds(says, gap.Accepted.Select(TrustWire.Read), session.Home.LoadApprovers(root, now), now) is not null;
     }
 
     private static async Task<IReadOnlyList<string>> Chains(Session session, string? only, CancellationToken stop)

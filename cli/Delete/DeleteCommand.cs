@@ -1,7 +1,6 @@
 using System.CommandLine;
 using AgentMetal.Cli.Apply;
 using AgentMetal.Cli.CommandLine;
-using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Get;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
@@ -14,27 +13,25 @@ internal static class DeleteCommand
 {
     internal static Command Build(Shell shell)
     {
-        var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
-        kind.CompletionSources.Add(KindNames.Known);
-        var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
-        name.CompletionSources.Add(Suggestions.Resources(shell, c => c.ParseResult.GetValue(kind) ?? ""));
+        var one = new OneResource(shell, "The resource");
         var yes = new Option<bool>("--yes", "-y") { Description = "Do not ask" };
         var wait = new Option<bool>("--wait") { Description = "Wait until every host has let go of it" };
         var noWait = new Option<bool>("--no-wait") { Description = "Return at once (the default)" };
-        var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { kind, name, yes, wait, noWait };
+        var command = new Command("delete", "Delete a resource; steps that lose data wait for your approval") { yes, wait, noWait };
+        one.AddTo(command);
         Shell.NotBoth(command, wait, noWait);
         shell.Handle(command, async (session, parsed, stop) =>
         {
-            var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
-            var resource = await session.Client.GetAsync(new GetRequest { Project = session.Project, Kind = of, Name = called }, session.Call(stop));
+            var named = one.Of(session, parsed);
+            var resource = await session.Client.GetAsync(named, session.Call(stop));
             if (!parsed.GetValue(yes)) Confirm(session, resource);
-            var deleted = await session.Client.DeleteAsync(new DeleteRequest { Project = session.Project, Kind = of, Name = called }, session.Call(stop));
+            var deleted = await session.Client.DeleteAsync(OneResource.ToDelete(named), session.Call(stop));
             if (session.ForPrograms) Printer.Document(session, DocumentsOf.Resource(deleted), DocumentJson.Default.ResourceDocument);
             else session.Screen.Line($"{Resources.Key(deleted)}  ", Piece.Warn("deletion asked for"));
             if (parsed.GetValue(wait) && !parsed.GetValue(noWait)) return await new Progress(session).FollowAsync([new(deleted, Gone: true)], session.Timeout ?? TimeSpan.FromMinutes(5), stop);
             // Nothing of it is on a host: it is as good as gone.
             if (deleted.Status is null or { Members.Count: 0 }) return ExitCode.Ok;
-            session.Screen.Note($"Hosts hold what would lose data: agentmetal approve {Resources.Short(deleted)}. See it go: agentmetal describe {of.ToLowerInvariant()} {called}");
+            session.Screen.Note($"Hosts hold what would lose data: agentmetal approve {Resources.Short(deleted)}. See it go: agentmetal describe {named.Kind.ToLowerInvariant()} {named.Name}");
             return ExitCode.Ok;
         });
         return command;

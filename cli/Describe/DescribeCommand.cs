@@ -1,6 +1,5 @@
 using System.CommandLine;
 using AgentMetal.Cli.CommandLine;
-using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Get;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
@@ -14,16 +13,13 @@ internal static class DescribeCommand
 {
     internal static Command Build(Shell shell)
     {
-        var kind = new Argument<string>("KIND") { Description = "A kind such as redis" };
-        kind.CompletionSources.Add(KindNames.Known);
-        var name = new Argument<string?>("NAME") { Description = "The resource", Arity = ArgumentArity.ZeroOrOne };
-        name.CompletionSources.Add(Suggestions.Resources(shell, c => c.ParseResult.GetValue(kind) ?? ""));
+        var one = new OneResource(shell, "The resource");
         var secrets = new Option<bool>("--show-secrets") { Description = "Show generated passwords; this is audited" };
-        var command = new Command("describe", "One resource: is it ready, why not, what next") { kind, name, secrets };
+        var command = new Command("describe", "One resource: is it ready, why not, what next") { secrets };
+        one.AddTo(command);
         shell.Handle(command, async (session, parsed, stop) =>
         {
-            var (of, called) = KindNames.One(parsed.GetRequiredValue(kind), parsed.GetValue(name));
-            var key = new GetRequest { Project = session.Project, Kind = of, Name = called };
+            var key = one.Of(session, parsed);
             var resource = await session.Client.GetAsync(key, session.Call(stop));
             if (parsed.GetValue(secrets)) return await Secrets(session, key, stop);
             if (session.ForPrograms)
@@ -31,7 +27,7 @@ internal static class DescribeCommand
                 Printer.Document(session, DocumentsOf.Resource(resource), DocumentJson.Default.ResourceDocument);
                 return ExitCode.Ok;
             }
-            var held = await session.Client.ListHeldAsync(new ListHeldRequest { Project = session.Project, Name = called }, session.Call(stop));
+            var held = await session.Client.ListHeldAsync(new ListHeldRequest { Project = session.Project, Name = key.Name }, session.Call(stop));
             var events = await session.Client.ListEventsAsync(new ListEventsRequest { ResourceKey = Resources.Key(resource), Limit = 10 }, session.Call(stop));
             var approvers = session.Home.LoadApprovers(session.Link.Root, TrustedTime.Now(session.Screen.Clock.GetUtcNow(), null));
             new DescribeView(session.Screen, id => approvers?.Find(id)?.Name).Write(resource, [.. held.Held.Where(h => h.ResourceKey == Resources.Key(resource))], events.Events);

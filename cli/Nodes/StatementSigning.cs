@@ -5,7 +5,7 @@ using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
-using Google.Protobuf;
+using AgentMetal.WireMaps;
 
 namespace AgentMetal.Cli.Nodes;
 
@@ -50,23 +50,11 @@ internal static class StatementSigning
         if (!session.ForPrograms) session.Screen.Note(stated.Holds ? next : "The others run the same: " + others);
     }
 
-    internal static SignedStatement Read(Statement s) => new()
-    {
-        Purpose = s.Purpose,
-        Fields = [.. s.Fields],
-        Nonce = s.Nonce,
-        IssuedUnixMs = s.IssuedUnixMs,
-        ExpiresUnixMs = s.ExpiresUnixMs,
-        Reason = s.Reason,
-        KeyId = s.KeyId,
-        Signature = s.Signature.ToByteArray(),
-    };
-
     internal static Statement Sign(Session session, string purpose, IEnumerable<string> fields, TimeSpan? life, string reason)
     {
         using var key = session.Home.LoadKey();
         var now = session.Screen.Clock.GetUtcNow();
-        var signed = SignedStatement.Sign(key, new()
+        return TrustWire.Write(SignedStatement.Sign(key, new()
         {
             Purpose = purpose,
             Fields = [.. fields],
@@ -76,18 +64,6 @@ internal static class StatementSigning
             Reason = reason,
             KeyId = "",
             Signature = [],
-        });
-        var wire = new Statement
-        {
-            Purpose = signed.Purpose,
-            Nonce = signed.Nonce,
-            IssuedUnixMs = signed.IssuedUnixMs,
-            ExpiresUnixMs = signed.ExpiresUnixMs,
-            Reason = signed.Reason,
-            KeyId = signed.KeyId,
-            Signature = ByteString.CopyFrom(signed.Signature),
-        };
-        wire.Fields.AddRange(signed.Fields);
-        return wire;
+        }));
     }
 }

@@ -6,6 +6,7 @@ using AgentMetal.Coordinator.Nodes;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 
 namespace AgentMetal.Coordinator.Approvals;
@@ -78,7 +79,7 @@ internal sealed class ApprovalShelf(IStore store, FleetModel model, FleetWriter 
         if (underWay.Count == 0 || approvers() is not { } set) return waiting;
         var all = waiting.Clone();
         all.Decisions.AddRange(underWay);
-        List<SignedApproval> given = [.. all.Decisions.Select(Read).OfType<SignedApproval>()];
+        List<SignedApproval> given = [.. all.Decisions.Select(TrustWire.Read).OfType<SignedApproval>()];
         all.Standing = string.Join("; ", all.Plan.Steps.Where(s => s.Risk == "Dangerous").Select(s => ApprovalRule.Judge(s.Hash, given, new(all.Plan.NodeUid, all.Plan.ResourceUid), set, clock.GetUtcNow()))
             .Select(o => o.IsApproved ? $"approved; {all.Plan.NodeName} has yet to take it" : o.Problem!.Message).Distinct(StringComparer.Ordinal));
         return all;
@@ -114,28 +115,15 @@ internal sealed class ApprovalShelf(IStore store, FleetModel model, FleetWriter 
     private async Task<string?> ProblemAsync(Approval approval, CancellationToken stop)
     {
         if (!model.Current.Joined.ContainsKey(approval.NodeUid)) return $"there is no node {approval.NodeUid}";
-        if (Read(approval) is not { } signed) return $"decision: \"{approval.Decision}\" is neither approve nor deny";
+        if (TrustWire.Read(approval) is not { } signed) return $"decision: \"{approval.Decision}\" is neither approve nor deny";
         if (approvers() is not { } set) return null;
         var (scope, now) = (new ApprovalScope(approval.NodeUid, approval.ResourceUid), clock.GetUtcNow());
         if (signed.VerifyAtAnyAge(scope, set, now).Problem is { } problem) return problem.Message;
         // The host answers for itself; of one that is away, what is known here is the best there is.
         if (registry.Session(approval.NodeUid) is { ApprovalVersion: >= 2 }) return null;
         List<SignedApproval> recorded = [.. held.All.Where(h => h.Plan.NodeUid == approval.NodeUid && h.Plan.ResourceUid == approval.ResourceUid).SelectMany(h => h.Decisions)
-            .Concat((await OfNodeAsync(approval.NodeUid, stop)).Select(a => a.Approval)).Where(a => !a.Equals(approval)).Select(Read).OfType<SignedApproval>()];
+            .Concat((await OfNodeAsync(approval.NodeUid, stop)).Select(a => a.Approval)).Where(a => !a.Equals(approval)).Select(TrustWire.Read).OfType<SignedApproval>()];
         var effects = signed.StepHashes.Select(s => ApprovalRule.Effect(s, signed, recorded, scope, set, now)).ToList();
         return effects.Any(e => e.Recorded) ? null : string.Join("; ", effects.Select(e => e.Why).Distinct(StringComparer.Ordinal));
     }
-
-    private static SignedApproval? Read(Approval a) => SignedApproval.ParseDecision(a.Decision) is not { } decision ? null : new()
-    {
-        StepHashes = [.. a.StepHashes],
-        ResourceUid = a.ResourceUid,
-        NodeUid = a.NodeUid,
-        Decision = decision,
-        IssuedUnixMs = a.IssuedUnixMs,
-        ExpiresUnixMs = a.ExpiresUnixMs,
-        Reason = a.Reason,
-        KeyId = a.KeyId,
-        Signature = a.Signature.ToByteArray(),
-    };
 }

@@ -5,6 +5,7 @@ using AgentMetal.Coordinator.Hosting;
 using AgentMetal.Coordinator.Identity;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using Grpc.Core;
 
@@ -98,7 +99,7 @@ internal sealed partial class NodeLinkService(NodeRegistry registry, NodeRecords
             PutBack = book.PutBack ?? "",
             NowUnixMs = clock.GetUtcNow().ToUnixTimeMilliseconds(),
         };
-        var named = said.Select(s => StoreAcceptance.Read(StatementShelf.Read(s))?.Epoch).Append(hello.Seen?.Epoch).OfType<string>().ToHashSet(StringComparer.Ordinal);
+        var named = said.Select(s => StoreAcceptance.Read(TrustWire.Read(s))?.Epoch).Append(hello.Seen?.Epoch).OfType<string>().ToHashSet(StringComparer.Ordinal);
         welcome.Epochs.AddRange(book.Told(named).Select(e => new Proto.V1.StoreEpoch { Id = e.Id, Token = e.Token, From = e.From, Until = e.Until }));
         var first = new CoordinatorMessage { Welcome = welcome, ApproverSet = ByteString.CopyFrom(identity.ApproverSet) };
         first.Statements.AddRange(said);

@@ -7,6 +7,7 @@ using AgentMetal.Coordinator.Identity;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 
 namespace AgentMetal.Coordinator.Nodes;
@@ -54,7 +55,7 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
     /// <summary>Keeps it, does what it says where enough approvers said so, and relays it.</summary>
     public async Task<StatementResult> TakeAsync(Statement wire, CancellationToken stop)
     {
-        var statement = Read(wire);
+        var statement = TrustWire.Read(wire);
         if (approvers() is not { } set) return Refuse("this coordinator has no approver set that the root signed");
         if (statement.Verify(set, clock.GetUtcNow()).Problem is { } problem) return Refuse(problem.Message);
         var struck = StrikeOff.Read(statement);
@@ -65,10 +66,10 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
         if ((struck is not null ? WhyNot(struck) : accepts is not null ? WhyNot(accepts) : gap is not null ? WhyNot(gap) : null) is { } why) return Refuse(why);
         var all = await AllAsync(stop);
         if (all.Count >= MaxKept) return Refuse($"{MaxKept} statements are kept already");
-        var outcome = StatementRule.Holds(statement.Says, all.Select(Read).Append(statement), set, clock.GetUtcNow());
+        var outcome = StatementRule.Holds(statement.Says, all.Select(TrustWire.Read).Append(statement), set, clock.GetUtcNow());
         await writer.ChangeAsync(view => new FleetChange<bool>(true) { Writes = [Put(wire), .. outcome is null || struck is null ? [] : Strike(view, struck, outcome, statement)] }, stop);
         if (outcome is null) return new(null, $"kept; {set.Threshold} approvers must say the same", []);
-        if (gap is not null) return new(null, Accepted(gap, [.. outcome.Counted.Select(Write)], outcome), outcome.By);
+        if (gap is not null) return new(null, Accepted(gap, [.. outcome.Counted.Select(TrustWire.Write)], outcome), outcome.By);
         var message = struck is not null ? Struck(struck, outcome) : accepts is not null ? Accepted(accepts, outcome) : $"it is told to {time!.Nodes.Length} hosts; one that cannot attach takes it by hand";
         foreach (var session in registry.Serving.Where(s => Concerns(wire, s.Uid))) session.Put(wire);
         return new(null, message, outcome.By);
@@ -104,10 +105,10 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
     /// <summary>Judges anew what people signed about gaps; before anybody asks.</summary>
     public async Task LoadAsync(CancellationToken stop)
     {
-        var all = (await AllAsync(stop)).Select(Read).Where(s => AcceptedGap.Read(s) is not null).ToList();
+        var all = (await AllAsync(stop)).Select(TrustWire.Read).Where(s => AcceptedGap.Read(s) is not null).ToList();
         foreach (var says in all.GroupBy(s => s.Says, StringComparer.Ordinal))
             if (StatementRule.Holds(says.Key, says, approvers(), clock.GetUtcNow()) is { } outcome)
-                _gaps[AcceptedGap.Read(says.First())!] = new(string.Join(", ", outcome.By), [.. outcome.Counted.Select(Write)]);
+                _gaps[AcceptedGap.Read(says.First())!] = new(string.Join(", ", outcome.By), [.. outcome.Counted.Select(TrustWire.Write)]);
     }
 
     /// <summary>Forgets what has ended; at most 100 a call.</summary>
@@ -115,25 +116,6 @@ internal sealed class StatementShelf(IStore store, FleetModel model, FleetWriter
     {
         var over = (await AllAsync(stop)).Where(IsOver).Take(100).ToList();
         if (over.Count > 0) await writer.ChangeAsync(_ => new FleetChange<bool>(true) { Writes = [.. over.Select(s => StoreWrite.Delete(StoreKeys.Statement(s.Purpose, s.Nonce)))] }, stop);
-    }
-
-    internal static SignedStatement Read(Statement s) => new()
-    {
-        Purpose = s.Purpose,
-        Fields = [.. s.Fields],
-        Nonce = s.Nonce,
-        IssuedUnixMs = s.IssuedUnixMs,
-        ExpiresUnixMs = s.ExpiresUnixMs,
-        Reason = s.Reason,
-        KeyId = s.KeyId,
-        Signature = s.Signature.ToByteArray(),
-    };
-
-    private static Statement Write(SignedStatement s)
-    {
-        var wire = new Statement { Purpose = s.Purpose, Nonce = s.Nonce, IssuedUnixMs = s.IssuedUnixMs, ExpiresUnixMs = s.ExpiresUnixMs, Reason = s.Reason, KeyId = s.KeyId, Signature = ByteString.CopyFrom(s.Signature) };
-        wire.Fields.AddRange(s.Fields);
-        return wire;
     }
 
     private async Task<IReadOnlyList<Statement>> AllAsync(CancellationToken stop) =>

@@ -1,4 +1,5 @@
 using AgentMetal.NodeAgent.Pipeline;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using Microsoft.Extensions.Logging;
 using V1 = AgentMetal.Proto.V1;
@@ -18,12 +19,12 @@ internal sealed partial class CoordinatorLink
         // First who may speak, then what they said, then what follows from it: an assignment may rest on a host that is gone.
         if (message.ApproverSet.Length > 0) ApproverSet?.Invoke(message.ApproverSet.ToByteArray());
         foreach (var wire in message.Statements)
-            if (Statement is { } take) await take(Wire.Read(wire), stop);
+            if (Statement is { } take) await take(TrustWire.Read(wire), stop);
         if (Guard.Accepted) throw new IOException("operators signed for the coordinator's store: attaching anew");
         if (message.Assignments.Count > 0 || message.Full || message.Revision > 0) await TakeAssignmentsAsync(message, storeId, stop);
         foreach (var wire in message.Approvals)
         {
-            if (Wire.Read(wire) is not { } approval) { LogIgnored(_log, "an approval whose decision is neither approve nor deny"); continue; }
+            if (TrustWire.Read(wire) is not { } approval) { LogIgnored(_log, "an approval whose decision is neither approve nor deny"); continue; }
             if (Decide is not { } decide) await KeptAsync(async () => await _state.AddApprovalAsync(approval, stop), stop);
             else
             {
@@ -52,7 +53,7 @@ internal sealed partial class CoordinatorLink
         try
         {
             foreach (var wire in said.Statements)
-                if (Statement is { } take) await take(Wire.Read(wire), stop);
+                if (Statement is { } take) await take(TrustWire.Read(wire), stop);
         }
         catch (LocalStoreException e) { LogIgnored(_log, "that this host was struck off cannot be kept: " + e.Message); } // It is told again at each call.
     }

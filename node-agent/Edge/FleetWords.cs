@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Microsoft.Extensions.Logging;
 using V1 = AgentMetal.Proto.V1;
 
@@ -71,7 +72,7 @@ internal sealed partial class FleetWords(LocalStore store, string nodeUid, Func<
     public async Task<string?> TakeCarriedAsync(byte[] bytes, CancellationToken stop)
     {
         SignedStatement statement;
-        try { statement = Wire.Read(V1.Statement.Parser.ParseFrom(bytes)); }
+        try { statement = TrustWire.Read(V1.Statement.Parser.ParseFrom(bytes)); }
         catch (Google.Protobuf.InvalidProtocolBufferException) { return "this is not an operator's statement"; }
         if (statement.FormError() is { } error) return "statement: " + error;
         if (await store.IsSpentAsync(statement.Nonce, stop)) return "this signature has served here already";

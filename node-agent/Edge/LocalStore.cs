@@ -1,5 +1,6 @@
 using System.Globalization;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Microsoft.Data.Sqlite;
 using V1 = AgentMetal.Proto.V1;
 
@@ -61,7 +62,7 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
     /// <summary>Unconsumed approvals that name this step, not yet verified.</summary>
     public ValueTask<IReadOnlyList<SignedApproval>> ApprovalsForAsync(string stepHash, CancellationToken stop) => thread.ReadAsync<IReadOnlyList<SignedApproval>>(() =>
         [.. Rows("SELECT body FROM approvals JOIN approved_steps ON approval = id WHERE step = $0 AND step NOT IN (SELECT step FROM consumed) ORDER BY id",
-            r => r.GetFieldValue<byte[]>(0), stepHash).Select(b => Wire.Read(V1.Approval.Parser.ParseFrom(b))).OfType<SignedApproval>()], stop);
+            r => r.GetFieldValue<byte[]>(0), stepHash).Select(b => TrustWire.Read(V1.Approval.Parser.ParseFrom(b))).OfType<SignedApproval>()], stop);
 
     /// <summary>Forgets approvals that expired before this time, and consumptions older than any approval can live: their steps' nonces are long void.</summary>
     public ValueTask<int> PruneApprovalsAsync(DateTimeOffset now, CancellationToken stop) => thread.WriteAsync(() =>
@@ -105,7 +106,7 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
     public ValueTask<int> ForgetDenialsAsync(Func<string, bool> mayDecide, DateTimeOffset now, CancellationToken stop) => thread.WriteAsync(() =>
     {
         var steps = Rows("SELECT step, body FROM approved_steps JOIN approvals ON approval = id", r => (Step: r.GetString(0), Body: r.GetFieldValue<byte[]>(1)))
-            .Select(r => (r.Step, Signed: Wire.Read(V1.Approval.Parser.ParseFrom(r.Body)))).Where(r => r.Signed is { Decision: ApprovalDecision.Deny } d && !mayDecide(d.KeyId)).Select(r => r.Step).Distinct().ToList();
+            .Select(r => (r.Step, Signed: TrustWire.Read(V1.Approval.Parser.ParseFrom(r.Body)))).Where(r => r.Signed is { Decision: ApprovalDecision.Deny } d && !mayDecide(d.KeyId)).Select(r => r.Step).Distinct().ToList();
         foreach (var step in steps)
         {
             Run("DELETE FROM previews WHERE content IN (SELECT content FROM asked WHERE step = $0)", step);

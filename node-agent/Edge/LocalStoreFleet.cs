@@ -1,6 +1,7 @@
 using System.Globalization;
 using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using V1 = AgentMetal.Proto.V1;
 
@@ -13,7 +14,7 @@ internal sealed partial class LocalStore
 
     /// <summary>Hosts that operators struck off, as this host judged it then.</summary>
     public ValueTask<IReadOnlyList<SignedStatement>> StruckOffAsync(CancellationToken stop) => thread.ReadAsync<IReadOnlyList<SignedStatement>>(() =>
-        [.. Rows("SELECT body FROM struck ORDER BY at", r => r.GetFieldValue<byte[]>(0)).Select(b => Wire.Read(V1.Statement.Parser.ParseFrom(b)))], stop);
+        [.. Rows("SELECT body FROM struck ORDER BY at", r => r.GetFieldValue<byte[]>(0)).Select(b => TrustWire.Read(V1.Statement.Parser.ParseFrom(b)))], stop);
 
     /// <summary>Whether a signature has served here.</summary>
     public ValueTask<bool> IsSpentAsync(string nonce, CancellationToken stop) => thread.ReadAsync(() => Rows("SELECT 1 FROM spent WHERE nonce = $0", r => r.GetInt64(0), nonce).Count > 0, stop);
@@ -23,7 +24,7 @@ internal sealed partial class LocalStore
     {
         Spend(outcome, at);
         Append(at, "NodeStruckOff", "", audit);
-        return Run("INSERT INTO struck VALUES($0, $1, $2) ON CONFLICT DO NOTHING", struck.NodeUid, Wire.ToProto(outcome.Counted[0]).ToByteArray(), Ms(at));
+        return Run("INSERT INTO struck VALUES($0, $1, $2) ON CONFLICT DO NOTHING", struck.NodeUid, TrustWire.Write(outcome.Counted[0]).ToByteArray(), Ms(at));
     }, CancellationToken.None).ConfigureAwait(false);
 
     public ValueTask<StoreMark> MarkAsync(CancellationToken stop) => thread.ReadAsync(() =>

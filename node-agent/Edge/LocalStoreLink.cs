@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Store;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using Microsoft.Data.Sqlite;
 using V1 = AgentMetal.Proto.V1;
@@ -77,7 +78,7 @@ internal sealed partial class LocalStore
 
     private static (string Id, byte[] Body) Record(SignedApproval approval)
     {
-        var body = Wire.ToProto(approval).ToByteArray();
+        var body = TrustWire.Write(approval).ToByteArray();
         return (Convert.ToHexStringLower(SHA256.HashData(body)), body);
     }
 

@@ -3,6 +3,7 @@ using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Execution;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using V1 = AgentMetal.Proto.V1;
 
@@ -71,64 +72,6 @@ internal static class Wire
         IssuedUnixMs = d.IssuedUnixMs,
         KeyId = d.KeyId,
         Signature = d.Signature.ToByteArray(),
-    };
-
-    public static SignedStatement Read(V1.Statement s) => new()
-    {
-        Purpose = s.Purpose,
-        Fields = [.. s.Fields],
-        Nonce = s.Nonce,
-        IssuedUnixMs = s.IssuedUnixMs,
-        ExpiresUnixMs = s.ExpiresUnixMs,
-        Reason = s.Reason,
-        KeyId = s.KeyId,
-        Signature = s.Signature.ToByteArray(),
-    };
-
-    public static V1.Statement ToProto(SignedStatement s)
-    {
-        var wire = new V1.Statement
-        {
-            Purpose = s.Purpose,
-            Nonce = s.Nonce,
-            IssuedUnixMs = s.IssuedUnixMs,
-            ExpiresUnixMs = s.ExpiresUnixMs,
-            Reason = s.Reason,
-            KeyId = s.KeyId,
-            Signature = ByteString.CopyFrom(s.Signature),
-        };
-        wire.Fields.AddRange(s.Fields);
-        return wire;
-    }
-
-    public static SignedApproval? Read(V1.Approval a)
-    {
-        if (SignedApproval.ParseDecision(a.Decision) is not { } decision) return null;
-        return new()
-        {
-            StepHashes = [.. a.StepHashes],
-            ResourceUid = a.ResourceUid,
-            NodeUid = a.NodeUid,
-            Decision = decision,
-            IssuedUnixMs = a.IssuedUnixMs,
-            ExpiresUnixMs = a.ExpiresUnixMs,
-            Reason = a.Reason,
-            KeyId = a.KeyId,
-            Signature = a.Signature.ToByteArray(),
-        };
-    }
-
-    public static V1.Approval ToProto(SignedApproval a) => new()
-    {
-        StepHashes = { a.StepHashes },
-        ResourceUid = a.ResourceUid,
-        NodeUid = a.NodeUid,
-        Decision = SignedApproval.Word(a.Decision),
-        IssuedUnixMs = a.IssuedUnixMs,
-        ExpiresUnixMs = a.ExpiresUnixMs,
-        Reason = a.Reason,
-        KeyId = a.KeyId,
-        Signature = ByteString.CopyFrom(a.Signature),
     };
 
     public static V1.Step ToProto(Step s, MemberInput input, string nodeName)
@@ -282,7 +225,7 @@ internal static class Wire
             if (!v.Held.IsEmpty) held.Standing = "approved; running since " + ApprovalRule.When(held.RunningSinceUnixMs, running.Since);
             held.RunningSteps.AddRange(running.StepHashes);
         }
-        if (!v.Held.IsEmpty && v.Report is { } report) held.Decisions.AddRange(report.Decisions.Select(ToProto));
+        if (!v.Held.IsEmpty && v.Report is { } report) held.Decisions.AddRange(report.Decisions.Select(TrustWire.Write));
         held.Plan = v.Held.IsEmpty || v.Report is null
             ? new() { NodeUid = v.Input.NodeUid, NodeName = nodeName, ResourceKey = v.Input.ResourceKey, ResourceUid = v.Input.ResourceUid }
             : ToProto(v.Report, v.Input, nodeName, v.Held);

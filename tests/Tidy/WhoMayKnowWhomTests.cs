@@ -9,9 +9,10 @@ public sealed class WhoMayKnowWhomTests
     {
         ["proto"] = [],
         ["runtime"] = [],
-        ["node-agent"] = ["runtime", "proto"],
-        ["coordinator"] = ["runtime", "proto"],
-        ["cli"] = ["runtime", "proto"],
+        ["wire"] = ["runtime", "proto"],
+        ["node-agent"] = ["runtime", "proto", "wire"],
+        ["coordinator"] = ["runtime", "proto", "wire"],
+        ["cli"] = ["runtime", "proto", "wire"],
     };
 
     [Fact]

@@ -1,8 +1,8 @@
 using System.Text.Json;
-using AgentMetal.Cli.Nodes;
 using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Grpc.Core;
 using Xunit;
 using AuditRecord = AgentMetal.Proto.V1.AuditRecord;
@@ -28,7 +28,7 @@ public sealed class StatementCommandsTests
         (fleet.Script.Store.Epoch, fleet.Script.Store.EpochFrom) = ("epoch-9", 41);
         fleet.Script.OnState = r =>
         {
-            signed.Add(StatementSigning.Read(r.Statement));
+            signed.Add(TrustWire.Read(r.Statement));
             return holds ? new() { Holds = true, Message = "done", By = { "alice" } } : new() { Message = "kept; 2 approvers must say the same" };
         };
         return (fleet, signed);
@@ -200,7 +200,7 @@ public sealed class StatementCommandsTests
         var (code, _, error) = await fleet.RunAsync(["nodes", "set-time", "edge-1", "--yes", "--out", file]);
         Assert.True(code == 0, error);
         Assert.Contains("agentmetal local state", error, StringComparison.Ordinal);
-        var said = SignedTime.Read(StatementSigning.Read(Statement.Parser.ParseFrom(await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken))));
+        var said = SignedTime.Read(TrustWire.Read(Statement.Parser.ParseFrom(await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken))));
         Assert.Equal([s_uid], said!.Nodes);
         Assert.InRange((DateTimeOffset.UtcNow - said.At).TotalMinutes, -1, 1);
         Assert.Empty(signed);
@@ -223,8 +223,7 @@ public sealed class StatementCommandsTests
         Assert.Contains("records 3 to 5 are missing here", before.Out, StringComparison.Ordinal);
         Assert.Equal(0, (await fleet.RunAsync(["audit", "accept-gap", "edge-1", "--yes", "--reason", "the disk died"])).Code);
         fleet.Script.Nodes[0].Conditions[0].Status = "True";
-        var wire = new Statement { Purpose = signed[0].Purpose, Nonce = signed[0].Nonce, IssuedUnixMs = signed[0].IssuedUnixMs, Reason = signed[0].Reason, KeyId = signed[0].KeyId, Signature = Google.Protobuf.ByteString.CopyFrom(signed[0].Signature) };
-        wire.Fields.AddRange(signed[0].Fields);
+        var wire = TrustWire.Write(signed[0]);
         fleet.Script.Gaps[0].Accepted.Add(wire);
         var after = await fleet.RunAsync(["audit", "--verify", "-o", "json"]);
         Assert.True(after.Code == 0, after.Out);

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using AgentMetal.Coordinator.Tests.Kit;
 using AgentMetal.Proto.V1;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using Grpc.Core;
 using Xunit;
@@ -81,8 +82,6 @@ public sealed class StrikeOffTests
             KeyId = "",
             Signature = [],
         });
-        var wire = new Statement { Purpose = purpose, Nonce = signed.Nonce, IssuedUnixMs = signed.IssuedUnixMs, Reason = signed.Reason, KeyId = signed.KeyId, Signature = ByteString.CopyFrom(signed.Signature) };
-        wire.Fields.AddRange(signed.Fields);
-        return await kit.Operator.StateAsync(new() { Statement = wire }, cancellationToken: Stop);
+        return await kit.Operator.StateAsync(new() { Statement = TrustWire.Write(signed) }, cancellationToken: Stop);
     }
 }

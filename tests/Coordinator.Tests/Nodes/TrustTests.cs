@@ -267,20 +267,5 @@ public sealed class TrustTests
         }
     }
 
-    private static Approval Wire(SignedApproval a)
-    {
-        var wire = new Approval
-        {
-            ResourceUid = a.ResourceUid,
-            NodeUid = a.NodeUid,
-            Decision = SignedApproval.Word(a.Decision),
-            ExpiresUnixMs = a.ExpiresUnixMs,
-            Reason = a.Reason,
-            IssuedUnixMs = a.IssuedUnixMs,
-            KeyId = a.KeyId,
-            Signature = ByteString.CopyFrom(a.Signature),
-        };
-        wire.StepHashes.AddRange(a.StepHashes);
-        return wire;
-    }
+    private static Approval Wire(SignedApproval a) => WireMaps.TrustWire.Write(a);
 }

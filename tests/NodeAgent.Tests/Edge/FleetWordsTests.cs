@@ -4,6 +4,7 @@ using AgentMetal.NodeAgent.Edge;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.NodeAgent.Tests.Pipeline;
 using AgentMetal.Runtime.Trust;
+using AgentMetal.WireMaps;
 using Google.Protobuf;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -80,9 +81,9 @@ public sealed class FleetWordsTests : IAsyncDisposable
         Assert.Equal(2, said!.Statements.Count);
         Assert.Null(OwnStrikeOff.Read([], Own));
         Assert.Null(OwnStrikeOff.Read([new(StrikeOff.Trailer, [1, 2, 3])], Own));
-        await _words.TakeAsync(Wire.Read(said.Statements[0]), Stop);
+        await _words.TakeAsync(TrustWire.Read(said.Statements[0]), Stop);
         Assert.Null(_words.Own);
-        await _words.TakeAsync(Wire.Read(said.Statements[1]), Stop);
+        await _words.TakeAsync(TrustWire.Read(said.Statements[1]), Stop);
         Assert.Contains("struck off by alice (burnt)", _words.Own, StringComparison.Ordinal);
         var passes = kit.Runner.Passes;
         await own.HoldAsync(Stop);
@@ -107,7 +108,7 @@ public sealed class FleetWordsTests : IAsyncDisposable
     private static Grpc.Core.Metadata Farewell(params SignedStatement[] statements)
     {
         var message = new AgentMetal.Proto.V1.CoordinatorMessage();
-        message.Statements.AddRange(statements.Select(Wire.ToProto));
+        message.Statements.AddRange(statements.Select(TrustWire.Write));
         return [new(StrikeOff.Trailer, message.ToByteArray())];
     }
 

@@ -220,24 +220,7 @@ public sealed class MemberStoriesTests
     {
         public bool Away { get; set; }
         public List<UnitEnd> Ends { get; } = [];
-        public UnitState Now { get; set; } = new()
-        {
-            Name = "a.service",
-            LoadState = "loaded",
-            ActiveState = "active",
-            SubState = "running",
-            UnitFileState = "enabled",
-            FragmentPath = "/a",
-            DropInPaths = [],
-            NeedDaemonReload = false,
-            InvocationId = "1",
-            MainPid = 1,
-            Result = "success",
-            NRestarts = 0,
-            ExecMainStatus = 0,
-            MemoryCurrent = null,
-            ControlGroup = "/a",
-        };
+        public UnitState Now { get; set; } = Units.Running;
 
         public Task<Observed<UnitState>> GetUnitAsync(string name, CancellationToken ct) => Task.FromResult(Away ? Observed<UnitState>.Unseen("away") : Observed<UnitState>.Seen(Now));
 

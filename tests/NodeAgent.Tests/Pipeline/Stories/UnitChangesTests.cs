@@ -6,26 +6,7 @@ namespace AgentMetal.NodeAgent.Tests.Pipeline.Stories;
 public sealed class UnitChangesTests
 {
     private static readonly DateTimeOffset s_start = new(2030, 1, 1, 12, 0, 0, TimeSpan.Zero);
-    private static readonly UnitState s_running = new()
-    {
-        Name = "a.service",
-        LoadState = "loaded",
-        ActiveState = "active",
-        SubState = "running",
-        UnitFileState = "enabled",
-        FragmentPath = "/etc/systemd/system/a.service",
-        DropInPaths = [],
-        NeedDaemonReload = false,
-        InvocationId = "one",
-        MainPid = 100,
-        Result = "success",
-        NRestarts = 0,
-        ExecMainStatus = 0,
-        MemoryCurrent = null,
-        ControlGroup = "/system.slice/a.service",
-        MemoryMax = 256 << 20,
-        TimeoutStop = TimeSpan.FromSeconds(60),
-    };
+    private static readonly UnitState s_running = Units.Running with { MemoryMax = 256 << 20, TimeoutStop = TimeSpan.FromSeconds(60) };
 
     private static UnitLook Look(UnitState now, params UnitEnd[] ends) => new(now, ends, new(0, 256 << 20, 200 << 20), 7, "boot", s_start.AddSeconds(30));
 
