@@ -176,7 +176,8 @@ internal sealed class StoreGuard(ILinkState state, TimeProvider clock)
         if (Refused.Length == 0) return standing;
         foreach (var told in _told.Values.Where(t => !t.Absent && !stored.ContainsKey(t.Key)))
         {
-            var older = Older(told);
+            // What is gone from here, and is older there than its deletion, is not set back: it returns.
+            var older = Older(told) is { Stand: not "older" } found ? found : ((string Stand, string Why)?)null;
             standing.Members.Add(new V1.KnownMember { Assignment = Bare(told), Stand = older?.Stand ?? "returns", Why = older?.Why ?? "it is not here, and would be made", ToldGeneration = told.Generation });
         }
         return standing;

@@ -33,7 +33,9 @@ public sealed class StoreGuardTests : IAsyncDisposable
     public async Task OlderCopy_IsRefusedAlsoAfterARestartAndWhenWrittenOn_UntilSigned()
     {
         await OpenAsync();
-        await FollowAsync(Welcome("s", 300, ("e1", 1, 0)), Told(generation: 2));
+        await FollowAsync(Welcome("s", 300, ("e1", 1, 0)), Told(generation: 2), Told("uid-3", generation: 2));
+        // One that was deleted since the copy was made.
+        await _store.SaveAsync([], [Told("uid-3").Key], new("s", 300), _guard.At(300), Stop);
         await _store.DisposeAsync();
         await OpenAsync();
         await _guard.WelcomeAsync(Welcome("s", 79, ("e1", 1, 80), ("x", 80, 0)), Stop);
@@ -42,9 +44,9 @@ public sealed class StoreGuardTests : IAsyncDisposable
         await _guard.WelcomeAsync(Welcome("s", 900, ("e1", 1, 80), ("x", 80, 0)), Stop);
         Assert.Contains("written on", _guard.Refused, StringComparison.Ordinal);
         // What is said there of members is compared, not taken.
-        _guard.Hear(new() { Full = true, Revision = 900, Assignments = { Told(generation: 1), Told("uid-9") } });
+        _guard.Hear(new() { Full = true, Revision = 900, Assignments = { Told(generation: 1), Told("uid-3"), Told("uid-9") } });
         var standing = await _guard.StandingAsync([View(generation: 2)], Stop);
-        Assert.Equal(["older 1", "returns 1"], standing.Members.Select(m => $"{m.Stand} {m.ToldGeneration}").Order());
+        Assert.Equal(["older uid-1 1", "returns uid-3 1", "returns uid-9 1"], standing.Members.Select(m => $"{m.Stand} {m.Assignment.ResourceUid} {m.ToldGeneration}").Order());
 
         // A stranger's signature, one for another host and one for another history change nothing.
         using var stranger = P256.Generate();
