@@ -26,7 +26,7 @@ internal static class AgentCatalog
     public static IReadOnlyList<IMemberSeries> Series(HostAccess host) => [new InstanceSeries(host.Domains, new())];
 
     /// <summary>What people want to know of members between two passes.</summary>
-    public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new())];
+    public static IReadOnlyList<IMemberDetails> Details(HostAccess host) => [new InstanceDetails(host.Domains, host.Files, TimeProvider.System, new()), new RedisDetails(host.Files, new())];
 
     /// <summary>Members that have a serial console.</summary>
     public static IReadOnlyList<IMemberConsole> Consoles(HostAccess host) => [new InstanceConsole(host.Domains, host.DomainConsoles, host.Files, new())];

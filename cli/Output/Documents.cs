@@ -54,7 +54,7 @@ internal sealed record StepDocument(string Hash, string Node, string NodeUid, st
 internal sealed record BlockedDocument(string Difference, IReadOnlyList<string> Reasons, long RetryAfterMs, bool Exhausted);
 
 internal sealed record MemberPlanDocument(string Hash, string Node, string NodeUid, int Ordinal, string Outcome, string? Error, int Questions,
-    IReadOnlyList<DriftDocument> Differences, IReadOnlyList<StepDocument> Steps, IReadOnlyList<BlockedDocument> Blocked);
+    IReadOnlyList<DriftDocument> Differences, IReadOnlyList<StepDocument> Steps, IReadOnlyList<BlockedDocument> Blocked, IReadOnlyList<string>? Notes);
 
 internal sealed record FieldChangeDocument(string Path, string Before, string After);
 

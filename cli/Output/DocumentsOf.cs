@@ -34,7 +34,7 @@ internal static class DocumentsOf
 
     internal static MemberPlanDocument MemberPlan(PlanSummary p) => new(p.Hash, p.NodeName, p.NodeUid, p.Ordinal, p.Outcome, p.Error.Length == 0 ? null : p.Error, p.Questions,
         [.. p.Differences.Select(d => new DriftDocument(d.Key, d.Text))], [.. p.Steps.Select(Step)],
-        [.. p.Blocked.Select(b => new BlockedDocument(b.Difference, b.Reasons, b.RetryAfterMs, b.Exhausted))]);
+        [.. p.Blocked.Select(b => new BlockedDocument(b.Difference, b.Reasons, b.RetryAfterMs, b.Exhausted))], p.Notes.Count == 0 ? null : p.Notes);
 
     internal static StepDocument Step(Step s)
     {

@@ -18,6 +18,9 @@ internal sealed class PlanView(Screen screen, Approvers? approvers)
     /// <summary>Wider is not easier to read.</summary>
     private const int Widest = 120;
 
+    /// <summary>What hosts add of one resource; more is one that shows off.</summary>
+    private const int MostNotes = 8;
+
     internal void Write(PlanReply plan, string applyCommand)
     {
         var first = true;
@@ -96,6 +99,8 @@ internal sealed class PlanView(Screen screen, Approvers? approvers)
         foreach (var member in r.Members) Blocked(member);
         if (steps.Length == 0) return;
         screen.Line("");
+        foreach (var note in r.Members.SelectMany(m => m.Notes).Where(n => n.Length > 0).Distinct(StringComparer.Ordinal).Take(MostNotes))
+            foreach (var line in Plain.Wrap(char.ToUpperInvariant(note[0]) + note[1..], screen.Width == Screen.Unbounded ? Screen.Unbounded : Math.Min(screen.Width, Widest) - 2)) screen.Line("  " + line);
         screen.Line($"  During: {During(steps)}   Data: {Data(steps)}   Choice points: {Questions(r)}");
     }
 

@@ -145,7 +145,11 @@ internal sealed partial class CoordinatorLink
                 var result = await _controller.PreviewAsync(input, deadline.Token);
                 if (result is null) reply.Plan.Error = $"kind {request.Assignment.Kind} is not in this build of agentmetald";
                 else if (!result.Errors.IsEmpty) reply.Plan.Error = string.Join("; ", result.Errors.Select(e => $"{e.Path}: {e.Message}"));
-                else reply.Plan = Wire.ToProto(result.Report, input, _options.Name, result.Report.Steps);
+                else
+                {
+                    reply.Plan = Wire.ToProto(result.Report, input, _options.Name, result.Report.Steps);
+                    reply.Plan.Notes.AddRange(result.PlanNotes);
+                }
             }
         }
         catch (OperationCanceledException) { reply.Plan.Error = $"the host could not look within {PreviewDeadline.TotalSeconds:0} s"; }

@@ -32,6 +32,9 @@ internal abstract class MemberAgent<TGoal, TState>
     /// </summary>
     public virtual ImmutableSortedDictionary<string, string> WatchedOf(TGoal? goal, TState state) => MemberDetails.None;
 
+    /// <summary>What people should know of what is declared before they have it made; said in a plan, each text once.</summary>
+    public virtual ImmutableArray<string> PlanNotesOf(TGoal? goal, TState state) => [];
+
     /// <summary>Whether people can use it now, which is another question than whether all is as declared; null = it cannot be told.</summary>
     public virtual MemberServing? ServingOf(TGoal? goal, TState state) => null;
 

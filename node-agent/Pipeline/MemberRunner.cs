@@ -45,6 +45,9 @@ internal sealed record PassResult(ReconcileReport Report, bool Gone, ImmutableAr
     /// <summary>For people.</summary>
     public ImmutableSortedDictionary<string, string> Details { get; init; } = MemberDetails.None;
 
+    /// <summary>What people should know of what is declared.</summary>
+    public ImmutableArray<string> PlanNotes { get; init; } = [];
+
     public MemberMove Move { get; init; } = MemberMove.None;
 
     /// <summary>Null = it cannot be told.</summary>
@@ -158,6 +161,7 @@ internal sealed class MemberRunner<TGoal, TState>(MemberAgent<TGoal, TState> age
             Details = box.State is { } seen ? agent.DetailsOf(goal.Goal, seen) : MemberDetails.None,
             Serving = box.State is { } answering && report.Executed is null ? agent.ServingOf(goal.Goal, answering) : null,
             Watched = box.State is { } first ? agent.WatchedOf(goal.Goal, first) : null,
+            PlanNotes = preview && box.State is { } planned ? agent.PlanNotesOf(goal.Goal, planned) : [],
             Notes = box.State is { } found ? agent.NotesOf(input, goal.Goal, found) : [],
             Move = box.State is { } looked ? agent.MoveOf(looked) : MemberMove.None,
         };

@@ -148,7 +148,7 @@ internal static class RedisDifferences
     public static IEnumerable<string> RestartSettings(RedisGoal goal, RedisState s) =>
         RedisSettings.Restart.Where(key => s.Live.GetValueOrDefault(key, FactValue.Absent) != goal.Settings[key]);
 
-    internal static string NoWrites(RedisState s) => s.MemoryFull.Length > 0 ? $"every write is refused (OOM): {s.MemoryFull}, policy noeviction: delete keys, raise spec.memory.max, or choose a policy that evicts"
+    internal static string NoWrites(RedisState s) => s.MemoryFull.Length > 0 ? $"writes are refused (OOM): {s.MemoryFull}, policy noeviction: delete keys, raise spec.memory.max, or choose a policy that evicts"
         : $"every write is refused (MISCONF), because the server could not write to its disk: {s.Room}; free space there, or look at its log (journalctl -u)";
 
     private static string Differs(RedisGoal goal, RedisState s, string key) =>

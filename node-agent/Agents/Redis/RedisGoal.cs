@@ -6,6 +6,9 @@ namespace AgentMetal.NodeAgent.Agents.Redis;
 /// <summary>Where a member can be reached; its name in role facts is "host:port".</summary>
 internal sealed record RedisPeer(int Ordinal, string Host, int Port)
 {
+    /// <summary>Operators have signed that its host is gone; this host verified it. No goal is another for it.</summary>
+    public bool Struck { get; init; }
+
     public string Address => Host + ":" + Port.ToString(CultureInfo.InvariantCulture);
 }
 
@@ -26,6 +29,9 @@ internal sealed record RedisGoal
 
     /// <summary>Keyed digest, or <see cref="RedisAuth.Off"/>.</summary>
     public required string AuthDigest { get; init; }
+
+    /// <summary>MemoryMax of its unit, bytes; 0 = none.</summary>
+    public long MemoryLimit { get; init; }
 
     /// <summary>An existing unit to manage as it is; empty = none.</summary>
     public string Adopt { get; init; } = "";

@@ -46,7 +46,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         return new RedisAgent(scope, new RedisActuator(scope, readers, writers, clock));
     }
 
-    public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, _book, Others(input));
+    public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, _book, Others(input), input.StruckOff);
 
     public override MemberStop StopOf(MemberInput input, RedisGoal? goal, RedisState state)
     {
@@ -81,6 +81,10 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     public override ImmutableArray<OutsideNote> NotesOf(MemberInput input, RedisGoal? goal, RedisState state) => goal is null ? [] : RedisTold.Notes(input, state);
 
     public override ImmutableSortedDictionary<string, string> DetailsOf(RedisGoal? goal, RedisState state) => RedisTold.Details(goal, state);
+
+    /// <summary>Said once of a resource, by the member that is to be primary.</summary>
+    public override ImmutableArray<string> PlanNotesOf(RedisGoal? goal, RedisState state) =>
+        goal is { IsPrimary: true, Adopt: "" } ? [$"{RedisGivesUp.Detail}: {RedisGivesUp.Text(goal.Settings, goal.Members.Length)}", .. RedisGivesUp.Room(goal)] : [];
 
     public override bool IsGone(RedisState state) => !RedisDifferences.Of(null, state).Any();
 
@@ -124,6 +128,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
             Settings = settings,
             ConfigText = RedisRender.Config(scope.Title, scope.Layout, settings),
             UnitText = RedisRender.Unit(scope.Title, scope.Layout, startsItself, spec.MemoryLimit > 0 ? spec.MemoryLimit : null),
+            MemoryLimit = spec.MemoryLimit,
             Adopt = spec.AdoptUnit,
             AuthDigest = spec.Auth ? scope.Auth.Digest : RedisAuth.Off,
         };
@@ -163,10 +168,12 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
 
     private static ImmutableArray<RedisPeer> Members(MemberInput input, int port) => input.Peers.IsEmpty
         ? [new(input.Ordinal, "127.0.0.1", port)]
-        : [.. input.Peers.OrderBy(p => p.Ordinal).Select(p => new RedisPeer(p.Ordinal, p.Address, p.Port))];
+        : [.. input.Peers.OrderBy(p => p.Ordinal).Select(Of)];
+
+    private static RedisPeer Of(PeerAddress peer) => new(peer.Ordinal, peer.Address, peer.Port) { Struck = peer.StruckOff };
 
     private static ImmutableArray<RedisPeer> Others(MemberInput input) =>
-        [.. input.Peers.Where(p => p.Ordinal != input.Ordinal).OrderBy(p => p.Ordinal).Select(p => new RedisPeer(p.Ordinal, p.Address, p.Port))];
+        [.. input.Peers.Where(p => p.Ordinal != input.Ordinal).OrderBy(p => p.Ordinal).Select(Of)];
 
     private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
 }

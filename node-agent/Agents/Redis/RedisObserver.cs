@@ -12,7 +12,12 @@ using AgentMetal.Runtime.Planning;
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
 /// <summary>Reads one member: its files, its unit, its server through the server's own socket, and its peers over the network.</summary>
-internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, RedisNotebook book, ImmutableArray<RedisPeer> peers) : IStateObserver<RedisState>
+/// <param name="scope">The member.</param>
+/// <param name="readers">The host, to look.</param>
+/// <param name="book">What is known of it from before.</param>
+/// <param name="peers">The other members.</param>
+/// <param name="struck">Members of hosts that were struck off, also when they are made anew elsewhere by now.</param>
+internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, RedisNotebook book, ImmutableArray<RedisPeer> peers, ImmutableArray<StruckPeer> struck = default) : IStateObserver<RedisState>
 {
     /// <summary>Longest unit, override or configuration file that is looked at.</summary>
     internal const int MaxFileBytes = 64 * 1024;
@@ -27,7 +32,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         // Before the server is asked: files are then never newer than what it says of itself.
         var disk = RedisDisk.Look(readers.Files, _layout.DataDir);
         // The peers are asked while this host is read: together they take as long as the slowest.
-        var others = peers.Select(p => RedisProbe.PeerAsync(p, passwords, stop).AsTask()).ToArray();
+        var others = peers.Select(p => p.Struck ? Task.FromResult(RedisProbe.Struck(p)) : RedisProbe.PeerAsync(p, passwords, stop).AsTask()).ToArray();
         var probe = RedisProbe.OwnAsync(scope.Endpoint, passwords, stop).AsTask();
         var package = await readers.Packages.GetAsync(RedisLayout.Package, stop).ConfigureAwait(false);
         var unit = await readers.Units.GetUnitAsync(scope.Unit, stop).ConfigureAwait(false);
@@ -43,7 +48,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
 
     private async ValueTask<RedisState> WithNotesAsync(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen, CancellationToken stop)
     {
-        var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope));
+        var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope), struck: struck);
         if (state.IsDown) notes = await book.SeeOwnWritesAsync(scope, notes, disk, seen, [.. Passwords(), null], stop).ConfigureAwait(false);
         return state with
         {

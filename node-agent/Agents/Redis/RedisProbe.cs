@@ -132,5 +132,8 @@ internal static class RedisProbe
 
     private static OwnServer Without(string serving) => new(serving, null, RedisSettings.None, null, "");
 
+    /// <summary>Nobody is asked.</summary>
+    public static PeerServer Struck(RedisPeer peer) => new(peer.Ordinal, new(peer.Address, RedisPeerState.StruckOff) { IsStruck = true }, null);
+
     private static PeerServer Without(RedisPeer peer, string serving) => new(peer.Ordinal, new(peer.Address, serving), null);
 }

@@ -33,7 +33,7 @@ internal static class RedisRoles
         if (answer.Gate == Gate.Up) return asked;
         if (answer.Gate == Gate.Follow) return new(answer.Role, answer.Why);
         // Peers boot, load and come back: a person is asked once that has had its time.
-        if (answer.Passes && s.Peers.Values.Any(p => !p.Answers && !p.IsLong)) return new(null, answer.Why, Later);
+        if (answer.Passes && s.Peers.Values.Any(p => !p.Answers && !p.IsLong && !p.IsStruck)) return new(null, answer.Why, Later);
         return new(answer.Role, answer.Why) { Code = answer.Code, Loss = answer.Loss };
     }
 

@@ -69,7 +69,7 @@ internal sealed class RedisInfo
     private readonly Dictionary<string, string> _fields = new(StringComparer.Ordinal);
 
     public static readonly ImmutableArray<RespCommand> Commands =
-        [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace"), RespCommand.Of("INFO", "memory")];
+        [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace"), RespCommand.Of("INFO", "memory"), RespCommand.Of("INFO", "errorstats")];
 
     /// <summary>A field, or empty.</summary>
     public string this[string field] => _fields.GetValueOrDefault(field, "");
@@ -94,9 +94,19 @@ internal sealed class RedisInfo
     /// <summary>Of a replica: seconds without a word of its primary, which pings every ten; 0 while that is usual.</summary>
     public long Silent => Link == Redis.Link.Up && Number("master_last_io_seconds_ago") is >= 20 and var seconds ? seconds : 0;
 
-    /// <summary>used_memory that counts against maxmemory, where every write is refused for it (evict.c, getMaxmemoryState); null = writes are taken.</summary>
+    /// <summary>
+    /// used_memory that counts against maxmemory, where writes are refused for it (evict.c, getMaxmemoryState); null = they are taken. A server that has refused some
+    /// and is still as full refuses the next: what that client's buffers took is free again by the time that anybody looks.
+    /// </summary>
     public (long Used, long Max)? MemoryFull => Role == RedisRole.Primary && this["maxmemory_policy"] == "noeviction" && Number("maxmemory") is > 0 and var max
-        && Number("used_memory") is { } used && used - (Number("mem_not_counted_for_evict") ?? 0) is var counted && counted >= max ? (counted, max) : null;
+        && Number("used_memory") is { } used && used - (Number("mem_not_counted_for_evict") ?? 0) is var counted
+        && (counted >= max || (HasRefusedForMemory && counted >= max - Math.Max(max / 50, MemorySlack))) ? (counted, max) : null;
+
+    /// <summary>What a client's buffers may take.</summary>
+    private const long MemorySlack = 256 * 1024;
+
+    /// <summary>Since it started (INFO errorstats, Redis 6.2).</summary>
+    private bool HasRefusedForMemory => _fields.ContainsKey("errorstat_OOM");
 
     /// <summary>Keys of all databases, and how many of them expire ("db0:keys=2,expires=1,avg_ttl=0").</summary>
     public (long Keys, long Expires) KeyCounts

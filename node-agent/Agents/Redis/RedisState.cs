@@ -93,8 +93,14 @@ internal sealed record RedisPeerState(string Address, string Serving, string Rol
     /// <summary>It does not answer for a minute or more: who waits for it is told how to go on without.</summary>
     public bool IsLong { get; init; }
 
-    /// <summary>Operators have signed that its host is gone for good.</summary>
+    /// <summary>
+    /// Operators have signed that its host is gone for good, and this member with it: it is not waited for, what it held is given up, and whatever answers in its
+    /// place is not asked, so that nothing of it comes back unsigned.
+    /// </summary>
     public bool IsStruck { get; init; }
+
+    /// <summary>How such a member is seen: it is known not to be there.</summary>
+    public const string StruckOff = Redis.Serving.Refused;
 
     public bool Answers => Serving == Redis.Serving.Answering;
 

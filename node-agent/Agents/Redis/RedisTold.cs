@@ -80,8 +80,8 @@ internal static class RedisTold
     /// <summary>What people want to know of it beside whether it is as wanted.</summary>
     public static ImmutableSortedDictionary<string, string> Details(RedisGoal? goal, RedisState s)
     {
-        var told = MemberDetails.None;
-        if (goal is null) return told;
+        if (goal is null) return MemberDetails.None;
+        var told = RedisGivesUp.Of(goal, s);
         // Until it is up, or until it is primary again: what was decided of an earlier start is an event of the past.
         if (s.GateSaid is { IsPlain: false } said && (said.Verdict == "hold" ? !s.Answers : !s.Leads))
             told = told.SetItem("start gate", DateTimeOffset.FromUnixTimeSeconds(said.At).ToString("MMM d HH:mm:ss 'UTC' ", CultureInfo.InvariantCulture) + Gate(null, said));

@@ -38,6 +38,14 @@ public sealed class PlanViewTests
 
         """, Draw(Samples.Bigger(), 120));
 
+    [Fact]
+    public void Write_NotesOfHosts_EachOnce()
+    {
+        var plan = Samples.Bigger();
+        foreach (var member in plan.Resources[0].Members) member.Notes.Add("in a crash: up to one second of writes goes");
+        Assert.Single(Draw(plan, 120).Split('\n'), l => l == "  In a crash: up to one second of writes goes");
+    }
+
     [Theory]
     [InlineData(80)]
     [InlineData(100)]

@@ -13,7 +13,7 @@ public sealed class DoesNotAnswerTests(RedisFleet shared) : RedisCase(shared)
         Pick("another password, snapshots", "another password, append-only", "no password", "another password at the replica",
         "another masterauth at the replica", "hung, snapshots");
 
-    [Theory(Explicit = true)] // Not seen green on the product as it is: run with -explicit only.
+    [Theory]
     [MemberData(nameof(Cases))]
     public async Task Server_ThatIsWell_IsNotKilled(string what) =>
         await WithAsync("mute", what.Contains("append-only", StringComparison.Ordinal) ? "replicas: 1" : Snapshots, async g =>

@@ -201,7 +201,7 @@ internal static class RedisGate
         if (!q.Disk.HasKeys(q.AppendOnly) && q.Disk.DamageFor(q.AppendOnly) is null) return up;
         // A damaged file is measured by what the server had; it is not loaded, and is kept beside.
         var copyOf = q.Notes?.CopyOf == address;
-        if (!peer.Answers) return copyOf || q.Notes?.Own is null ? up
+        if (!peer.Answers) return copyOf || peer.Struck || q.Notes?.Own is null ? up
             : new(Gate.Hold, q.Role, $"member {peer.Ordinal} cannot be seen ({Serving.Said(peer.Serving)}), and this member has data of its own: {OwnData(q)}", "unseen-primary", "what is here and not there: " + OwnData(q), Passes: true);
         if (peer.Data is not { Keys: > 0 }) return new(Gate.Hold, q.Role, $"member {peer.Ordinal} holds no key, and this member has data: {OwnData(q)}", "replaces-data", "all that is here: " + OwnData(q));
         var own = Position(q);

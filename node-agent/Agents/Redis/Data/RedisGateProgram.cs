@@ -30,6 +30,8 @@ internal static class RedisGateProgram
         var book = new RedisNotebook(reader, writer, clock);
         var peers = await Task.WhenAll(notes.Members.Where(m => m.Ordinal != notes.Ordinal).Select(async m =>
         {
+            // Whatever answers there is not the member any more.
+            if (m.Struck) return new GatePeer(m.Ordinal, new RedisPeer(m.Ordinal, m.Host, m.Port).Address, RedisPeerState.StruckOff, "", null, Struck: true);
             var seen = await RedisProbe.PeerAsync(new(m.Ordinal, m.Host, m.Port), passwords, stop).ConfigureAwait(false);
             return new GatePeer(m.Ordinal, seen.State.Address, seen.State.Serving, seen.State.Role, seen.Info is { } info ? book.DataOf(info) : null);
         })).ConfigureAwait(false);

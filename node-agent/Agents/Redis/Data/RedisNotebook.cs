@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using AgentMetal.NodeAgent.Host.Files;
+using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 
 namespace AgentMetal.NodeAgent.Agents.Redis.Data;
@@ -20,8 +21,29 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     private readonly ConcurrentDictionary<string, (RedisDisk Of, RedisDisk Scanned)> _scanned = new(StringComparer.Ordinal);
 
     /// <summary>The notes of a member; null = none, or they are of another resource with its name.</summary>
-    public static RedisNotes? Read(IFileReader files, RedisScope scope) =>
-        files.Read(scope.Layout.Notes, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } && RedisNotes.Parse(file.Bytes.Span) is { } notes && notes.Uid == scope.ResourceUid ? notes : null;
+    public static RedisNotes? Read(IFileReader files, RedisScope scope) => Read(files, scope.Layout.Notes) is { } notes && notes.Uid == scope.ResourceUid ? notes : null;
+
+    /// <summary>The notes that lie there, of whatever resource.</summary>
+    public static RedisNotes? Read(IFileReader files, string path) =>
+        files.Read(path, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? RedisNotes.Parse(file.Bytes.Span) : null;
+
+    /// <summary>
+    /// The notes without what members held whose host was struck off, once for each: one that is made anew elsewhere has their ordinal, and perhaps their address, and nothing of
+    /// theirs is to be waited for or followed unseen.
+    /// </summary>
+    public static RedisNotes Forgotten(RedisNotes notes, ImmutableArray<StruckPeer> struck)
+    {
+        if (struck.IsDefaultOrEmpty) return notes;
+        var gone = notes.Gone.IsDefault ? [] : notes.Gone;
+        foreach (var peer in struck.Where(p => p.Ordinal != notes.Ordinal && !gone.Contains(p.NodeUid)))
+            notes = notes with
+            {
+                Gone = gone = gone.Add(peer.NodeUid),
+                Peers = notes.Peers.Remove(peer.Ordinal),
+                CopyOf = notes.Members.Any(m => m.Ordinal == peer.Ordinal && new RedisPeer(m.Ordinal, m.Host, m.Port).Address == notes.CopyOf) ? "" : notes.CopyOf,
+            };
+        return notes;
+    }
 
     public static GateRecord? GateSaid(IFileReader files, RedisScope scope) =>
         files.Read(scope.Layout.GateRecord, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? GateRecord.Parse(file.Bytes.Span) : null;
@@ -73,16 +95,16 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     /// the note of before stays, as what the member had.
     /// </summary>
     /// <returns>The notes as they are now.</returns>
-    public RedisNotes? See(RedisScope scope, OwnServer own, RedisDisk? disk, IReadOnlyList<PeerServer> peers, RedisNotes? before, RedisInfo? earlier = null)
+    public RedisNotes? See(RedisScope scope, OwnServer own, RedisDisk? disk, IReadOnlyList<PeerServer> peers, RedisNotes? before, RedisInfo? earlier = null, ImmutableArray<StruckPeer> struck = default)
     {
         if (scope.Goal is not { Adopt: "" } goal) return before;
         before ??= new() { Uid = scope.ResourceUid, Ordinal = goal.Ordinal, DataDir = scope.Layout.DataDir, ConfDir = scope.Layout.ConfDir };
-        var notes = before with
+        var notes = Forgotten(before, struck) with
         {
             Keeps = Kept.Of(goal.Settings),
             DataDir = scope.Layout.DataDir,
             ConfDir = scope.Layout.ConfDir,
-            Members = [.. goal.Members.Select(m => new NotedMember(m.Ordinal, m.Host, m.Port))],
+            Members = [.. goal.Members.Select(m => new NotedMember(m.Ordinal, m.Host, m.Port) { Struck = m.Struck })],
         };
         if (own.Info is { } info && IsOurs(goal, notes, info))
         {
@@ -90,7 +112,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             notes = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
-                Files = disk is null ? notes.Files : NotedFiles.Of(disk, From(data, notes.Own, earlier)),
+                Files = disk is null ? notes.Files : notes.Files.With(disk, From(data, notes.Own, earlier)),
                 Strayed = "",
                 CopyOf = info.Role == RedisRole.Primary ? "" : info.Link == Link.Up ? RedisRole.Followed(info.Role)! : notes.CopyOf,
             };
@@ -148,7 +170,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     }
 
     private static bool IsNews(RedisNotes before, RedisNotes now) =>
-        !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || (before.CopyOf, before.Strayed) != (now.CopyOf, now.Strayed) || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan())
+        !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || (before.CopyOf, before.Strayed) != (now.CopyOf, now.Strayed) || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan()) || (before.Gone.IsDefault ? 0 : before.Gone.Length) != (now.Gone.IsDefault ? 0 : now.Gone.Length)
         || (before.Files.Part, before.Files.Base, before.Files.DumpMade) != (now.Files.Part, now.Files.Base, now.Files.DumpMade)
         || now.Files.PartSize < before.Files.PartSize || now.Files.PartSize > before.Files.PartSize + GrowthBytes || before.Files.BaseSize != now.Files.BaseSize
         || before.Peers.Count != now.Peers.Count || now.Peers.Any(p => !p.Value.SameAs(before.Peers.GetValueOrDefault(p.Key)));

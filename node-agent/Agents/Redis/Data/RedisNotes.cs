@@ -9,7 +9,11 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// <param name="Ordinal">Which.</param>
 /// <param name="Host">Where it is reached.</param>
 /// <param name="Port">Where it is reached.</param>
-internal sealed record NotedMember(int Ordinal, string Host, int Port);
+internal sealed record NotedMember(int Ordinal, string Host, int Port)
+{
+    /// <summary>Operators have signed that its host is gone for good: it is not asked, and what it held counts as given up.</summary>
+    public bool Struck { get; init; }
+}
 
 /// <summary>What a member held when it was last seen to answer.</summary>
 internal sealed record NotedData
@@ -58,6 +62,17 @@ internal sealed record NotedFiles
     /// <summary>How far the server was in its replication stream before the files were looked at: all that they hold beyond is in the stream from here; -1 = unknown.</summary>
     public long From { get; init; } = -1;
 
+    /// <summary>
+    /// What a server that answers has on its disk. One whose files are gone beneath it does not know it and goes on: what was there stays noted, so that it is missed at the next
+    /// start, also where the directory was made anew meanwhile.
+    /// </summary>
+    public NotedFiles With(RedisDisk disk, long from = -1)
+    {
+        var now = Of(disk, from);
+        if (disk.Aof is null) now = now with { Number = Number, Part = Part, PartSize = PartSize, Base = Base, BaseSize = BaseSize, From = From };
+        return disk.Dump is null ? now with { DumpMade = DumpMade, DumpSize = DumpSize } : now;
+    }
+
     public static NotedFiles Of(RedisDisk disk, long from = -1) => new()
     {
         From = from,
@@ -86,6 +101,9 @@ internal sealed record RedisNotes
 
     public required int Ordinal { get; init; }
     public ImmutableArray<NotedMember> Members { get; init; } = [];
+
+    /// <summary>Uids of struck-off hosts whose members' data was forgotten here.</summary>
+    public ImmutableArray<string> Gone { get; init; } = [];
 
     /// <summary>What the declared persistence keeps: one of <see cref="Kept"/>.</summary>
     public string Keeps { get; init; } = "";

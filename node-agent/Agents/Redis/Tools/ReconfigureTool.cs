@@ -21,9 +21,17 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
         else if (RedisSettings.Live.Any(k => state.Live.GetValueOrDefault(k) != goal.Settings[k])) yield return Move.Wait<ReconfigureArgs>("live settings are set first");
         else if (state.Rewriting) yield return Move.Wait<ReconfigureArgs>("the append-only file is being written", RedisRoles.Soon);
         else if (RedisRoles.ForLive(goal, state) is { } other) yield return Move.Wait<ReconfigureArgs>("its role is put right first: " + other.Why, other.Retry);
-        else if (state.Role == RedisRole.Primary && !goal.IsPrimary) yield return Move.Wait<ReconfigureArgs>("it hands over first");
+        else if (state.Role == RedisRole.Primary && !goal.IsPrimary && !IsGone(state.Peers.GetValueOrDefault(goal.PrimaryOrdinal))) yield return Move.Wait<ReconfigureArgs>("it hands over first");
+        else if (Args(goal, state) is { Loss: not null } && state.Leads && Away(state) is { Value: not null } away)
+            yield return Move.Wait<ReconfigureArgs>($"member {away.Key} does not answer ({Serving.Said(away.Value.Serving)}), and what is only here would go with a restart: the role goes there first, or that is asked to be signed when it is away for a minute", RedisRoles.Later);
         else yield return Move.Do(Args(goal, state), 40, difference.Text);
     }
+
+    /// <summary>Nobody waits for it any more: it is away for a minute, or its host was struck off.</summary>
+    private static bool IsGone(RedisPeerState? peer) => peer is { Answers: false } && (peer.IsLong || peer.IsStruck);
+
+    /// <summary>Who may come back and take the role before what only this member has goes.</summary>
+    private static KeyValuePair<int, RedisPeerState> Away(RedisState s) => s.Peers.FirstOrDefault(p => !p.Value.Answers && !IsGone(p.Value));
 
     private ReconfigureArgs Args(RedisGoal goal, RedisState state)
     {

@@ -133,8 +133,10 @@ internal sealed class Handover(RedisScope scope, RedisActuator? actuator)
     {
         if (goal is null || !state.Peers.TryGetValue(goal.PrimaryOrdinal, out var peer)) yield break;
         var who = $"member {goal.PrimaryOrdinal}";
-        if (!peer.Seen) yield return Move.Wait<HandoverArgs>($"{who} cannot be seen", RedisRoles.Later);
-        else if (!peer.Answers) yield return Move.Wait<HandoverArgs>($"{who} is down; its host starts it", RedisRoles.Later);
+        var stay = $"; or this one stays primary with spec.primary: {goal.Ordinal}";
+        if (peer.IsStruck) yield return Move.Wait<HandoverArgs>($"the host of {who} was struck off; it is made anew where there is room{stay}", RedisRoles.Later);
+        else if (!peer.Seen) yield return Move.Wait<HandoverArgs>($"{who} does not answer ({Serving.Said(peer.Serving)})" + (peer.IsLong ? stay : ""), RedisRoles.Later);
+        else if (!peer.Answers) yield return Move.Wait<HandoverArgs>($"{who} is down; its host starts it" + (peer.IsLong ? stay : ""), RedisRoles.Later);
         else if (peer.Role != RedisRole.Follows(goal.Self.Address)) yield return Move.Wait<HandoverArgs>($"{who} does not follow this member yet", RedisRoles.Soon);
         else if (peer.Link != Link.Up) yield return Move.Wait<HandoverArgs>($"{who} is {peer.Link}", RedisRoles.Soon);
         else if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<HandoverArgs>("the password is set first");

@@ -153,7 +153,7 @@ internal static class RedisSamples
         Gen.OneOf(roles), Often(Link.Up, Link.Down, Link.Syncing, Link.Lagging), Often(Stored.Some, Stored.None), Positions, Gen.Bool,
         (serving, role, link, keys, at, isLong) => serving == Serving.Answering
             ? new RedisPeerState(address, serving, role, role == RedisRole.Primary ? FactValue.Absent : link, keys) { Data = Held(role, at.History, at.Offset, keys == Stored.Some ? 10 : 0) }
-            : new RedisPeerState(address, serving) { IsLong = isLong });
+            : new RedisPeerState(address, serving == Serving.Denied && isLong ? RedisPeerState.StruckOff : serving) { IsLong = isLong, IsStruck = serving == Serving.Denied && isLong });
 
     /// <summary>Mostly one history, at some places of it.</summary>
     private static readonly Gen<(char History, long Offset)> Positions = Gen.Select(Gen.OneOf('a', 'a', 'a', 'b'), Gen.OneOf(1000L, 1000L, 900L, 1100L), (history, offset) => (history, offset));

@@ -25,7 +25,7 @@ public sealed class RedisToldTests
     {
         var full = Live() with { MemoryFull = "1 GiB used of maxmemory 1 GiB" };
         var difference = Assert.Single(RedisDifferences.Of(Goal(Input()), full));
-        Assert.Contains("every write is refused (OOM): 1 GiB used of maxmemory 1 GiB", difference.Text, StringComparison.Ordinal);
+        Assert.Contains("writes are refused (OOM): 1 GiB used of maxmemory 1 GiB", difference.Text, StringComparison.Ordinal);
         Assert.Equal(new MemberServing(false, RedisDifferences.NoWrites(full)), RedisTold.Serving(Goal(Input()), full));
         Assert.True(RedisTold.Serving(Goal(Input()), Live())!.Serves);
     }
@@ -35,8 +35,11 @@ public sealed class RedisToldTests
     [InlineData("noeviction", 1048577, 100, "master", false)] // Buffers of replicas do not count.
     [InlineData("allkeys-lru", 2000000, 0, "master", false)]
     [InlineData("noeviction", 2000000, 0, "slave", false)]
-    public void MemoryFull_AsTheServerJudgesIt(string policy, long used, long notCounted, string role, bool full) =>
-        Assert.Equal(full, Info($"role:{role}\nmaxmemory:1048576\nmaxmemory_policy:{policy}\nused_memory:{used}\nmem_not_counted_for_evict:{notCounted}").MemoryFull is not null);
+    [InlineData("noeviction", 1000000, 0, "master", true, 3)] // It has refused some, and only the buffers of who wrote them are free again.
+    [InlineData("noeviction", 700000, 0, "master", false, 3)]
+    [InlineData("noeviction", 1000000, 0, "master", false)]
+    public void MemoryFull_AsTheServerJudgesIt(string policy, long used, long notCounted, string role, bool full, int refused = 0) =>
+        Assert.Equal(full, Info($"role:{role}\nmaxmemory:1048576\nmaxmemory_policy:{policy}\nused_memory:{used}\nmem_not_counted_for_evict:{notCounted}{(refused > 0 ? $"\nerrorstat_OOM:count={refused}" : "")}").MemoryFull is not null);
 
     [Fact]
     public void Summary_CountsTheReplicasThatTheServerItselfCallsOnline()
