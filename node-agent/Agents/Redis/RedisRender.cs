@@ -85,7 +85,8 @@ internal static class RedisRender
             RuntimeDirectoryMode=0750
             UMask=0077
             LimitNOFILE=65535
-            {memory}ReadWritePaths={layout.DataDir}
+            {memory}# Also where it is gone: the condition above is asked then too, and says so.
+            ReadWritePaths=-{layout.DataDir}
             NoNewPrivileges=true
             ProtectSystem=strict
             ProtectHome=true

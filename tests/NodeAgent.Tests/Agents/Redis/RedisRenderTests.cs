@@ -49,7 +49,7 @@ public sealed class RedisRenderTests
         var text = Goal(Input(members: 1, spec: """{"memory":{"max":"64Mi"},"limits":{"memory":"128Mi"}}""")).UnitText;
         Assert.StartsWith("# Redis default/sessions member 0; managed by agentmetald. Changes by hand are put back.\n[Unit]\n", text, StringComparison.Ordinal);
         foreach (var line in (string[])["Type=notify", "User=redis", "MemoryMax=134217728", "NoNewPrivileges=true", "ProtectSystem=strict",
-            "ReadWritePaths=/var/lib/agentmetal/redis/default-sessions-0", "ExecStart=/usr/bin/redis-server /etc/agentmetal/redis/default-sessions-0/redis.conf", "Restart=on-failure"])
+            "ReadWritePaths=-/var/lib/agentmetal/redis/default-sessions-0", "ExecStart=/usr/bin/redis-server /etc/agentmetal/redis/default-sessions-0/redis.conf", "Restart=on-failure"])
             Assert.Contains("\n" + line + "\n", text, StringComparison.Ordinal);
     }
 
