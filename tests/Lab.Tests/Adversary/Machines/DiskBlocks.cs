@@ -5,8 +5,10 @@ using System.Text;
 namespace AgentMetal.LabTests.Adversary.Machines;
 
 /// <summary>
-/// Which of a test's blocks a disk's file holds, read without QEMU: a file that QEMU has open, one of a host that is off, and one that is damaged can all be
-/// read. Block n begins at n times 64 KiB, which is a cluster of a qcow2 file, and is 4 KiB of one byte that follows from n and the sequence.
+/// Which of a test's blocks a disk's file holds, read without QEMU: a file that QEMU has open, one of a host that is off, and one that is
+/// damaged can all be
+/// read. Block n begins at n times 64 KiB, which is a cluster of a qcow2 file, and is 4 KiB of one byte that follows from n and the
+/// sequence.
 /// </summary>
 internal static class DiskBlocks
 {
@@ -26,12 +28,14 @@ internal static class DiskBlocks
             using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             var head = Bytes(file, 0, 72);
             if (head is null) return [];
-            if (!Encoding.Latin1.GetString(head, 0, 4).Equals("QFI\u00fb", StringComparison.Ordinal)) return Blocks(file, salt, static n => (long)n * Distance);
+            if (!Encoding.Latin1.GetString(head, 0, 4).Equals("QFI\u00fb", StringComparison.Ordinal)) return Blocks(file, salt,
+                static n => (long)n * Distance);
             var (bits, l1) = (BinaryPrimitives.ReadInt32BigEndian(head.AsSpan(20)), BinaryPrimitives.ReadInt64BigEndian(head.AsSpan(40)));
             if (1 << bits != Distance) throw new InvalidDataException($"clusters of {1 << bits} bytes");
             var found = Layer(file, salt, l1);
             if (snapshots)
-                foreach (var at in Snapshots(file, BinaryPrimitives.ReadInt32BigEndian(head.AsSpan(60)), BinaryPrimitives.ReadInt64BigEndian(head.AsSpan(64)))) found = found.Union(Layer(file, salt, at));
+                foreach (var at in Snapshots(file, BinaryPrimitives.ReadInt32BigEndian(head.AsSpan(60)),
+                    BinaryPrimitives.ReadInt64BigEndian(head.AsSpan(64)))) found = found.Union(Layer(file, salt, at));
             return found;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException) { return []; }
@@ -52,15 +56,18 @@ internal static class DiskBlocks
     private static ImmutableHashSet<int> Layer(FileStream file, int salt, long l1)
     {
         const long offset = 0x00FF_FFFF_FFFF_FE00, zero = 1, compressed = 1L << 62;
-        if (Bytes(file, l1, 8) is not { } first || (BinaryPrimitives.ReadInt64BigEndian(first) & offset) is not (> 0 and var l2) || Bytes(file, l2, Most * 8) is not { } table) return [];
-        return Blocks(file, salt, n => BinaryPrimitives.ReadInt64BigEndian(table.AsSpan(n * 8)) is var entry && (entry & (zero | compressed)) == 0 ? entry & offset : 0);
+        if (Bytes(file, l1, 8) is not { } first || (BinaryPrimitives.ReadInt64BigEndian(first) & offset) is not (> 0 and var l2)
+            || Bytes(file, l2, Most * 8) is not { } table) return [];
+        return Blocks(file, salt, n => BinaryPrimitives.ReadInt64BigEndian(table.AsSpan(n * 8)) is var entry
+            && (entry & (zero | compressed)) == 0 ? entry & offset : 0);
     }
 
     private static ImmutableHashSet<int> Blocks(FileStream file, int salt, Func<int, long> where)
     {
         var found = ImmutableHashSet.CreateBuilder<int>();
         for (var n = 1; n < Most; n++)
-            if (where(n) is > 0 and var at && Bytes(file, at, Length) is { } block && !block.AsSpan().ContainsAnyExcept(ByteOf(salt, n))) found.Add(n);
+            if (where(n) is > 0 and var at && Bytes(file, at, Length) is { } block
+                && !block.AsSpan().ContainsAnyExcept(ByteOf(salt, n))) found.Add(n);
         return found.ToImmutable();
     }
 

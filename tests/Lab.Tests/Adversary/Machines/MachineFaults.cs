@@ -15,11 +15,14 @@ internal static class MachineFaults
     {
         static string One(Random r, params string[] of) => of[r.Next(of.Length)];
         static string Place(Random r) => r.Next(3).ToString(CultureInfo.InvariantCulture);
-        yield return new("virsh", 6, r => One(r, "undefine", "destroy", "destroy", "detach-live", "detach-config", "detach-both", "attach-live", "attach-config", "link") is var what && what.StartsWith("detach", StringComparison.Ordinal) ? [what, Place(r)] : [what]);
+        yield return new("virsh", 6, r => One(r, "undefine", "destroy", "destroy", "detach-live", "detach-config", "detach-both",
+            "attach-live", "attach-config", "link") is var what && what.StartsWith("detach", StringComparison.Ordinal) ? [what, Place(r)]
+                : [what]);
         yield return new("define", 3, r => [One(r, "drop", "swap", "memory"), Place(r)]);
         yield return new("file", 4, r => [One(r, "move", "replace", "cut"), Place(r)]);
         yield return new("daemon", 4, r => [One(r, "stop", "kill", "kill", "start")]);
-        yield return new("spec", 9, r => One(r, "remove", "remove", "add", "add", "rename", "reverse", "format", "front", "memory", "power", "policy", "grow") switch
+        yield return new("spec", 9, r => One(r, "remove", "remove", "add", "add", "rename", "reverse", "format", "front", "memory",
+            "power", "policy", "grow") switch
         {
             "power" => ["power", One(r, "running", "running", "stopped", "paused")],
             "policy" => ["policy", One(r, "ask", "allowed")],

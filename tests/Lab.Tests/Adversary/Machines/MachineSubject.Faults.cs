@@ -62,11 +62,14 @@ internal sealed partial class MachineSubject
                 "virsh" => await VirshAsync(fault, stop),
                 "define" => await DefineAsync(fault, stop),
                 "file" => await FileAsync(fault, stop),
-                "daemon" => await EachAsync(fault.Arguments[0] == "kill" ? "systemctl kill -s KILL agentmetald 2>/dev/null || true" : $"systemctl {fault.Arguments[0]} agentmetald", stop),
-                "libvirtd" => await EachAsync(fault.Arguments[0] == "kill" ? "systemctl kill -s KILL libvirtd 2>/dev/null || true" : "systemctl restart libvirtd", stop),
+                "daemon" => await EachAsync(fault.Arguments[0] == "kill" ? "systemctl kill -s KILL agentmetald 2>/dev/null || true"
+                    : $"systemctl {fault.Arguments[0]} agentmetald", stop),
+                "libvirtd" => await EachAsync(fault.Arguments[0] == "kill" ? "systemctl kill -s KILL libvirtd 2>/dev/null || true"
+                    : "systemctl restart libvirtd", stop),
                 "spec" => await SpecAsync(fault, stop),
                 "snapshot" => await SnapshotAsync(stop),
-                "revert" => snapshots.Count == 0 || coordinatorDown ? null : Done(await fleet.CliAsync(stop, "revert", "instance/" + name, "--to", snapshots[^1], "--no-wait")),
+                "revert" => snapshots.Count == 0 || coordinatorDown ? null
+                    : Done(await fleet.CliAsync(stop, "revert", "instance/" + name, "--to", snapshots[^1], "--no-wait")),
                 "drop-snapshot" => await DropSnapshotAsync(stop),
                 "mark" => await MarkAsync(fault, stop),
                 "old-db" => await OldDatabaseAsync(stop),
@@ -85,7 +88,8 @@ internal sealed partial class MachineSubject
 
     private static Toll Of(params IEnumerable<Place> of) => new() { Places = [.. of] };
 
-    private IEnumerable<Place> InUse(string file, string member) => places.Where(p => p.Member == member && (file.Length == 0 || p.Medium == file));
+    private IEnumerable<Place> InUse(string file, string member) => places.Where(p => p.Member == member
+        && (file.Length == 0 || p.Medium == file));
 
     private ImmutableHashSet<Place> AtRisk()
     {
@@ -101,9 +105,11 @@ internal sealed partial class MachineSubject
         catch (IOException) { return ""; }
     }
 
-    private Disk? At(Fault fault) => int.Parse(fault.Arguments[1], CultureInfo.InvariantCulture) is var place && place < declared.Length ? declared[place] : null;
+    private Disk? At(Fault fault) => int.Parse(fault.Arguments[1], CultureInfo.InvariantCulture) is var place && place < declared.Length
+        ? declared[place] : null;
 
-    private static Task<string> VirshAsync(LabHost host, CancellationToken stop, params string[] arguments) => LabTests.Instances.Machines.VirshAsync(host, stop, arguments);
+    private static Task<string> VirshAsync(LabHost host, CancellationToken stop, params string[] arguments) =>
+        LabTests.Instances.Machines.VirshAsync(host, stop, arguments);
 
     /// <summary>A block on the next disk in turn, as its guest would write it: on the disk when the call returns.</summary>
     private async Task WriteAsync(CancellationToken stop)
@@ -111,12 +117,14 @@ internal sealed partial class MachineSubject
         if (await WhereAsync() is not { } host || written + 1 >= DiskBlocks.Most) return;
         try
         {
-            var disks = XDocument.Load(Seen(host, $"/run/libvirt/qemu/{Id}.xml")).Descendants("disk").Where(d => d.Element("source")?.Attribute("file")?.Value.StartsWith(Dir + "/", StringComparison.Ordinal) == true)
+            var disks = XDocument.Load(Seen(host, $"/run/libvirt/qemu/{Id}.xml")).Descendants("disk").Where(d =>
+                d.Element("source")?.Attribute("file")?.Value.StartsWith(Dir + "/", StringComparison.Ordinal) == true)
                 .Select(d => d.Element("alias")?.Attribute("name")?.Value).ToArray();
             if (disks.Length == 0) return;
             var n = ++written;
             var device = $"/machine/peripheral/{disks[n % disks.Length]}/virtio-backend";
-            foreach (var command in (string[])[string.Create(CultureInfo.InvariantCulture, $"write -P {DiskBlocks.ByteOf(salt, n)} {(long)n * DiskBlocks.Distance} {DiskBlocks.Length}"), "flush"])
+            foreach (var command in (string[])[string.Create(CultureInfo.InvariantCulture,
+                $"write -P {DiskBlocks.ByteOf(salt, n)} {(long)n * DiskBlocks.Distance} {DiskBlocks.Length}"), "flush"])
                 await VirshAsync(host, stop, "qemu-monitor-command", Id, "--hmp", $"qemu-io -d {device} \"{command}\"");
         }
         catch (Exception e) when (e is LabException or IOException or System.Xml.XmlException) { }
@@ -150,7 +158,8 @@ internal sealed partial class MachineSubject
             default:
                 var other = $"{Aside}/other.raw";
                 await host.ShellAsync("[ -e $1 ] || truncate -s 4M $1; chmod 666 $1", stop, other);
-                await VirshAsync(host, stop, "attach-disk", Id, other, "vdf", "--driver", "qemu", "--subdriver", "raw", what == "attach-live" ? "--live" : "--config");
+                await VirshAsync(host, stop, "attach-disk", Id, other, "vdf", "--driver", "qemu", "--subdriver", "raw",
+                    what == "attach-live" ? "--live" : "--config");
                 return what == "attach-live" ? Toll.None : Edited(host, []);
         }
     }
@@ -166,14 +175,17 @@ internal sealed partial class MachineSubject
     {
         if (Home() is not { } host || Text(host) is not { Length: > 0 } text) return null;
         var domain = XDocument.Parse(text);
-        var own = domain.Descendants("disk").Where(d => d.Element("source")?.Attribute("file")?.Value.StartsWith(Dir + "/", StringComparison.Ordinal) == true).ToList();
+        var own = domain.Descendants("disk").Where(d => d.Element("source")?.Attribute("file")?.Value.StartsWith(Dir + "/",
+            StringComparison.Ordinal) == true).ToList();
         switch (fault.Arguments[0])
         {
-            case "drop" when At(fault) is { } disk && own.FirstOrDefault(d => FileOf(d.Element("source")!.Attribute("file")!.Value) == disk.File) is { } gone:
+            case "drop" when At(fault) is { } disk && own.FirstOrDefault(d =>
+                FileOf(d.Element("source")!.Attribute("file")!.Value) == disk.File) is { } gone:
                 gone.Remove();
                 break;
             case "swap" when own.Count > 1:
-                (own[0].Element("source")!.Attribute("file")!.Value, own[1].Element("source")!.Attribute("file")!.Value) = (own[1].Element("source")!.Attribute("file")!.Value, own[0].Element("source")!.Attribute("file")!.Value);
+                (own[0].Element("source")!.Attribute("file")!.Value, own[1].Element("source")!.Attribute("file")!.Value) =
+                    (own[1].Element("source")!.Attribute("file")!.Value, own[0].Element("source")!.Attribute("file")!.Value);
                 break;
             case "memory":
                 domain.Root!.Element("memory")!.Value = domain.Root.Element("currentMemory")!.Value = "40960";
@@ -187,7 +199,8 @@ internal sealed partial class MachineSubject
 
     private async Task<Toll?> FileAsync(Fault fault, CancellationToken stop)
     {
-        if (At(fault) is not { } disk || fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h) && File.Exists(Seen(h, $"{Dir}/{disk.File}"))) is not { } host) return null;
+        if (At(fault) is not { } disk || fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h)
+            && File.Exists(Seen(h, $"{Dir}/{disk.File}"))) is not { } host) return null;
         var path = $"{Dir}/{disk.File}";
         IEnumerable<Place> used = [.. InUse(disk.File, "run"), .. InUse(disk.File, "next")];
         switch (fault.Arguments[0])
@@ -196,7 +209,8 @@ internal sealed partial class MachineSubject
                 await host.ShellAsync("mv $1 $2", stop, path, $"{Aside}/moved-{++written}-{disk.File}");
                 return Of(used);
             case "replace":
-                await host.ShellAsync("mv $1 $2; qemu-img create -q -f $3 $1 $4M; chmod 666 $1", stop, path, $"{Aside}/replaced-{++written}-{disk.File}", disk.Format, Text(disk.Mebibytes));
+                await host.ShellAsync("mv $1 $2; qemu-img create -q -f $3 $1 $4M; chmod 666 $1", stop, path,
+                    $"{Aside}/replaced-{++written}-{disk.File}", disk.Format, Text(disk.Mebibytes));
                 return Of(used);
             default:
                 await host.ShellAsync("truncate -s $(($(stat -c %s $1) * 6 / 10)) $1", stop, path);
@@ -207,7 +221,8 @@ internal sealed partial class MachineSubject
     private async Task<Toll?> MarkAsync(Fault fault, CancellationToken stop)
     {
         if (fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h) && File.Exists(Seen(h, Dir + "/owner"))) is not { } host) return null;
-        await host.ShellAsync(fault.Arguments[0] == "remove" ? "rm $1" : "echo 11111111-2222-5333-8444-555555555555 >$1", stop, Dir + "/owner");
+        await host.ShellAsync(fault.Arguments[0] == "remove" ? "rm $1" : "echo 11111111-2222-5333-8444-555555555555 >$1", stop,
+            Dir + "/owner");
         return Toll.None;
     }
 
@@ -226,7 +241,12 @@ internal sealed partial class MachineSubject
             case "front" when free is not null: declared = declared.Insert(0, new(free, "qcow2", 16)); break;
             case "rename" when disk is not null && free is not null: declared = declared.Replace(disk, disk with { Name = free }); break;
             case "reverse" when declared.Length > 1: declared = [.. declared.Reverse()]; break;
-            case "format" when disk is not null: declared = declared.Replace(disk, disk with { Format = disk.Format == "raw" ? "qcow2" : "raw" }); break;
+            case "format" when disk is not null:
+                declared = declared.Replace(disk, disk with
+                {
+                    Format = disk.Format == "raw" ? "qcow2"
+                : "raw"
+                }); break;
             case "grow" when disk is not null: declared = declared.Replace(disk, disk with { Mebibytes = disk.Mebibytes + 4 }); break;
             case "power": power = fault.Arguments[1]; break;
             case "policy": policy = fault.Arguments[1]; break;
@@ -269,7 +289,8 @@ internal sealed partial class MachineSubject
 
     private async Task<Toll?> DeleteAsync(CancellationToken stop)
     {
-        if (coordinatorDown || Done(await fleet.CliAsync(stop, "delete", "instance", name, "--yes", "--no-wait")) is not { } done) return null;
+        if (coordinatorDown || Done(await fleet.CliAsync(stop, "delete", "instance", name, "--yes",
+            "--no-wait")) is not { } done) return null;
         deleted = true;
         return done;
     }

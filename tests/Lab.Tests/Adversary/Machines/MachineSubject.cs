@@ -11,9 +11,12 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Adversary.Machines;
 
 /// <summary>
-/// A virtual machine of the fleet as the adversary's subject. It has no guest: blocks are written through QEMU as a guest's are. What is held is read from the
-/// files: a block that lies in any file or snapshot of the machine, on any host, is held ("b7"); one that what runs sees is in use, at its place ("b7@vda"), and
-/// so is one that the next start would see ("b7>vda"). Each is an item of its own: a block that is held and in use no more is taken away from its guest.
+/// A virtual machine of the fleet as the adversary's subject. It has no guest: blocks are written through QEMU as a guest's are. What is
+/// held is read from the
+/// files: a block that lies in any file or snapshot of the machine, on any host, is held ("b7"); one that what runs sees is in use, at its
+/// place ("b7@vda"), and
+/// so is one that the next start would see ("b7>vda"). Each is an item of its own: a block that is held and in use no more is taken away
+/// from its guest.
 /// </summary>
 internal sealed partial class MachineSubject(Fleet fleet, string name, int salt) : ISubject
 {
@@ -42,7 +45,8 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
         (await fleet.ApplyAsync(Image + Yaml(), stop, "--timeout", "60s")).OrThrow();
         for (var i = 0; i < 6; i++) await WriteAsync(stop);
         if (await WhereAsync() is not { } host1) throw new LabException($"{name} runs on no host: {await DescribeAsync(stop)}");
-        if (Blocks(host1, Dir + "/a.qcow2", false).Count != 3) throw new LabException($"what QEMU wrote is not read: {await host1.ShellAsync("ls -l $1", stop, Dir)}");
+        if (Blocks(host1, Dir + "/a.qcow2",
+            false).Count != 3) throw new LabException($"what QEMU wrote is not read: {await host1.ShellAsync("ls -l $1", stop, Dir)}");
         // What "an old copy" will be.
         await host1.ShellAsync("systemctl stop agentmetald; rm -rf $1; mkdir -p $1; cp -a /var/lib/agentmetal/local.db* $1/; systemctl start agentmetald", stop, OldCopy);
         old = host1;
@@ -64,8 +68,10 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
             var run = IsOn(host) ? Domain(host, $"/run/libvirt/qemu/{Id}.xml") : null;
             if (next is not null) defined++;
             if (run is not null) running++;
-            foreach (var (target, path) in next ?? []) Put(new("next", FileOf(path)), Blocks(host, path, false).Select(n => $"b{n}>{target}"));
-            foreach (var (target, path) in run ?? []) Put(new("run", FileOf(path)), Blocks(host, path, false).Select(n => $"b{n}@{target}"));
+            foreach (var (target, path) in next ?? []) Put(new("next", FileOf(path)), Blocks(host, path, false).Select(n =>
+                $"b{n}>{target}"));
+            foreach (var (target, path) in run ?? []) Put(new("run", FileOf(path)), Blocks(host, path, false).Select(n =>
+                $"b{n}@{target}"));
         }
         Put(new("world", "one"), running > 1 ? [] : ["no two of it run"]);
         if (running > 1) problem = "it runs on two hosts at once";
@@ -93,11 +99,14 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
         var (clock, since, last) = (Stopwatch.StartNew(), TimeSpan.Zero, "");
         while (true)
         {
-            var now = await HeldAsync(stop) is { Count: > 0 } held ? "held " + string.Join(' ', held.Select(h => h.GetProperty("plan").GetProperty("hash").GetString()))
+            var now = await HeldAsync(stop) is { Count: > 0 } held ? "held " + string.Join(' ',
+                held.Select(h => h.GetProperty("plan").GetProperty("hash").GetString()))
                 : await ReadyAsync(stop) ? "ready" : "";
             if (now != last) (last, since) = (now, clock.Elapsed);
-            if (now.Length > 0 && clock.Elapsed - since > TimeSpan.FromSeconds(4)) return (ended = now == "ready" ? Ending.Converged : Ending.Held).Value;
-            if (clock.Elapsed > TimeSpan.FromSeconds(40) && await DescribeAsync(stop) is var said && Says(said)) return (ended = Ending.Advised).Value;
+            if (now.Length > 0 && clock.Elapsed - since > TimeSpan.FromSeconds(4)) return (ended = now == "ready" ? Ending.Converged
+                : Ending.Held).Value;
+            if (clock.Elapsed > TimeSpan.FromSeconds(40) && await DescribeAsync(stop) is var said && Says(said)) return (ended =
+                Ending.Advised).Value;
             if (clock.Elapsed > TimeSpan.FromSeconds(75)) return (ended = Ending.Restless).Value;
             await Task.Delay(700, stop);
         }
@@ -107,12 +116,14 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
     public async Task<Signature?> SignAsync(CancellationToken stop)
     {
         if (coordinatorDown) return null;
-        var steps = (await HeldAsync(stop)).SelectMany(h => h.GetProperty("plan").GetProperty("steps").EnumerateArray()).Where(s => s.GetProperty("risk").GetString() == "Dangerous").ToArray();
+        var steps = (await HeldAsync(stop)).SelectMany(h => h.GetProperty("plan").GetProperty("steps").EnumerateArray()).Where(s =>
+            s.GetProperty("risk").GetString() == "Dangerous").ToArray();
         if (steps.Length == 0) return null;
         var text = string.Join("; ", steps.Select(s => $"{s.GetProperty("text").GetString()} [{s.GetProperty("why").GetString()}]"));
         var look = await LookAsync(stop);
         var all = steps.Any(s => s.GetProperty("text").GetString()!.Contains("what was written since is lost", StringComparison.Ordinal));
-        var most = look.Held.Where(h => h.Value is not null && (all || text.Contains(FileOf(h.Key.Medium), StringComparison.Ordinal))).SelectMany(h => h.Value!).Distinct().Count();
+        var most = look.Held.Where(h => h.Value is not null && (all || text.Contains(FileOf(h.Key.Medium),
+            StringComparison.Ordinal))).SelectMany(h => h.Value!).Distinct().Count();
         var said = await fleet.CliAsync(stop, "approve", "instance/" + name, "--yes", "--reason", "the adversary signs");
         return said.Succeeded ? new(text, most) : null;
     }
@@ -133,7 +144,8 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
         return said.Stdout + said.Stderr;
     }
 
-    public async Task<string> EventsAsync(CancellationToken stop) => (await fleet.CliAsync(stop, "events", "--for", "instance/" + name, "--limit", "100")).Stdout;
+    public async Task<string> EventsAsync(CancellationToken stop) =>
+        (await fleet.CliAsync(stop, "events", "--for", "instance/" + name, "--limit", "100")).Stdout;
 
     /// <summary>By the product, and what it leaves by hand: the verdict is known.</summary>
     public async Task RemoveAsync(CancellationToken stop)
@@ -146,25 +158,31 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
             for (var i = 0; i < 12 && (await fleet.CliAsync(stop, "get", "instance", name)).ExitCode != 3; i++)
             {
                 await fleet.CliAsync(stop, "approve", "instance/" + name, "--yes", "--reason", "over");
-                foreach (var snapshot in snapshots) await fleet.CliAsync(stop, "approve", "snapshot/" + snapshot, "--yes", "--reason", "over");
+                foreach (var snapshot in snapshots) await fleet.CliAsync(stop, "approve", "snapshot/" + snapshot, "--yes", "--reason",
+                    "over");
                 await Task.Delay(500, stop);
             }
         }
         catch (Exception e) when (e is Xunit.Sdk.XunitException or LabException) { }
         foreach (var host in fleet.Lab.Hosts)
-            await host.RunAsync(["sh", "-c", "virsh -q -c qemu:///system destroy $1; virsh -q -c qemu:///system undefine --snapshots-metadata $1; rm -rf $2 $3", "sh", Id, Dir, Aside], cancellationToken: stop);
+            await host.RunAsync(["sh", "-c",
+                "virsh -q -c qemu:///system destroy $1; virsh -q -c qemu:///system undefine --snapshots-metadata $1; rm -rf $2 $3", "sh",
+                    Id, Dir, Aside], cancellationToken: stop);
     }
 
     private async Task<bool> ReadyAsync(CancellationToken stop) =>
-        await fleet.CliAsync(stop, "get", "instance", name, "-o", "json") is { Succeeded: true } got && JsonDocument.Parse(got.Stdout).RootElement.GetProperty("status").GetProperty("ready").GetBoolean();
+        await fleet.CliAsync(stop, "get", "instance", name, "-o", "json") is { Succeeded: true } got
+            && JsonDocument.Parse(got.Stdout).RootElement.GetProperty("status").GetProperty("ready").GetBoolean();
 
     private async Task<IReadOnlyList<JsonElement>> HeldAsync(CancellationToken stop)
     {
         var listed = await fleet.CliAsync(stop, "approve", "--list", "-o", "json");
-        return listed.Succeeded ? [.. JsonDocument.Parse(listed.Stdout).RootElement.GetProperty("items").EnumerateArray().Where(i => i.GetProperty("resource").GetString() == "Instance default/" + name).Select(i => i.Clone())] : [];
+        return listed.Succeeded ? [.. JsonDocument.Parse(listed.Stdout).RootElement.GetProperty("items").EnumerateArray().Where(i =>
+            i.GetProperty("resource").GetString() == "Instance default/" + name).Select(i => i.Clone())] : [];
     }
 
-    private static bool Says(string describe) => ((string[])["agentmetal approve", "findmnt", "virsh", "move it away", "set spec", "another instance's", "is missing"]).Any(w => describe.Contains(w, StringComparison.Ordinal));
+    private static bool Says(string describe) => ((string[])["agentmetal approve", "findmnt", "virsh", "move it away", "set spec",
+        "another instance's", "is missing"]).Any(w => describe.Contains(w, StringComparison.Ordinal));
 
     // --- looking ---
 
@@ -175,7 +193,8 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
     }
 
     /// <summary>A host's path as this machine sees it, also while the host is off.</summary>
-    private string Seen(LabHost host, string path) => IsOn(host) ? host.RootPath + path : Path.Combine(fleet.Lab.StateDirectory, "hosts", host.Name, "upper") + path;
+    private string Seen(LabHost host, string path) => IsOn(host) ? host.RootPath + path : Path.Combine(fleet.Lab.StateDirectory, "hosts",
+        host.Name, "upper") + path;
 
     private static string FileOf(string path) => path[(path.LastIndexOf('/') + 1)..];
 
@@ -186,7 +205,11 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
         List<string> found = [];
         foreach (var directory in (string[])[Dir, Aside])
         {
-            try { found.AddRange(Directory.EnumerateFiles(Seen(host, directory), "*", SearchOption.AllDirectories).Select(f => directory + f[Seen(host, directory).Length..])); }
+            try
+            {
+                found.AddRange(Directory.EnumerateFiles(Seen(host, directory), "*", SearchOption.AllDirectories).Select(f =>
+                directory + f[Seen(host, directory).Length..]));
+            }
             catch (IOException) { }
         }
         return found.Where(f => new FileInfo(Seen(host, f)) is { Exists: true, Length: >= DiskBlocks.Distance });
@@ -197,17 +220,20 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
     {
         try
         {
-            return [.. XDocument.Load(Seen(host, file)).Descendants("disk").Select(d => (d.Element("target")?.Attribute("dev")?.Value ?? "", d.Element("source")?.Attribute("file")?.Value ?? ""))
+            return [.. XDocument.Load(Seen(host, file)).Descendants("disk").Select(d =>
+                (d.Element("target")?.Attribute("dev")?.Value ?? "", d.Element("source")?.Attribute("file")?.Value ?? ""))
                 .Where(d => d.Item2.StartsWith(Dir + "/", StringComparison.Ordinal))];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Xml.XmlException) { return null; }
     }
 
     /// <summary>Where it runs.</summary>
-    private Task<LabHost?> WhereAsync() => Task.FromResult(fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h) && Domain(h, $"/run/libvirt/qemu/{Id}.xml") is not null));
+    private Task<LabHost?> WhereAsync() => Task.FromResult(fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h) && Domain(h,
+        $"/run/libvirt/qemu/{Id}.xml") is not null));
 
     /// <summary>Where libvirt knows it, running or not.</summary>
-    private LabHost? Home() => fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h) && (Domain(h, $"/run/libvirt/qemu/{Id}.xml") ?? Domain(h, $"/etc/libvirt/qemu/{Id}.xml")) is not null);
+    private LabHost? Home() => fleet.Lab.Hosts.FirstOrDefault(h => IsOn(h)
+        && (Domain(h, $"/run/libvirt/qemu/{Id}.xml") ?? Domain(h, $"/etc/libvirt/qemu/{Id}.xml")) is not null);
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 }

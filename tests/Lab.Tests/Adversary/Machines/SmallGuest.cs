@@ -1,7 +1,8 @@
 namespace AgentMetal.LabTests.Adversary.Machines;
 
 /// <summary>
-/// A guest of 54 bytes, which boots in the time that the BIOS takes: it lets go of each device that is unplugged and switches itself off when its power button is
+/// A guest of 54 bytes, which boots in the time that the BIOS takes: it lets go of each device that is unplugged and switches itself off
+/// when its power button is
 /// pressed, and sleeps between two ticks of the clock. Ports as of QEMU's docs/specs/acpi_pci_hotplug.rst and the PIIX4.
 /// </summary>
 internal static class SmallGuest
