@@ -132,7 +132,7 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
     public async Task<IReadOnlyList<string>> UntoldAsync(int givenUp, CancellationToken stop)
     {
         List<string> said = problem.Length > 0 ? [problem] : [];
-        if (ended != Ending.Converged || await WhereAsync() is not { } host) return said;
+        if (deleted || ended != Ending.Converged || await WhereAsync() is not { } host) return said;
         var used = (Domain(host, $"/run/libvirt/qemu/{Id}.xml") ?? []).Select(d => FileOf(d.Path)).ToHashSet(StringComparer.Ordinal);
         said.AddRange(declared.Where(d => !used.Contains(d.File)).Select(d => $"Ready, and {d.File}, which is declared, is not in use"));
         return said;
@@ -170,9 +170,13 @@ internal sealed partial class MachineSubject(Fleet fleet, string name, int salt)
                     Id, Dir, Aside], cancellationToken: stop);
     }
 
-    private async Task<bool> ReadyAsync(CancellationToken stop) =>
-        await fleet.CliAsync(stop, "get", "instance", name, "-o", "json") is { Succeeded: true } got
-            && JsonDocument.Parse(got.Stdout).RootElement.GetProperty("status").GetProperty("ready").GetBoolean();
+    /// <summary>As declared; one that was deleted is gone.</summary>
+    private async Task<bool> ReadyAsync(CancellationToken stop)
+    {
+        var got = await fleet.CliAsync(stop, "get", "instance", name, "-o", "json");
+        if (got.ExitCode == 3) return deleted;
+        return got.Succeeded && JsonDocument.Parse(got.Stdout).RootElement.GetProperty("status").GetProperty("ready").GetBoolean();
+    }
 
     private async Task<IReadOnlyList<JsonElement>> HeldAsync(CancellationToken stop)
     {
