@@ -11,6 +11,7 @@ internal static class RedisCopies
     {
         if (peer.Keys == Stored.None) return Copy.Empty;
         if (IsLinked(s, peer)) return Copy.Linked;
+        if (s.Answers && s.Own is { Role: RedisRole.Primary, Id: var id } && s.Notes?.Own?.Id == id && peer.Data is { } of && RedisGate.IsOfItsPast(s.Notes, of.Position)) return Copy.Older;
         return Copy.Of(s.Answers ? s.Own?.Position : RedisGate.Position(Question(s, s.RoleFile)), peer.Data?.Position);
     }
 

@@ -150,7 +150,7 @@ internal static class RedisGate
             if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
             // One that is down and keeps nothing has lost it.
             if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
-            if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && SameStream(own, noted.Position))) continue;
+            if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) continue;
             return new(Gate.Hold, q.Role, $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), held {Held(noted)} when it was last seen, and what is here may be less: {OwnData(q)}", "unseen-data",
                 $"what only member {peer.Ordinal} holds, {AtMost.Keys(noted.Keys)}", Passes: true);
         }
@@ -162,7 +162,7 @@ internal static class RedisGate
 
     /// <summary>A torn end is the mark of writes that did not reach the disk: a replica of the same stream has them.</summary>
     private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is not null
-        && (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
+        && (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && IsOfItsPast(q.Notes, peer.Data!.Position)) || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
 
     /// <summary>
     /// The stream that replicas get is what goes to the append-only file, and a ping every ten seconds: a file that has not grown as the stream has
@@ -170,11 +170,28 @@ internal static class RedisGate
     /// </summary>
     private static bool Lacks(GateQuestion q, AofFacts aof, NotedData peer)
     {
-        const long Ping = 14, Slack = 1024;
-        if (q.Notes is not { Own: { } own, Files: var was } || was.Part != aof.Part || was.Part.Length == 0) return false;
-        var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
-        return peer.Offset - own.Offset - pings - Slack > aof.PartSize - was.PartSize;
+        return Reach(q, aof) is { } reach && peer.Offset > reach;
     }
+
+    /// <summary>How far the file can go at most in the stream of the noted history; null = it was written anew since, and tells nothing.</summary>
+    private static long? Reach(GateQuestion q, AofFacts aof)
+    {
+        const long Ping = 14, Slack = 1024;
+        if (q.Notes is not { Own: { } own, Files: var was } || was.Part != aof.Part || was.Part.Length == 0) return null;
+        var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
+        return own.Offset + pings + Slack + aof.PartSize - was.PartSize;
+    }
+
+    /// <summary>Of a start as primary that the gate lets up: the histories that go on in the one that it begins.</summary>
+    public static ImmutableArray<NotedPast> Past(GateQuestion q)
+    {
+        if (q is not { AppendOnly: true, Disk.Aof: { IsTorn: false } aof, Notes: { Own: { Id.Length: > 0 } own } notes } || Position(q) is null) return [];
+        ImmutableArray<NotedPast> ended = [new(own.Id, Reach(q, aof) ?? long.MaxValue), .. own.Id2.Length > 0 ? [new NotedPast(own.Id2, own.Offset2 - 1)] : ImmutableArray<NotedPast>.Empty];
+        return [.. ended.Concat(notes.Past.Where(p => ended.All(e => e.Id != p.Id))).Take(NotedPast.Most)];
+    }
+
+    /// <summary>Whether another's data is of a history that went on in this member's.</summary>
+    public static bool IsOfItsPast(RedisNotes? notes, RedisPosition other) => notes is not null && notes.Past.Any(p => p.Id == other.Id && other.Offset <= p.UpTo);
 
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {

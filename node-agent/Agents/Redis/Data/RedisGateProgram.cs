@@ -23,6 +23,7 @@ internal static class RedisGateProgram
         if (config is null) return Held("redis.conf is missing", "config-missing");
         if (IsPassed(reader, writer, path + ".pass", role, now))
         {
+            if (notes.Past.Length > 0) Note(writer, path, notes with { Past = [] }); // What it comes up with may be less.
             Record(reader, writer, path, new(now, "up", role, "a person has signed this start"), say);
             return 0;
         }
@@ -40,9 +41,11 @@ internal static class RedisGateProgram
         if (peers.Where(p => p.Leads).ToList() is [var leader] && await OwnWrites.LookAsync(reader, notes, disk, leader, passwords, stop).ConfigureAwait(false) is var seen && seen.Strayed != notes.Strayed)
         {
             notes = seen;
-            writer.Write(path, notes.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }); // A full disk does not make it less true.
+            Note(writer, path, notes);
         }
-        var answer = RedisGate.Judge(new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now));
+        var question = new GateQuestion(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now);
+        var answer = RedisGate.Judge(question);
+        if (answer is { Gate: Gate.Up, Role: RedisRole.Primary } && RedisGate.Past(question) is var past && !past.AsSpan().SequenceEqual(notes.Past.AsSpan())) Note(writer, path, notes with { Past = past });
         switch (answer.Gate)
         {
             case Gate.Hold: return Held(answer.Why, answer.Code, answer.Loss);
@@ -59,6 +62,9 @@ internal static class RedisGateProgram
             return 1;
         }
     }
+
+    /// <summary>A full disk is no reason to keep a server down, and does not make what was found less true.</summary>
+    private static void Note(IFileWriter writer, string path, RedisNotes notes) => writer.Write(path, notes.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 });
 
     /// <summary>A pass is for one start, of this role, of this boot, for a minute.</summary>
     private static bool IsPassed(IFileReader reader, IFileWriter writer, string path, string role, long now)

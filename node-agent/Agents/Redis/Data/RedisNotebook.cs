@@ -114,6 +114,8 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
                 Files = disk is null ? notes.Files : notes.Files.With(disk, From(data, notes.Own, earlier)),
                 Strayed = "",
+                // A copy of another's data has that one's past.
+                Past = info.Role == RedisRole.Primary || info.Link != Link.Up ? notes.Past : [],
                 CopyOf = info.Role == RedisRole.Primary ? "" : info.Link == Link.Up ? RedisRole.Followed(info.Role)! : notes.CopyOf,
             };
         }
@@ -136,6 +138,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         var before = _known.GetValueOrDefault(scope.Layout.Id) ?? Read(reader, scope);
         if (before is null || before.Uid != scope.ResourceUid) return; // The first pass notes it.
         if (before.Own is { } noted && DataOf(own.Info).SameAs(noted)) return;
+        before = Read(reader, scope) ?? before; // The programs of the unit write too, at each start.
         var disk = RedisDisk.Look(reader, scope.Layout.DataDir);
         See(scope, await ask().ConfigureAwait(false), disk, [], before, own.Info);
     }

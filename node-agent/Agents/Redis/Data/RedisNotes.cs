@@ -48,6 +48,14 @@ internal sealed record NotedData
     public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending);
 }
 
+/// <summary>A history that a member led or followed before it was started anew with its data.</summary>
+/// <param name="Id">Its replication id.</param>
+/// <param name="UpTo">How far the files went at most, by what they had grown.</param>
+internal sealed record NotedPast(string Id, long UpTo)
+{
+    public const int Most = 8;
+}
+
 /// <summary>Files as they were while the server answered.</summary>
 internal sealed record NotedFiles
 {
@@ -124,6 +132,12 @@ internal sealed record RedisNotes
     /// it ended before the next. Empty = none was.
     /// </summary>
     public string Strayed { get; init; } = "";
+
+    /// <summary>
+    /// Histories whose data its files held when it was started from them as primary: a start gives its history a new id, and a replica that has not had its new copy yet
+    /// still names the one before. The latest first.
+    /// </summary>
+    public ImmutableArray<NotedPast> Past { get; init; } = [];
 
     public static string FormOf(AofFacts aof) => string.Create(CultureInfo.InvariantCulture, $"{aof.Part}/{aof.PartSize}");
 

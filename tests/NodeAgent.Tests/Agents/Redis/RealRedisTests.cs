@@ -245,6 +245,26 @@ public sealed class RealRedisTests
         Assert.Equal(RespKind.Null, (await fleet.CommandAsync(1, "GET", "own")).Kind);
     }
 
+    [Fact]
+    public async Task Fleet_PrimaryDiesTwiceBeforeItsReplicaIsBack_ComesBackByItselfBothTimes()
+    {
+        await using var fleet = new RedisFleet(2);
+        await fleet.ConvergeAllAsync();
+        await fleet.CommandAsync(0, "SET", "a", "1");
+        await Task.Delay(200, Ct);
+        await fleet.ObserveAsync(0);
+        await fleet.CommandAsync(1, "REPLICAOF", "127.0.0.1", "1");
+        // Each start gives its history another id; the replica names the one before the first.
+        for (var i = 0; i < 2; i++) await KillAndStartAsync(fleet, 0);
+        Assert.Equal("1", (await fleet.CommandAsync(0, "GET", "a")).Text);
+        // What the replica has beyond is not of that past.
+        await fleet.CommandAsync(1, "REPLICAOF", "NO", "ONE");
+        await fleet.CommandAsync(1, "SET", "own", "1");
+        await fleet.SignalAsync(0, 9);
+        if (RedisFleet.OnSystemd) await Task.Delay(3000, Ct);
+        Assert.Equal(UnitResult.Skipped, (await fleet.Units.StartAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(20), Ct)).Result);
+    }
+
     private static async Task KillAndStartAsync(RedisFleet fleet, int ordinal)
     {
         await fleet.SignalAsync(ordinal, 9);
