@@ -40,7 +40,9 @@ internal static class RedisCopies
     public static string Held(RedisState s, int ordinal, RedisPeerState peer)
     {
         var noted = s.Notes?.Peers.GetValueOrDefault(ordinal);
-        var data = peer.Data ?? noted;
+        // One that cannot be seen may have taken more than anybody here knows of.
+        if (peer.Data is null && noted is not null) return $"{AtMost.Keys(noted.Keys)} when that was noted, {AtMost.Time(noted.At)}, and what it took since";
+        var data = peer.Data;
         return data is null ? "nothing is known of what it holds" : $"{AtMost.Keys(data.Keys)}, {LastWrite(noted?.Changed ?? data.Changed, data.At)}";
     }
 

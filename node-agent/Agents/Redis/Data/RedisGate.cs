@@ -152,7 +152,7 @@ internal static class RedisGate
             if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
             if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) continue;
             return new(Gate.Hold, q.Role, $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), held {Held(noted)} when it was last seen, and what is here may be less: {OwnData(q)}", "unseen-data",
-                $"what only member {peer.Ordinal} holds, {AtMost.Keys(noted.Keys)}", Passes: true);
+                $"what only member {peer.Ordinal} holds, {AtMost.Keys(noted.Keys)} when that was noted, {AtMost.Time(noted.At)}, and what it took since", Passes: true);
         }
         return null;
     }

@@ -29,6 +29,16 @@ public sealed class RedisGoneTests
         Assert.Equal(risk, plan.Steps.FirstOrDefault(s => s.Tool == "promote")?.Risk.Level);
     }
 
+    /// <summary>The note of a peer is as old as the last look: what it took since is in no figure, and the text says so.</summary>
+    [Fact]
+    public void Promote_PrimaryAway_SaysThatItsFigureIsAsOldAsTheNote()
+    {
+        var input = Input(1, members: 2);
+        var state = Without(Converged(input, Goal(input)) with { Link = Link.Down }, 0, isLong: true);
+        state = state with { Notes = state.Notes! with { Peers = state.Notes.Peers.SetItem(0, Held(RedisRole.Primary, keys: 0)) } };
+        Assert.Contains("member 0 holds and this one does not: no key when that was noted, 2023-11-14 22:13 UTC, and what it took since", Assert.Single(Plan(input, state).Steps).Args, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
