@@ -196,9 +196,19 @@ internal static class RedisGate
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
+        if (IsBeyond(q, peer.Data!)) return false;
         if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
         // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
         return q.Notes?.Own is { } noted && (missing is not null || IsAsNoted(q, noted)) && peer.Data!.Position.Covers(noted.Position) == true;
+    }
+
+    /// <summary>The file grew by more than the other has had of the stream since both were noted: it holds what the other has not, also where its end is torn.</summary>
+    private static bool IsBeyond(GateQuestion q, NotedData peer)
+    {
+        const long Slack = 256; // The file may name a database where the stream does not.
+        if (q is not { AppendOnly: true, Disk.Aof: { } aof, Notes: { Own: { Id.Length: > 0 } own, Files: var was } } || was.Part != aof.Part || was.Part.Length == 0) return false;
+        long? had = peer.Id == own.Id ? peer.Offset : peer.Id2 == own.Id ? Math.Min(peer.Offset, peer.Offset2 - 1) : null;
+        return had is { } offset && aof.PartSize - was.PartSize > offset - (was.From >= 0 ? was.From : own.Offset) + Slack;
     }
 
     private static GateAnswer Beside(GateQuestion q, GatePeer leader)

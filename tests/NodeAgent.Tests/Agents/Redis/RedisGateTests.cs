@@ -1,0 +1,49 @@
+using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
+
+namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
+
+/// <summary>How a start is judged where the notes are older than the files: by what the file grew, and what the peer has had of the stream.</summary>
+public sealed class RedisGateTests
+{
+    private static readonly string s_id = new('a', 40), s_next = new('b', 40);
+
+    /// <summary>A primary noted at offset 1,000 with a file of 1,000 bytes, and a replica that it had.</summary>
+    private static GateQuestion Question(long size, bool torn, NotedData replica, params NotedPast[] past) => new(RedisRole.Primary, true, Kept.AppendOnly,
+        new(true, null, new(1, "a.1.incr.aof", size, "a.1.base.rdb", 88, true, "") { IsTorn = torn }),
+        new()
+        {
+            Uid = "u",
+            Ordinal = 0,
+            DataDir = "/d",
+            ConfDir = "/c",
+            Own = new() { Role = RedisRole.Primary, Id = s_id, Offset = 1000, Keys = 10, Appending = true, At = 100 },
+            Files = new() { Number = 1, Part = "a.1.incr.aof", PartSize = 1000, Base = "a.1.base.rdb", BaseSize = 88, From = 1000 },
+            Past = [.. past],
+        },
+        [new(1, "10.0.0.2:6379", Serving.Answering, RedisRole.Follows("10.0.0.1:6379"), replica)], 105);
+
+    private static NotedData At(string id, long offset, string id2 = "", long offset2 = -1) => new() { Id = id, Offset = offset, Id2 = id2, Offset2 = offset2, Keys = 10 };
+
+    [Theory]
+    [InlineData(6000, false, 6000, Gate.Up)] // Both have all.
+    [InlineData(6000, false, 1000, Gate.Up)] // The replica was cut off.
+    [InlineData(3000, false, 6000, Gate.Follow)] // The file was cut, and the replica has the end.
+    [InlineData(5990, true, 6000, Gate.Follow)] // A power cut tore the end, and the replica has it.
+    [InlineData(5990, true, 1000, Gate.Up)] // The replica has nothing beyond the note.
+    [InlineData(5990, true, 1500, Gate.Hold)] // The end is torn, and the replica was cut off long before: each may have what the other has not.
+    public void Judge_FileThatGrewSinceTheNote(long size, bool torn, long replica, object gate) =>
+        Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica))).Gate);
+
+    [Theory]
+    [InlineData(6000, 6001, Gate.Follow)] // A hand made it a primary; it had all before.
+    [InlineData(9000, 1001, Gate.Hold)] // It left the stream long before, and took writes of its own.
+    public void Judge_ReplicaThatLeftTheStream(long offset, long left, object gate) =>
+        Assert.Equal((Gate)gate, RedisGate.Judge(Question(6000, true, At(s_next, offset, s_id, left))).Gate);
+
+    [Theory]
+    [InlineData(5000, Gate.Up)]
+    [InlineData(50_000, Gate.Hold)] // Of that history, and further than the files went.
+    public void Judge_ReplicaOfTheHistoryBefore(long offset, object gate) =>
+        Assert.Equal((Gate)gate, RedisGate.Judge(Question(1000, false, At(s_next, offset), new NotedPast(s_next, 6000))).Gate);
+}
