@@ -21,8 +21,9 @@ internal static class OwnWrites
     /// <summary>The file may name a database where the stream does not.</summary>
     private const long Slack = 256;
 
-    private static readonly TimeSpan s_answer = TimeSpan.FromMilliseconds(500);
-    private static readonly TimeSpan s_all = TimeSpan.FromSeconds(2);
+    /// <summary>Longer than a probe waits: who is slow here is no reason to drop what the member wrote.</summary>
+    private static readonly TimeSpan s_answer = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_all = TimeSpan.FromSeconds(8);
 
     /// <summary>The notes, with what is found of the files as they lie there now.</summary>
     /// <param name="files">Of this host.</param>

@@ -19,7 +19,7 @@ internal static class RedisCopies
     public static bool Takes(RedisState s, RedisPeerState peer)
     {
         if (s.Answers ? s.Keys == Stored.None : s.Data == Stored.None) return true;
-        return Copy.Covers(Of(s, peer)) || (!s.Answers && !RedisGate.Strayed(Question(s, s.RoleFile)) && RedisGate.IsItsPrimary(s.Notes, peer.Address, peer.Leads, peer.Data));
+        return Copy.Covers(Of(s, peer)) || (!s.Answers && RedisGate.IsAsNoted(Question(s, s.RoleFile)) && RedisGate.IsItsPrimary(s.Notes, peer.Address, peer.Leads, peer.Data));
     }
 
     /// <summary>Members that answer and hold something that is not here.</summary>

@@ -109,7 +109,7 @@ internal static class RedisGate
     public static bool Strayed(GateQuestion q) => q is { AppendOnly: true, Notes: { Strayed.Length: > 0 } notes, Disk.Aof: { } aof } && notes.Strayed == RedisNotes.FormOf(aof);
 
     /// <summary>What was noted is all that is here: nothing was added to the files by anybody but the primary of then.</summary>
-    private static bool IsAsNoted(GateQuestion q, NotedData noted) => q.AppendOnly ? !Strayed(q) : q.Disk.Dump is not { } dump || dump.Made <= noted.At;
+    public static bool IsAsNoted(GateQuestion q) => q.Notes?.Own is not { } noted || (q.AppendOnly ? !Strayed(q) : q.Disk.Dump is not { } dump || dump.Made <= noted.At);
 
     /// <summary>What is here, for a person who decides: keys, bytes, last write.</summary>
     public static string OwnData(GateQuestion q)
@@ -199,7 +199,7 @@ internal static class RedisGate
         if (IsBeyond(q, peer.Data!)) return false;
         if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
         // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
-        return q.Notes?.Own is { } noted && (missing is not null || IsAsNoted(q, noted)) && peer.Data!.Position.Covers(noted.Position) == true;
+        return q.Notes?.Own is { } noted && (missing is not null || IsAsNoted(q)) && peer.Data!.Position.Covers(noted.Position) == true;
     }
 
     /// <summary>The file grew by more than the other has had of the stream since both were noted: it holds what the other has not, also where its end is torn.</summary>
@@ -236,8 +236,8 @@ internal static class RedisGate
         if (Strayed(q))
             return new(Gate.Hold, q.Role, $"this member took writes of its own after it was a copy of member {peer.Ordinal} (a hand made it a primary), and member {peer.Ordinal} has not had them: {OwnData(q)}",
                 "own-writes", "what it took by itself since it was last seen to be a copy, out of " + OwnData(q));
-        if (q.Notes?.Own is { } noted && (q.Disk.DamageFor(q.AppendOnly) is not null || IsAsNoted(q, noted)) && peer.Data.Position.Covers(noted.Position) == true) return up;
-        if (IsItsPrimary(q.Notes, address, peer.Leads, peer.Data)) return up;
+        if (q.Notes?.Own is { } noted && (q.Disk.DamageFor(q.AppendOnly) is not null || IsAsNoted(q)) && peer.Data.Position.Covers(noted.Position) == true) return up;
+        if (IsAsNoted(q) && IsItsPrimary(q.Notes, address, peer.Leads, peer.Data)) return up;
         if (q.Notes?.Own is null && peer.Leads) return up; // Nothing tells of data that only this member had.
         return new(Gate.Hold, q.Role, $"nothing tells whether member {peer.Ordinal} ({Held(peer.Data)}) has all that is here: {OwnData(q)}", "unrelated-data", "what is here and not there: " + OwnData(q));
     }

@@ -46,4 +46,24 @@ public sealed class RedisGateTests
     [InlineData(50_000, Gate.Hold)] // Of that history, and further than the files went.
     public void Judge_ReplicaOfTheHistoryBefore(long offset, object gate) =>
         Assert.Equal((Gate)gate, RedisGate.Judge(Question(1000, false, At(s_next, offset), new NotedPast(s_next, 6000))).Gate);
+
+    [Theory]
+    [InlineData(90, 'b', 500, Gate.Up)] // Older than the note: what was noted is all that it can hold.
+    [InlineData(103, 'a', 1200, Gate.Up)] // Newer, and of the primary's stream.
+    [InlineData(103, 'b', 1200, Gate.Hold)] // Newer, and of another history: it took writes of its own and saved them.
+    public void Judge_ReplicaWithADump(long made, char history, long offset, object gate)
+    {
+        var position = new RedisPosition(new(history, 40), offset);
+        var q = Question(0, false, At(s_id, 2000));
+        q = q with
+        {
+            Role = RedisRole.Follows("10.0.0.2:6379"),
+            AppendOnly = false,
+            Keeps = Kept.Snapshots,
+            Disk = new(true, new(1000, made, 10, position, ""), null),
+            Notes = q.Notes! with { Own = q.Notes!.Own! with { Role = RedisRole.Follows("10.0.0.2:6379"), Appending = false }, Files = new() { DumpMade = 80 }, CopyOf = "10.0.0.2:6379" },
+            Peers = [q.Peers[0] with { Role = RedisRole.Primary }],
+        };
+        Assert.Equal((Gate)gate, RedisGate.Judge(q).Gate);
+    }
 }
