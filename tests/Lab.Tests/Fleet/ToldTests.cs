@@ -80,6 +80,9 @@ public sealed class ToldTests(SharedFleet shared)
             spec: { port: {{Port + 1}}, memory: { max: 4Mi }, persistence: { appendonly: false } }
             """, stop)).OrThrow();
         var (host, _) = (await fleet.MembersAsync("brimful", stop))[0];
+        // Conditions are looked at once a second: one that is lost at once was never there.
+        await Fleet.EventuallyAsync(host, "that it is Ready is told", s_soon, async () =>
+            (await fleet.CliAsync(stop, "events", "--for", "redis/brimful")).Stdout.Contains("Ready after", StringComparison.Ordinal), stop);
         await RunAsync(host, "EVAL \"for i=1,100 do redis.call('set','k'..i,string.rep('x',100000)) end\" 0", stop, Port + 1);
         await Fleet.EventuallyAsync(host, "it is not Ready, does not serve, and says why", s_soon, async () =>
             (await fleet.CliAsync(stop, "describe", "redis", "brimful")).Stdout is var said && said.Contains("Ready    False", StringComparison.Ordinal)
