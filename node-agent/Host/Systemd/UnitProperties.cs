@@ -56,6 +56,7 @@ internal static class UnitProperties
         "ControlGroup" => state with { ControlGroup = Text(reply) },
         "MemoryMax" => state with { MemoryMax = Known(Variant(reply, "t", static r => r.ReadUInt64())) },
         "TimeoutStopUSec" => state with { TimeoutStop = Known(Variant(reply, "t", static r => r.ReadUInt64())) is { } span and < (1UL << 53) ? TimeSpan.FromMicroseconds(span) : null },
+        "Job" => state with { HasJob = Variant(reply, "(uo)", ReadJob) != 0 },
         "MemoryCurrent" => state with { MemoryCurrent = Known(Variant(reply, "t", static r => r.ReadUInt64())) },
         _ => Skip(state, reply),
     };
@@ -97,6 +98,16 @@ internal static class UnitProperties
         var value = read(reply);
         reply.Leave();
         return value;
+    }
+
+    /// <summary>Its number; 0 = none.</summary>
+    private static uint ReadJob(BusMessage reply)
+    {
+        reply.Enter('r', "uo");
+        var id = reply.ReadUInt32();
+        reply.Skip("o");
+        reply.Leave();
+        return id;
     }
 
     private static UnitState Skip(UnitState state, BusMessage reply)

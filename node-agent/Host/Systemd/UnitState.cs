@@ -66,6 +66,9 @@ internal sealed record UnitState
     /// <summary>Bytes of memory in the unit's cgroup, or null when accounting is off or the unit does not run.</summary>
     public required ulong? MemoryCurrent { get; init; }
 
+    /// <summary>A job of systemd waits for it or is under way; one that is down and has one is being started.</summary>
+    public bool HasJob { get; init; }
+
     /// <summary>True when systemd knows no unit file of this name. It says nothing about processes that others started.</summary>
     public bool IsAbsent => LoadState == "not-found";
 

@@ -39,13 +39,13 @@ internal static class UnitChanges
     {
         Boot = look.Boot,
         Invocation = look.Now.InvocationId,
-        Active = look.Now.ActiveState,
+        Active = IsBetween(look.Now) ? "activating" : look.Now.ActiveState,
         Result = look.Now.Result,
         Load = look.Now.LoadState,
         File = look.Now.UnitFileState,
         Restarts = look.Now.NRestarts,
         DropIns = [.. look.Now.DropInPaths],
-        LastEndUs = look.Ends.Select(e => Us(e.At)).Append(look.Now.ExecMainExitAt is { } at ? Us(at) : 0).Append(before?.LastEndUs ?? 0).Max(),
+        LastEndUs = look.Ends.Where(e => !IsOpen(look, e.Result)).Select(e => Us(e.At)).Append(look.Now.ExecMainExitAt is { } at && !IsOpen(look, look.Now.Result) ? Us(at) : 0).Append(before?.LastEndUs ?? 0).Max(),
         GroupKills = look.Memory?.Kills ?? 0,
         HostKills = look.HostKills,
         AtMs = look.At.ToUnixTimeMilliseconds(),
@@ -69,6 +69,12 @@ internal static class UnitChanges
         return found.DrainToImmutable();
     }
 
+    /// <summary>It ended in order and systemd is not done with it: whether it was stopped or restarted is seen by what it is next.</summary>
+    private static bool IsOpen(UnitLook look, string result) => result == "success" && look.Now.ActiveState == "deactivating";
+
+    /// <summary>Down, with a job that starts it: in the middle of a restart.</summary>
+    private static bool IsBetween(UnitState now) => now is { ActiveState: "inactive", HasJob: true };
+
     private static ImmutableArray<Happening> Ends(UnitMark before, UnitLook look)
     {
         IEnumerable<UnitEnd> all = look.Ends;
@@ -76,14 +82,14 @@ internal static class UnitChanges
         if (look.Now is { MainPid: 0, ExecMainExitAt: { } at, ExecMainCode: > 0 } now) all = all.Where(e => e.At != at).Append(new(at, now.Result, now.ExecMainCode, now.ExecMainStatus, now.NRestarts));
         var kernel = look.HostKills - before.HostKills ?? 0;
         var found = ImmutableArray.CreateBuilder<Happening>();
-        foreach (var end in all.Where(e => Us(e.At) > before.LastEndUs).OrderBy(e => e.At))
+        foreach (var end in all.Where(e => Us(e.At) > before.LastEndUs && !IsOpen(look, e.Result)).OrderBy(e => e.At))
         {
             var mine = look.Resumes || look.OursEnded(end.At);
             // Where systemd does not say it (cgroup v1), a SIGKILL of nobody's beside a kill that the kernel counted is the kernel's.
             var killed = end.Result == "oom-kill" || (!mine && end.Result != "timeout" && end.Code is 2 or 3 && end.Status == Sigkill && kernel-- > 0);
             var cause = killed ? EndCause.KilledByKernel : end.Result == "timeout" && end.Status == Sigkill ? EndCause.StopTimedOut : end.Result == "success" ? EndCause.Stopped : EndCause.Died;
             if (mine && cause is EndCause.Died or EndCause.Stopped) continue;
-            var again = look.Now.IsActive || look.Now.ActiveState == "activating";
+            var again = look.Now.IsActive || look.Now.ActiveState == "activating" || IsBetween(look.Now);
             var by = cause == EndCause.Stopped ? "" : again ? "; systemd starts it again" : "; systemd does not start it again";
             found.Add(new(end.At, cause == EndCause.Stopped ? again ? "RestartedOutside" : "StoppedOutside" : cause.ToString(), Words(cause, end, look, mine, again) + by, cause));
         }

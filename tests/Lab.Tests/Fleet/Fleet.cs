@@ -199,7 +199,9 @@ public sealed class Fleet : IAsyncDisposable
         await host.ShellAsync("ln -sf /usr/lib/agentmetal/agentmetald /usr/bin/agentmetald && cp /usr/share/agentmetal/agentmetald.service /etc/systemd/system/ && systemctl daemon-reload", stop);
         var joined = await host.RunAsync(["agentmetald", "join", "--coordinator", Lab.GatewayAddress + ":7443", "--token-file", "-", "--name", host.Name, "--label", "site=lab", "--label", "host=" + host.Name], stdin: Encoding.UTF8.GetBytes(token + "\n"), cancellationToken: stop);
         joined.OrThrow();
-        await host.ShellAsync("systemctl enable -q --now agentmetald", stop);
+        // A daemon that does not start says why in its log only.
+        var started = await host.RunAsync(["sh", "-c", "systemctl enable --now agentmetald || { journalctl -u agentmetald --no-pager | tail -n 20 >&2; exit 1; }"], cancellationToken: stop);
+        started.OrThrow();
     }
 
     private static string RepositoryRoot([System.Runtime.CompilerServices.CallerFilePath] string here = "")

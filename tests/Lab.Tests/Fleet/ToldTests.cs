@@ -87,6 +87,8 @@ public sealed class ToldTests(SharedFleet shared)
         await Fleet.EventuallyAsync(host, "it is not Ready, does not serve, and says why", s_soon, async () =>
             (await fleet.CliAsync(stop, "describe", "redis", "brimful")).Stdout is var said && said.Contains("Ready    False", StringComparison.Ordinal)
             && said.Contains("Serving  False", StringComparison.Ordinal) && said.Contains("used of maxmemory 4 MiB", StringComparison.Ordinal), stop);
+        await Fleet.EventuallyAsync(host, "that it is not Ready is told", s_soon, async () =>
+            (await fleet.CliAsync(stop, "events", "--for", "redis/brimful")).Stdout.Contains("no longer Ready: ", StringComparison.Ordinal), stop);
         await Fleet.RedisAsync(host, Port + 1, "FLUSHALL", stop);
         var told = "";
         bool IsTold() => told.Contains("no longer Ready: ", StringComparison.Ordinal)

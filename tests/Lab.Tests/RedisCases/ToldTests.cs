@@ -38,6 +38,7 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
         await KillAsync(g[0]);
         await g.EventuallyAsync("an event tells of it", TimeSpan.FromSeconds(40),
             async () => Told(await g.EventsAsync(Stop), "died", "killed", "signal", "ended"), Stop);
+        await g.EventuallyAsync("it is up again", TimeSpan.FromSeconds(40), () => Task.FromResult(g.Role(g[0]).Length > 0), Stop);
         await KillAsync(g[0]);
         await g.EventuallyAsync("describe counts them", TimeSpan.FromSeconds(40), async () => await g.DescribeAsync(Stop) is var d
             && d.Contains('2') && Told(d, "2 times", "2 deaths", "restarted 2", "died 2", "twice", "2 restarts", "2 kills"), Stop);

@@ -128,6 +128,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             }
         notes = notes with { Peers = notes.Peers.RemoveRange(notes.Peers.Keys.Where(n => goal.Members.All(m => m.Ordinal != n))) };
         if (IsNews(before, notes) || !reader.Look(scope.Layout.Notes).IsSeen || !reader.Look(scope.Layout.Notes).Value.Exists) Write(scope, notes);
+        else _known[scope.Layout.Id] = before; // What the programs of the unit wrote is what is compared from here on.
         return notes;
     }
 

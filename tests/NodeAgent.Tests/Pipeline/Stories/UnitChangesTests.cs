@@ -65,6 +65,20 @@ public sealed class UnitChangesTests
     }
 
     [Fact]
+    public void Between_RestartByHandThatIsSeenHalfWay_IsARestart()
+    {
+        var ended = new UnitEnd(s_start.AddSeconds(20), "success", 1, 0, 0);
+        var stopping = s_running with { ActiveState = "deactivating", SubState = "stop-sigterm", MainPid = 0, HasJob = true, ExecMainCode = 1, ExecMainExitAt = ended.At };
+        Assert.Empty(UnitChanges.Between(Before(), Look(stopping, ended)));
+        var after = UnitChanges.Mark(Look(stopping, ended), Before());
+        var between = stopping with { ActiveState = "inactive", SubState = "dead" };
+        Assert.Equal("RestartedOutside", Assert.Single(UnitChanges.Between(after, Look(between))).Reason);
+        Assert.Equal("StoppedOutside", Assert.Single(UnitChanges.Between(after, Look(between with { HasJob = false }))).Reason);
+        var up = s_again with { NRestarts = 0, ExecMainCode = 1, ExecMainExitAt = ended.At };
+        Assert.Empty(UnitChanges.Between(UnitChanges.Mark(Look(between), after), Look(up)));
+    }
+
+    [Fact]
     public void Between_StopByHand_IsToldOnce()
     {
         var stopping = s_running with { ActiveState = "deactivating", SubState = "stop-sigterm" };
