@@ -147,6 +147,9 @@ internal static class RedisGate
             if ((q.Notes?.Own is null || q.Keeps == Kept.Memory) && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
                 return new(Gate.Hold, q.Role, $"this member would come up empty, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold the data", "unseen-data",
                     $"what only member {peer.Ordinal} holds" + (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is { } last ? $", when last seen {AtMost.Keys(last.Keys)}" : ""), Passes: true);
+            if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
+                return new(Gate.Hold, q.Role, $"the server had {Held(unsaved)} with {unsaved.Changes} changes that it had not saved, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold them", "unseen-data",
+                    $"changes that were not saved and that only member {peer.Ordinal} holds, {AtMost.Keys(Math.Min(unsaved.Changes, unsaved.Keys))}", Passes: true);
             if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
             // One that is down and keeps nothing has lost it.
             if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
@@ -156,6 +159,10 @@ internal static class RedisGate
         }
         return null;
     }
+
+    /// <summary>What a server with snapshots had beyond its dump when it was last seen: after a crash only a replica has it. Null = nothing.</summary>
+    private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Changes: > 0, Keys: > 0 } own }
+        && !(q.Disk.Dump is { } dump && (dump.Made > own.At || dump.Position?.Covers(own.Position) == true)) ? own : null;
 
     /// <summary>Its replica's last note may be some bytes ahead of the note of its own, and an append-only file holds all that was acknowledged.</summary>
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
