@@ -147,10 +147,10 @@ internal static class RedisGate
             if ((q.Notes?.Own is null || q.Keeps == Kept.Memory) && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
                 return new(Gate.Hold, q.Role, $"this member would come up empty, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold the data", "unseen-data",
                     $"what only member {peer.Ordinal} holds" + (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is { } last ? $", when last seen {AtMost.Keys(last.Keys)}" : ""), Passes: true);
-            if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
-                return new(Gate.Hold, q.Role, $"the server had {Held(unsaved)} with {unsaved.Changes} changes that it had not saved, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold them", "unseen-data",
-                    $"changes that were not saved and that only member {peer.Ordinal} holds, {AtMost.Keys(Math.Min(unsaved.Changes, unsaved.Keys))}", Passes: true);
             if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
+            if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
+                return new(Gate.Hold, q.Role, $"the server did not end in order: what it took after its dump is not here, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold it; the server had {Held(unsaved)}", "unseen-data",
+                    $"what the server took after its dump and only member {peer.Ordinal} holds: {unsaved.Changes} changes when it was last seen, and what came since", Passes: true);
             // One that is down and keeps nothing has lost it.
             if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
             if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) continue;
@@ -160,9 +160,10 @@ internal static class RedisGate
         return null;
     }
 
-    /// <summary>What a server with snapshots had beyond its dump when it was last seen: after a crash only a replica has it. Null = nothing.</summary>
-    private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Changes: > 0, Keys: > 0 } own }
-        && !(q.Disk.Dump is { } dump && (dump.Made > own.At || dump.Position?.Covers(own.Position) == true)) ? own : null;
+    /// <summary>
+    /// A server with snapshots that did not save at its end, as it does at an orderly stop: what it took after its last note is in no file of its own. Null = it saved, or nothing is known.
+    /// </summary>
+    private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Keys: > 0 } own } && !(q.Disk.Dump is { } dump && dump.Made > own.At) ? own : null;
 
     /// <summary>Its replica's last note may be some bytes ahead of the note of its own, and an append-only file holds all that was acknowledged.</summary>
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;

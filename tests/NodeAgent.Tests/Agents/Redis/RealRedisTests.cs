@@ -237,7 +237,8 @@ public sealed class RealRedisTests
         await fleet.SignalAsync(1, 9);
         if (RedisFleet.OnSystemd) await Task.Delay(3000, Ct); // systemd asks the gate by itself.
         var before = File.ReadAllText(fleet.Layout(1).Notes);
-        Assert.True((await fleet.Units.StartAsync(fleet.Layout(1).Unit, TimeSpan.FromSeconds(20), Ct)).Result == UnitResult.Skipped, before);
+        var outcome = await fleet.Units.StartAsync(fleet.Layout(1).Unit, TimeSpan.FromSeconds(20), Ct);
+        Assert.True(!(await fleet.ObserveAsync(1)).Answers, $"{outcome.Result} {before} {fleet.GateSaid(1)}");
         var step = Assert.Single((await fleet.PlanAsync(fleet.Input(1))).Steps);
         Assert.Equal(("start", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
         Assert.Contains("took by itself", step.Args, StringComparison.Ordinal);
@@ -266,7 +267,8 @@ public sealed class RealRedisTests
         await fleet.CommandAsync(1, "SET", "own", "1");
         await fleet.SignalAsync(0, 9);
         if (RedisFleet.OnSystemd) await Task.Delay(3000, Ct);
-        Assert.Equal(UnitResult.Skipped, (await fleet.Units.StartAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(20), Ct)).Result);
+        var outcome = await fleet.Units.StartAsync(fleet.Layout(0).Unit, TimeSpan.FromSeconds(20), Ct);
+        Assert.True(!(await fleet.ObserveAsync(0)).Answers, $"{outcome.Result} {fleet.GateSaid(0)}");
     }
 
     private static async Task KillAndStartAsync(RedisFleet fleet, int ordinal)

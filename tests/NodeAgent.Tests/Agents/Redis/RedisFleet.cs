@@ -146,6 +146,9 @@ internal sealed class RedisFleet : IAsyncDisposable
         return unit;
     }
 
+    /// <summary>What the start gate decided, and what is noted.</summary>
+    public string GateSaid(int ordinal) => string.Join('\n', new[] { Layout(ordinal).GateRecord, Layout(ordinal).Notes }.Where(File.Exists).Select(File.ReadAllText));
+
     public async Task SignalAsync(int ordinal, int signal)
     {
         Assert.Equal(UnitResult.Done, (await Units.KillAsync(Layout(ordinal).Unit, KillTarget.Main, signal, TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken)).Result);
