@@ -19,7 +19,7 @@ internal static class OwnWrites
     private const int Compared = 16;
 
     /// <summary>The file may name a database where the stream does not.</summary>
-    private const long Slack = 256;
+    private const long Slack = 64;
 
     /// <summary>Longer than a probe waits: who is slow here is no reason to drop what the member wrote.</summary>
     private static readonly TimeSpan s_answer = TimeSpan.FromSeconds(3);

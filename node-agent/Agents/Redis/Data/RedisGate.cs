@@ -213,7 +213,7 @@ internal static class RedisGate
     /// <summary>The file grew by more than the other has had of the stream since both were noted: it holds what the other has not, also where its end is torn.</summary>
     private static bool IsBeyond(GateQuestion q, NotedData peer)
     {
-        const long Slack = 256; // The file may name a database where the stream does not.
+        const long Slack = 64; // The file may name a database where the stream does not: 23 bytes each.
         if (q is not { AppendOnly: true, Disk.Aof: { } aof, Notes: { Own: { Id.Length: > 0 } own, Files: var was } } || was.Part != aof.Part || was.Part.Length == 0) return false;
         long? had = peer.Id == own.Id ? peer.Offset : peer.Id2 == own.Id ? Math.Min(peer.Offset, peer.Offset2 - 1) : null;
         return had is { } offset && aof.PartSize - was.PartSize > offset - (was.From >= 0 ? was.From : own.Offset) + Slack;

@@ -31,6 +31,7 @@ public sealed class RedisGateTests
     [InlineData(3000, false, 6000, Gate.Follow)] // The file was cut, and the replica has the end.
     [InlineData(5990, true, 6000, Gate.Follow)] // A power cut tore the end, and the replica has it.
     [InlineData(5990, true, 1000, Gate.Up)] // The replica has nothing beyond the note.
+    [InlineData(1700, true, 1510, Gate.Hold)] // Some writes only.
     [InlineData(5990, true, 1500, Gate.Hold)] // The end is torn, and the replica was cut off long before: each may have what the other has not.
     public void Judge_FileThatGrewSinceTheNote(long size, bool torn, long replica, object gate) =>
         Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica))).Gate);
