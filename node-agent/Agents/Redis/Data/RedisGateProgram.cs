@@ -64,7 +64,7 @@ internal static class RedisGateProgram
     }
 
     /// <summary>A full disk is no reason to keep a server down, and does not make what was found less true.</summary>
-    private static void Note(IFileWriter writer, string path, RedisNotes notes) => writer.Write(path, notes.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 });
+    internal static bool Note(IFileWriter writer, string path, RedisNotes notes) => writer.Write(path, notes.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }).IsDone; // 0600
 
     /// <summary>A pass is for one start, of this role, of this boot, for a minute.</summary>
     private static bool IsPassed(IFileReader reader, IFileWriter writer, string path, string role, long now)

@@ -40,7 +40,7 @@ internal static class RedisNoteProgram
                 CopyOf = "",
                 Strayed = "",
             };
-            if (writer.Write(path, next.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }).IsDone) return 0;
+            if (RedisGateProgram.Note(writer, path, next)) return 0;
             say($"<4>{path} could not be written; agentmetald tries again");
         }
         catch (RespException e)

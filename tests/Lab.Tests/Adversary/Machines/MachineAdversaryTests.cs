@@ -47,7 +47,8 @@ public sealed class MachineAdversaryTests
         Report(seed);
         // One that the lab could not do on a busy machine says nothing of the product; many are a fault of the test.
         Assert.True(broken.Count <= verdicts.Count / 4, string.Join('\n', broken));
-        Assert.Empty(verdicts.Where(v => v.Broken).Select(v => v.Report()));
+        // Whole, since the log of a run is all that somebody else gets to see.
+        if (verdicts.Where(v => v.Broken).Select(v => v.Report()).ToArray() is { Length: > 0 } lost) Assert.Fail(string.Join('\n', lost));
         Assert.NotEmpty(verdicts);
 
         // The last sequences end within the budget too.
