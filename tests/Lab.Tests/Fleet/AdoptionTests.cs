@@ -32,7 +32,7 @@ public sealed class AdoptionTests(SharedFleet shared)
         Assert.Equal(before, await IdentityAsync(host, stop));
 
         // What is released was never ours to remove, so nobody has to sign.
-        (await fleet.CliAsync(stop, "delete", "redis", "legacy", "--yes", "--timeout", "60s")).OrThrow();
+        (await fleet.CliAsync(stop, "delete", "redis", "legacy", "--yes", "--wait", "--timeout", "60s")).OrThrow();
         Assert.Equal(3, (await fleet.CliAsync(stop, "get", "redis", "legacy")).ExitCode);
         Assert.Equal(before, await IdentityAsync(host, stop));
         Assert.Equal("yes", await host.ShellAsync($"redis-cli -p {Port} GET kept", stop));
@@ -50,7 +50,7 @@ public sealed class AdoptionTests(SharedFleet shared)
         Assert.Equal(6, applied.ExitCode);
         Assert.Contains("correct spec.adopt.unit", applied.Stderr + applied.Stdout, StringComparison.Ordinal);
         Assert.Empty(await fleet.MembersAsync("legacy", stop));
-        (await fleet.CliAsync(stop, "delete", "redis", "legacy", "--yes", "--timeout", "60s")).OrThrow();
+        (await fleet.CliAsync(stop, "delete", "redis", "legacy", "--yes", "--wait", "--timeout", "60s")).OrThrow();
     }
 
     private static string Yaml(LabHost host) => $$"""

@@ -124,7 +124,7 @@ public sealed class ToldTests(SharedFleet shared)
         await Fleet.EventuallyAsync(host, "the SIGKILL is told", TimeSpan.FromSeconds(15), async () =>
             (await fleet.CliAsync(stop, "events", "--for", "redis/slow")).Stdout.Contains("took longer than 3 s, and systemd ended it with SIGKILL", StringComparison.Ordinal), stop);
         await Fleet.EventuallyAsync(host, "it runs again", s_soon, async () => await host.ShellAsync("systemctl is-active slow || true", stop) == "active", stop);
-        (await fleet.CliAsync(stop, "delete", "redis", "slow", "--yes", "--timeout", "60s")).OrThrow();
+        (await fleet.CliAsync(stop, "delete", "redis", "slow", "--yes", "--wait", "--timeout", "60s")).OrThrow();
         await host.ShellAsync("systemctl kill -s KILL slow; systemctl stop slow; rm -rf /etc/systemd/system/slow.service /etc/slow /srv/slow; systemctl daemon-reload", stop);
     }
 
