@@ -8,7 +8,12 @@ using static AgentMetal.NodeAgent.Host.Must;
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
 /// <summary>Carries out what the tools decide: files, unit and package of one member. What speaks to the server is in the other part.</summary>
-internal sealed partial class RedisActuator(RedisScope scope, RedisReaders readers, RedisWriters writers, TimeProvider clock)
+/// <param name="scope">Of the member.</param>
+/// <param name="readers">What it sees.</param>
+/// <param name="writers">What it changes.</param>
+/// <param name="clock">Of its deadlines.</param>
+/// <param name="look">Looks at this member and its peers anew, for a step that takes a while before it destroys anything; null = such a step is refused.</param>
+internal sealed partial class RedisActuator(RedisScope scope, RedisReaders readers, RedisWriters writers, TimeProvider clock, Func<CancellationToken, ValueTask<RedisState>>? look = null)
 {
     private const int MaxEntries = 10_000;
     private static readonly TimeSpan Brief = TimeSpan.FromSeconds(20);

@@ -81,7 +81,12 @@ internal sealed partial class RedisActuator
     /// Ends a server that answers nobody and starts it again. It is asked once more for some seconds: one that answers is not ended. The polite signal comes first,
     /// so that a server that only refuses us writes what it has; SIGKILL is for one that is proved to hear nothing.
     /// </summary>
-    public async ValueTask EndAndStartAsync(string role, bool signed, string? keep, CancellationToken ct)
+    /// <param name="role">The role to come up with.</param>
+    /// <param name="lost">What would be lost if it were killed in a state; null = nothing. A loss that nobody signed is asked about once more right before SIGKILL.</param>
+    /// <param name="signed">A person has signed what is lost.</param>
+    /// <param name="keep">Where its files are copied first; null = they are not.</param>
+    /// <param name="ct">Ends it.</param>
+    public async ValueTask EndAndStartAsync(string role, Func<RedisState, string?> lost, bool signed, string? keep, CancellationToken ct)
     {
         for (var until = clock.GetUtcNow() + Proof; clock.GetUtcNow() < until;)
         {
@@ -97,11 +102,23 @@ internal sealed partial class RedisActuator
             if (unit.IsSeen && (unit.Value.MainPid == 0 || unit.Value.ActiveState is "inactive" or "failed")) break;
             await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
         }
+        if (!signed) await EnsureHeldElsewhereAsync(lost, ct).ConfigureAwait(false);
         await writers.Units.KillAsync(_layout.Unit, KillTarget.All, Sigkill, Brief, ct).ConfigureAwait(false);
         if (keep is not null) await ArchiveAsync(keep, ct).ConfigureAwait(false);
         await WriteRole(role).ConfigureAwait(false);
         if (signed) Pass(role);
         Started(await writers.Units.RestartAsync(_layout.Unit, StartDeadline, ct).ConfigureAwait(false));
+    }
+
+    /// <summary>
+    /// The proof and the polite signal take many seconds. The peer that had all of it when the step began may have died since, or come up with older files.
+    /// </summary>
+    private async ValueTask EnsureHeldElsewhereAsync(Func<RedisState, string?> lost, CancellationToken ct)
+    {
+        if (look is null) throw new InvalidOperationException("This actuator cannot look, and ends nothing.");
+        var state = await look(ct).ConfigureAwait(false);
+        if (!state.IsDown && lost(state) is { } loss)
+            throw new WorldException($"it is not ended: what its peers had of it when this step began is not seen with them now, and {loss} would go");
     }
 
     /// <summary>What only memory holds is on disk before anything is stopped, or nothing is stopped.</summary>

@@ -43,7 +43,7 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
     public override Agent<RedisGoal, RedisState> AgentFor(MemberInput input)
     {
         var scope = Scope(input);
-        return new RedisAgent(scope, new RedisActuator(scope, readers, writers, clock));
+        return new RedisAgent(scope, new RedisActuator(scope, readers, writers, clock, ct => ObserverFor(input).ObserveAsync(ct)));
     }
 
     public override IStateObserver<RedisState> ObserverFor(MemberInput input) => new RedisObserver(Scope(input), readers, _book, Others(input), input.StruckOff);

@@ -151,6 +151,6 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
     public override Status? Observe(RedisState observed, RoleArgs args) => Starting.Observe(observed, args.Role);
     public override string Describe(RoleArgs args) =>
         (RedisRole.Followed(args.Role) is { } whom ? $"end and restart member, follow {whom}" : "end and restart member as primary") + Lost(args.Loss, args.Keep);
-    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.EndAndStartAsync(args.Role, args.Loss is not null, args.Keep, context.Stop);
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.EndAndStartAsync(args.Role, Loss, args.Loss is not null, args.Keep, context.Stop);
 }
 

@@ -177,6 +177,27 @@ public sealed class RealRedisTests
         await fleet.ConvergeAllAsync();
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Restart_OfAHungServerWhosePeerHasItsDataNoMore_EndsNothing(bool gone)
+    {
+        await using var fleet = new RedisFleet(1);
+        await fleet.ConvergeAllAsync();
+        var pid = (await fleet.UnitReader.GetUnitAsync(fleet.Layout(0).Unit, Ct)).Value.MainPid;
+        var seen = await fleet.ObserveAsync(0);
+        await fleet.SignalAsync(0, 19);
+        var scope = new RedisScope { Title = "t", ResourceUid = fleet.Uid, Generation = 1, Layout = fleet.Layout(0), Auth = new("n0", fleet.Uid, fleet.Password) };
+        var actuator = new RedisActuator(scope, new(fleet.UnitReader, new FileReader(), new InstalledPackages()),
+            new(fleet.Units, new FileWriter(), new InstalledPackages(), null!), TimeProvider.System, _ => new(seen));
+        var ending = actuator.EndAndStartAsync(RedisRole.Primary, _ => gone ? "at most 100 keys" : null, signed: false, keep: null, Ct).AsTask();
+        if (gone) Assert.Contains("at most 100 keys would go", (await Assert.ThrowsAsync<WorldException>(() => ending)).Message, StringComparison.Ordinal);
+        else await ending;
+        Assert.Equal(gone, (await fleet.UnitReader.GetUnitAsync(fleet.Layout(0).Unit, Ct)).Value.MainPid == pid);
+        await fleet.SignalAsync(0, 18);
+        await fleet.ConvergeAllAsync();
+    }
+
     [Fact]
     public async Task Fleet_ReplicaLostAndData_ResyncsFromPrimary()
     {
