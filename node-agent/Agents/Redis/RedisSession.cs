@@ -63,16 +63,27 @@ internal sealed record RedisSession(RespClient? Client, string? Password, bool L
     }
 }
 
-/// <summary>The parts of INFO that the agent reads (redis.io, "INFO").</summary>
-internal sealed class RedisInfo
+/// <summary>
+/// The parts of INFO that the agent reads (redis.io, "INFO"). Fields are looked up in the text: a probe asks for a dozen of some two hundred, and a table of all of them
+/// cost more than all else that an idle host does.
+/// </summary>
+internal sealed class RedisInfo(ImmutableArray<string> sections)
 {
-    private readonly Dictionary<string, string> _fields = new(StringComparer.Ordinal);
 
     public static readonly ImmutableArray<RespCommand> Commands =
         [RespCommand.Of("INFO", "replication"), RespCommand.Of("INFO", "persistence"), RespCommand.Of("INFO", "keyspace"), RespCommand.Of("INFO", "memory"), RespCommand.Of("INFO", "errorstats")];
 
     /// <summary>A field, or empty.</summary>
-    public string this[string field] => _fields.GetValueOrDefault(field, "");
+    public string this[string field]
+    {
+        get
+        {
+            foreach (var text in sections)
+                for (var at = 0; (at = text.IndexOf(field, at, StringComparison.Ordinal)) >= 0; at += field.Length)
+                    if (Begins(text, at) && at + field.Length < text.Length && text[at + field.Length] == ':') return text[(at + field.Length + 1)..End(text, at)];
+            return "";
+        }
+    }
 
     public string Role => this["role"] switch
     {
@@ -85,10 +96,10 @@ internal sealed class RedisInfo
         : this["master_link_status"] == "up" ? Redis.Link.Up
         : this["master_sync_in_progress"] == "1" ? Redis.Link.Syncing : Redis.Link.Down;
 
-    public string Keys => _fields.Keys.Any(k => k.StartsWith("db", StringComparison.Ordinal)) ? Stored.Some : Stored.None;
+    public string Keys => Fields("db").Any() ? Stored.Some : Stored.None;
 
     /// <summary>host:port of the replicas that are attached and have had their copy.</summary>
-    public IEnumerable<string> Online => _fields.Where(f => f.Key.StartsWith("slave", StringComparison.Ordinal) && f.Key.Length > 5 && char.IsAsciiDigit(f.Key[5]) && f.Value.Contains(",state=online,", StringComparison.Ordinal))
+    public IEnumerable<string> Online => Fields("slave").Where(f => f.Name.Length > 5 && char.IsAsciiDigit(f.Name[5]) && f.Value.Contains(",state=online,", StringComparison.Ordinal))
         .Select(f => f.Value.Split(',')).Select(parts => $"{Part(parts, "ip=")}:{Part(parts, "port=")}").Order(StringComparer.Ordinal);
 
     /// <summary>Of a replica: seconds without a word of its primary, which pings every ten; 0 while that is usual.</summary>
@@ -106,7 +117,7 @@ internal sealed class RedisInfo
     private const long MemorySlack = 256 * 1024;
 
     /// <summary>Since it started (INFO errorstats, Redis 6.2).</summary>
-    private bool HasRefusedForMemory => _fields.ContainsKey("errorstat_OOM");
+    private bool HasRefusedForMemory => Fields("errorstat_OOM").Any();
 
     /// <summary>Keys of all databases, and how many of them expire ("db0:keys=2,expires=1,avg_ttl=0").</summary>
     public (long Keys, long Expires) KeyCounts
@@ -114,9 +125,8 @@ internal sealed class RedisInfo
         get
         {
             var (keys, expires) = (0L, 0L);
-            foreach (var (name, value) in _fields)
+            foreach (var (_, value) in Fields("db"))
             {
-                if (!name.StartsWith("db", StringComparison.Ordinal)) continue;
                 foreach (var pair in value.Split(','))
                     if (pair.Split('=') is [var what, var text] && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number))
                     {
@@ -137,16 +147,25 @@ internal sealed class RedisInfo
         : this["master_sync_in_progress"] == "1" ? Number("master_sync_read_bytes") ?? -Number("master_sync_left_bytes")
         : Rewriting ? Number("current_save_keys_processed") : null;
 
-    public static RedisInfo Of(IEnumerable<RespReply> replies)
+    public static RedisInfo Of(IEnumerable<RespReply> replies) => new([.. replies.Where(r => !r.IsError).Select(r => r.Text)]);
+
+    /// <summary>The fields whose names begin so, a line each ("name:value").</summary>
+    private IEnumerable<(string Name, string Value)> Fields(string begins)
     {
-        var info = new RedisInfo();
-        foreach (var line in replies.Where(r => !r.IsError).SelectMany(r => r.Text.Split("\r\n")))
+        foreach (var text in sections)
         {
-            var colon = line.IndexOf(':', StringComparison.Ordinal);
-            if (colon > 0) info._fields[line[..colon]] = line[(colon + 1)..];
+            for (var at = 0; (at = text.IndexOf(begins, at, StringComparison.Ordinal)) >= 0; at += begins.Length)
+            {
+                if (!Begins(text, at)) continue;
+                var end = End(text, at);
+                if (text.IndexOf(':', at, end - at) is var colon and >= 0) yield return (text[at..colon], text[(colon + 1)..end]);
+            }
         }
-        return info;
     }
+
+    private static bool Begins(string text, int at) => at == 0 || text[at - 1] == '\n';
+
+    private static int End(string text, int at) => text.IndexOf('\r', at) is var end and >= 0 ? end : text.Length;
 
     private static string Part(string[] parts, string name) => parts.FirstOrDefault(p => p.StartsWith(name, StringComparison.Ordinal)) is { } part ? part[name.Length..] : "";
 
