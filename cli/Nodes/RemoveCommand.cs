@@ -5,6 +5,7 @@ using AgentMetal.Cli.Completion;
 using AgentMetal.Cli.Output;
 using AgentMetal.Cli.Rendering;
 using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Resources.Kinds;
 using AgentMetal.Runtime.Trust;
 
 namespace AgentMetal.Cli.Nodes;
@@ -59,13 +60,18 @@ internal static class RemoveCommand
         var what = $"{Resources.Key(resource)} #{ordinal}";
         if (resource.Metadata.DeletedUnixMs != 0) return (what, "was being deleted; its data there stays with the host, and the name is free again");
         var others = resource.Status?.Members.Where(m => m.NodeUid != node.Uid).ToList() ?? [];
+        var held = Held(resource.Status?.Members.FirstOrDefault(m => m.NodeUid == node.Uid && m.Ordinal == ordinal));
         return (what, kind switch
         {
             "Instance" => $"its disks on {node.Name} are lost; it is made anew on another host, with new disks",
             "Volume" => $"its data on {node.Name} is lost; it is made anew, empty",
             "Snapshot" => "it is lost with its instance",
-            _ when others.Count == 0 => $"the only member: its data on {node.Name} is lost; it is made anew, empty",
-            _ => $"what only it held is lost; left: {string.Join(", ", others.Take(4).Select(m => $"#{m.Ordinal} on {m.NodeName} ({(m.Summary.Length > 0 ? m.Summary : m.Phase)})"))}",
+            _ when others.Count == 0 => $"the only member: its data on {node.Name} is lost{held}; it is made anew, empty",
+            _ => $"what only it held is lost{held}; left: {string.Join(", ", others.Take(4).Select(m => $"#{m.Ordinal} on {m.NodeName} ({(m.Summary.Length > 0 ? m.Summary : m.Phase)}{Held(m)})"))}",
         });
     }
+
+    /// <summary>What it said last of what it holds.</summary>
+    private static string Held(MemberStatus? member) => member is null || !member.Details.TryGetValue(RedisDetail.Holds, out var holds)
+        ? "" : $": {Plain.Clean(holds)}, as it last said";
 }

@@ -6,7 +6,7 @@ using AgentMetal.Runtime.Resources.Kinds;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
-/// <summary>What a primary has on no disk, between two passes: from the notes that each probe keeps, so that no server is asked for it. A member with an append-only file costs nothing.</summary>
+/// <summary>What a member holds, and what of it is on no disk, between two passes: from the notes that each probe keeps, so that no server is asked for it.</summary>
 internal sealed class RedisDetails(IFileReader files, RedisRoots roots) : IMemberDetails
 {
     public string Kind => RedisKind.Name;
@@ -15,16 +15,16 @@ internal sealed class RedisDetails(IFileReader files, RedisRoots roots) : IMembe
     {
         var read = new Dictionary<string, ImmutableSortedDictionary<string, string>>(StringComparer.Ordinal);
         foreach (var member in members)
-            if (NotOnDisk(member) is { } unsaved) read[member.Key] = MemberDetails.None.Add(RedisGivesUp.Unsaved, unsaved);
+            if (Of(member) is { Count: > 0 } told) read[member.Key] = told;
         return new(read);
     }
 
-    private string? NotOnDisk(MemberInput member)
+    private ImmutableSortedDictionary<string, string> Of(MemberInput member)
     {
-        // Canonical JSON has one form.
-        if (member.Absent || member.Spec.Span.IndexOf("\"appendonly\":true"u8) >= 0) return null;
-        var path = RedisLayout.Of(member.Project, member.Name, member.Ordinal, roots).Notes;
-        if (RedisNotebook.Read(files, path) is not { Own.Role: RedisRole.Primary } notes || notes.Uid != member.ResourceUid) return null;
-        return RedisGivesUp.NotOnDisk(notes.Keeps, notes.Own, notes.Files.DumpMade);
+        var told = MemberDetails.None;
+        if (member.Absent || RedisNotebook.Read(files, RedisLayout.Of(member.Project, member.Name, member.Ordinal, roots).Notes) is not { Own: { } own } notes || notes.Uid != member.ResourceUid) return told;
+        told = told.Add(RedisDetail.Holds, AtMost.Keys(own.Keys));
+        // A replica that dies has all of it again from its primary.
+        return own.Role == RedisRole.Primary && RedisGivesUp.NotOnDisk(notes.Keeps, own, notes.Files.DumpMade) is { } unsaved ? told.Add(RedisDetail.Unsaved, unsaved) : told;
     }
 }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using AgentMetal.Cli.Tests.Support;
 using AgentMetal.Proto.V1;
+using AgentMetal.Runtime.Resources.Kinds;
 using AgentMetal.Runtime.Trust;
 using AgentMetal.WireMaps;
 using Grpc.Core;
@@ -159,6 +160,13 @@ public sealed class StatementCommandsTests
         Assert.Contains("it stops what it had, keeps its data", error, StringComparison.Ordinal);
         Assert.Contains("agentmetal join-token create --name edge-1", error, StringComparison.Ordinal);
         Assert.Equal([s_uid, "edge-1", $"{Samples.Uid}/0"], signed[0].Fields);
+
+        // What a member says of what it holds is what goes, and what is left.
+        var told = Samples.Sessions();
+        foreach (var member in told.Status.Members) member.Details[RedisDetail.Holds] = $"at most {12 * (member.Ordinal + 1)} keys";
+        fleet.Script.OnList = _ => new ListReply { Resources = { told } };
+        error = (await fleet.RunAsync(["nodes", "remove", "edge-1", "--yes"])).Error;
+        Assert.Contains("(replica, lag 0: at most 24 keys, as it last said)", error, StringComparison.Ordinal);
         fleet.Script.Nodes[0].Liveness = "StruckOff";
         var again = await fleet.RunAsync(["nodes", "remove", "edge-1", "--yes"]);
         Assert.Equal(7, again.Code);

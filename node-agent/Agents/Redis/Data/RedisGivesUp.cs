@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using AgentMetal.Runtime.Resources.Kinds;
 
 namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 
@@ -10,7 +11,7 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 internal static class RedisGivesUp
 {
     /// <summary>Where it is said of a member.</summary>
-    public const string Detail = "in a crash", Unsaved = "not on disk";
+    public const string Detail = "in a crash", Unsaved = RedisDetail.Unsaved;
 
     /// <param name="settings">As CONFIG GET shows them.</param>
     /// <param name="members">Of the resource.</param>

@@ -72,7 +72,12 @@ public sealed class RedisGivesUpTests : IDisposable
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         var notes = Converged(input, Goal(input)).Notes!;
         await File.WriteAllBytesAsync(path, (notes with { Own = notes.Own! with { Changes = 77 } }).Render(), TestContext.Current.CancellationToken);
-        var read = await new RedisDetails(new FileReader(), roots).ReadAsync([input, Input(1), Input(0) with { Key = "other" }], TestContext.Current.CancellationToken);
+        var read = await new RedisDetails(new FileReader(), roots).ReadAsync([input, Input(1)], TestContext.Current.CancellationToken);
         Assert.StartsWith("at most 77 changes", Assert.Single(read).Value[RedisGivesUp.Unsaved], StringComparison.Ordinal);
+
+        // Of a replica: what it holds, for who decides which of two goes.
+        await File.WriteAllBytesAsync(path, (notes with { Own = notes.Own! with { Keys = 1234, Role = RedisRole.Follows("10.0.0.2:6379") } }).Render(), TestContext.Current.CancellationToken);
+        read = await new RedisDetails(new FileReader(), roots).ReadAsync([input], TestContext.Current.CancellationToken);
+        Assert.Equal([("holds", "at most 1,300 keys")], Assert.Single(read).Value.Select(d => (d.Key, d.Value)));
     }
 }
