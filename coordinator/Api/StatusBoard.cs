@@ -161,8 +161,10 @@ internal sealed class StatusBoard(FleetModel model, NodeRegistry registry, HostS
 
     private void Serving(Status status, Resource resource, List<Assignment> assignments, Dictionary<string, Reported?> reported)
     {
-        // Of one that moves, its source is asked: what the target says of it, it says when it has it.
-        var wanted = assignments.Where(a => (!a.Absent || a.Teardown) && a.Ordinal == a.PrimaryOrdinal).OrderBy(a => a.MoveFrom is not null && reported[a.Key]?.Report.Received.Length is null or 0 ? 1 : a.MoveTo is not null ? 2 : 0).FirstOrDefault();
+        // Of one that moves, its source is asked: what the target says of it, it says when it has it. Another that leads counts where the declared primary is on no host.
+        var present = assignments.Where(a => !a.Absent || a.Teardown).ToList();
+        var wanted = present.Where(a => a.Ordinal == a.PrimaryOrdinal).OrderBy(a => a.MoveFrom is not null && reported[a.Key]?.Report.Received.Length is null or 0 ? 1 : a.MoveTo is not null ? 2 : 0).FirstOrDefault()
+            ?? present.FirstOrDefault(a => reported[a.Key]?.Report.Status.Conditions.Any(c => c is { Type: "Serving", Status: "True" }) == true);
         if (wanted is null)
         {
             Put(status, resource, "Serving", "False", new("NoPrimary", assignments.Count == 0 ? "it is placed on no host" : "no member is placed that could be primary", null, 0, Events(resource)));

@@ -59,6 +59,28 @@ public sealed class StrikeOffTests
         await three.DisposeAsync();
     }
 
+    /// <summary>The declared primary went with its host, and there is no room for another: the replica that leads by signature serves.</summary>
+    [Fact]
+    public async Task StruckOffPrimary_WithNoRoomForAnother_TheMemberThatLeadsIsServing()
+    {
+        await using var kit = await StartAsync();
+        List<FakeNode> nodes = [await kit.JoinAsync("edge-1"), await kit.JoinAsync("edge-2")];
+        List<FakeStream> streams = [await nodes[0].AttachAsync(), await nodes[1].AttachAsync()];
+        await kit.ApplyAsync(Redis(spec: """{"replicas":1}"""));
+        var ready = await kit.UntilAsync("sessions", r => Is(r, "Ready", "True"));
+        var gone = nodes.FindIndex(n => n.Uid == ready!.Status.Members.Single(m => m.Ordinal == 0).NodeUid);
+        await streams[gone].DisposeAsync();
+        await kit.UntilAsync("sessions", r => Is(r, "Ready", "False"));
+        await StrikeAsync(kit, nodes[gone]);
+        var left = streams[1 - gone];
+        await kit.UntilAsync("sessions", r => r!.Status.Conditions.Any(c => c is { Type: "Serving", Reason: "NoPrimary" }));
+        var report = new MemberReport { Assignment = left.Assignments[0].Key, Generation = left.Assignments[0].Generation, Status = new() { Phase = "Waiting", Ordinal = 1 } };
+        report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
+        await left.SendAsync(new() { Reports = { report } });
+        await kit.UntilAsync("sessions", r => Is(r, "Serving", "True"));
+        await left.DisposeAsync();
+    }
+
     private static Statement OfFarewell(Grpc.Core.Metadata trailers) => Assert.Single(CoordinatorMessage.Parser.ParseFrom(trailers.GetValueBytes(StrikeOff.Trailer)).Statements);
 
     private static async Task<StateReply> StrikeAsync(CoordinatorKit kit, FakeNode node, string leaveOut = "")
