@@ -14,6 +14,9 @@ internal interface IMemoryEvents
     /// <summary>Kills on this host since it booted; null where the kernel does not say.</summary>
     long? HostKills();
 
+    /// <summary>systemd says itself which unit's process the kernel killed for memory (cgroup v2): the count of the host, which has the kills of all units in it, proves nothing of one then.</summary>
+    bool SystemdTells { get; }
+
     /// <summary>Of a unit's group while it is there; systemd removes it in the moment in which its last process is dead.</summary>
     /// <param name="controlGroup">As systemd names it: "/system.slice/redis-server.service".</param>
     MemoryFigures? Of(string controlGroup);
@@ -29,6 +32,8 @@ internal sealed class MemoryEvents(string groups = "/sys/fs/cgroup", string vmst
     private const long NoLimit = 1L << 62;
 
     public long? HostKills() => Field(vmstat, "oom_kill");
+
+    public bool SystemdTells { get; } = File.Exists(groups + "/cgroup.controllers");
 
     public MemoryFigures? Of(string controlGroup)
     {

@@ -98,6 +98,7 @@ internal sealed partial class MemberStories(IUnitReader units, OwnJobs jobs, IMe
                 OursEnded = at => jobs.Ended(unit, at),
                 Since = _looked.TryGetValue((input.Key, unit), out var since) ? since : null,
                 Resumes = resumes && !known,
+                SystemdTells = memory.SystemdTells,
             };
             _looked[(input.Key, unit)] = look.At;
             var before = record.Units.GetValueOrDefault(unit);

@@ -13,6 +13,9 @@ namespace AgentMetal.NodeAgent.Pipeline.Stories;
 /// <param name="At">Now.</param>
 internal sealed record UnitLook(UnitState Now, IReadOnlyList<UnitEnd> Ends, MemoryFigures? Memory, long? HostKills, string Boot, DateTimeOffset At)
 {
+    /// <summary>See <see cref="IMemoryEvents.SystemdTells"/>.</summary>
+    public bool SystemdTells { get; init; }
+
     /// <summary>Whether a job of ours was under way at some time of a span.</summary>
     public Func<DateTimeOffset, DateTimeOffset, bool> Ours { get; init; } = static (_, _) => false;
 
@@ -80,7 +83,7 @@ internal static class UnitChanges
         IEnumerable<UnitEnd> all = look.Ends;
         // One that is down still says how it ended, also to a daemon that was away.
         if (look.Now is { MainPid: 0, ExecMainExitAt: { } at, ExecMainCode: > 0 } now) all = all.Where(e => e.At != at).Append(new(at, now.Result, now.ExecMainCode, now.ExecMainStatus, now.NRestarts));
-        var kernel = look.HostKills - before.HostKills ?? 0;
+        var kernel = look.SystemdTells ? 0 : look.HostKills - before.HostKills ?? 0;
         var found = ImmutableArray.CreateBuilder<Happening>();
         foreach (var end in all.Where(e => Us(e.At) > before.LastEndUs && !IsOpen(look, e.Result)).OrderBy(e => e.At))
         {
@@ -128,7 +131,8 @@ internal static class UnitChanges
         var restarts = look.Now.NRestarts >= before.Restarts ? look.Now.NRestarts - before.Restarts : look.Now.NRestarts;
         if (restarts > 0)
         {
-            var (count, killed) = ((int)Math.Min(restarts, 1000), look.HostKills - before.HostKills ?? 0);
+            // Of ends that nobody saw, systemd says only how the last one was.
+            var (count, killed) = ((int)Math.Min(restarts, 1000), look.SystemdTells ? 0 : look.HostKills - before.HostKills ?? 0);
             yield return new(look.At, killed > 0 ? nameof(EndCause.KilledByKernel) : nameof(EndCause.Died),
                 $"ended {Times(count)} while nobody looked, and systemd started it again{(killed > 0 ? $"; the kernel killed for memory {Times((int)Math.Min(killed, 1000))} on this host meanwhile ({Limit(look)})" : "; how is in its log (journalctl -u " + look.Now.Name + ")")}",
                 killed > 0 ? EndCause.KilledByKernel : EndCause.Unknown, count);

@@ -194,6 +194,7 @@ public sealed class MemberStoriesTests
     {
         public long Host { get; set; }
         public long? HostKills() => Host;
+        public bool SystemdTells => false;
         public MemoryFigures? Of(string controlGroup) => new(0, 64 << 20, 60 << 20);
     }
 

@@ -40,6 +40,10 @@ public sealed class UnitChangesTests
     }
 
     [Fact]
+    public void Between_AnotherUnitsKillWhereSystemdTells_IsNotBlamedOnThisOne() => Assert.Equal("Died",
+        Assert.Single(UnitChanges.Between(Before(), Look(s_again, s_killed) with { HostKills = 8, SystemdTells = true })).Reason);
+
+    [Fact]
     public void Between_TwoDeathsAndOneCountedKill_OneIsTheKernels() => Assert.Equal([EndCause.KilledByKernel, EndCause.Died],
         UnitChanges.Between(Before(), Look(s_again, s_killed, s_killed with { At = s_start.AddSeconds(12) }) with { HostKills = 8 }).Select(h => h.Cause!.Value));
 
