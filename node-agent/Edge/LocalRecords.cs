@@ -65,7 +65,16 @@ internal sealed record LocalAssignment(string Key, long Revision, byte[] Body, b
 /// <param name="Body">Kept to say later which fact moved.</param>
 /// <param name="Step">The step hash with that nonce.</param>
 /// <param name="Anew">The nonce that it was shown with is forgotten, although nothing moved.</param>
-internal sealed record PreviewAsk(string Content, string Call, string Nonce, string Body, string Step = "", bool Anew = false);
+internal sealed record PreviewAsk(string Content, string Call, string Nonce, string Body, string Step = "", bool Anew = false)
+{
+    /// <summary>What is kept of a content that is shown in the place of another: its body, when it knows what it replaces.</summary>
+    public Func<string, VoidedPreview, string> Replacing { get; init; } = static (body, _) => body;
+}
+
+/// <summary>What was shown before for the same call, and is void.</summary>
+/// <param name="Body">What was kept of it.</param>
+/// <param name="Signed">Somebody had decided about it.</param>
+internal sealed record VoidedPreview(string Body, bool Signed);
 
 /// <param name="AskedAt">When it was shown first; null = never by this host, or so long ago that it is forgotten.</param>
 /// <param name="VoidAt">Since when it is no question any more, because it moved or was asked anew.</param>
@@ -73,8 +82,12 @@ internal sealed record PreviewAsk(string Content, string Call, string Nonce, str
 internal sealed record StepStanding(DateTimeOffset? AskedAt, DateTimeOffset? VoidAt, DateTimeOffset? ConsumedAt);
 
 /// <param name="Nonce">The nonce to show the step with, now on the disk.</param>
-/// <param name="Voided">Bodies of the same call shown before with other content; they are forgotten, so that their approvals match nothing.</param>
-internal sealed record PreviewAnswer(string Nonce, IReadOnlyList<string> Voided);
+/// <param name="Voided">The same call shown before with other content; it is forgotten, so that its approvals match nothing.</param>
+internal sealed record PreviewAnswer(string Nonce, IReadOnlyList<VoidedPreview> Voided)
+{
+    /// <summary>What is kept of it.</summary>
+    public string Body { get; init; } = "";
+}
 
 /// <summary>What came of opening the host's file.</summary>
 internal abstract record LocalOpening

@@ -56,8 +56,13 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
         thread.WriteAsync<IReadOnlyList<PreviewAnswer>>(() =>
         {
             if (Run("DELETE FROM previews WHERE expires <= $0", Ms(now)) > 0) Run("UPDATE asked SET void = $0 WHERE void = 0 AND content NOT IN (SELECT content FROM previews)", Ms(now));
-            return [.. asks.Select(ask => Preview(ask, now, expires))];
+            var shown = asks.Select(a => a.Content).ToHashSet(StringComparer.Ordinal);
+            return [.. asks.Select(ask => Preview(ask, shown, now, expires))];
         }, stop);
+
+    /// <summary>What is kept of contents that were shown for calls of this beginning and can still be signed; the latest first.</summary>
+    public ValueTask<IReadOnlyList<string>> ShownAsync(string callPrefix, DateTimeOffset now, CancellationToken stop) => thread.ReadAsync<IReadOnlyList<string>>(() =>
+        Rows("SELECT body FROM previews WHERE substr(call, 1, length($0)) = $0 AND expires > $1 ORDER BY created DESC", r => r.GetString(0), callPrefix, Ms(now)), stop);
 
     /// <summary>Unconsumed approvals that name this step, not yet verified.</summary>
     public ValueTask<IReadOnlyList<SignedApproval>> ApprovalsForAsync(string stepHash, CancellationToken stop) => thread.ReadAsync<IReadOnlyList<SignedApproval>>(() =>
@@ -162,22 +167,29 @@ internal sealed partial class LocalStore : ILinkState, IAsyncDisposable
         return true;
     }
 
-    private PreviewAnswer Preview(PreviewAsk ask, DateTimeOffset now, DateTimeOffset expires)
+    private PreviewAnswer Preview(PreviewAsk ask, HashSet<string> shown, DateTimeOffset now, DateTimeOffset expires)
     {
         if (ask.Anew)
         {
             Run("UPDATE asked SET void = $1 WHERE void = 0 AND content = $0", ask.Content, Ms(now));
             Run("DELETE FROM previews WHERE content = $0", ask.Content);
         }
-        var voided = Rows("SELECT body FROM previews WHERE call = $0 AND content <> $1 ORDER BY created", r => r.GetString(0), ask.Call, ask.Content);
-        if (voided.Count > 0)
+        // One plan may hold two contents of one call: neither is void by the other.
+        var others = Rows("SELECT content, body FROM previews WHERE call = $0 AND content <> $1 ORDER BY created", r => (Content: r.GetString(0), Body: r.GetString(1)), ask.Call, ask.Content)
+            .Where(o => !shown.Contains(o.Content)).ToList();
+        var (voided, body) = (new List<VoidedPreview>(), ask.Body);
+        foreach (var other in others)
         {
-            Run("UPDATE asked SET void = $2 WHERE void = 0 AND content IN (SELECT content FROM previews WHERE call = $0 AND content <> $1)", ask.Call, ask.Content, Ms(now));
-            Run("DELETE FROM previews WHERE call = $0 AND content <> $1", ask.Call, ask.Content);
+            var signed = Rows("SELECT count(*) FROM approved_steps JOIN asked ON approved_steps.step = asked.step WHERE content = $0 AND void = 0", r => r.GetInt64(0), other.Content)[0] > 0;
+            voided.Add(new(other.Body, signed));
+            body = ask.Replacing(body, voided[^1]);
+            Run("UPDATE asked SET void = $1 WHERE void = 0 AND content = $0", other.Content, Ms(now));
+            Run("DELETE FROM previews WHERE content = $0", other.Content);
         }
-        if (Run("INSERT INTO previews VALUES($0, $1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", ask.Content, ask.Call, ask.Nonce, ask.Body, Ms(now), Ms(expires)) > 0 && ask.Step.Length > 0)
+        if (Run("INSERT INTO previews VALUES($0, $1, $2, $3, $4, $5) ON CONFLICT DO NOTHING", ask.Content, ask.Call, ask.Nonce, body, Ms(now), Ms(expires)) > 0 && ask.Step.Length > 0)
             Run("INSERT INTO asked VALUES($0, $1, $2, 0) ON CONFLICT DO NOTHING", ask.Step, ask.Content, Ms(now));
-        return new PreviewAnswer(Rows("SELECT nonce FROM previews WHERE content = $0", r => r.GetString(0), ask.Content)[0], voided);
+        var kept = Rows("SELECT nonce, body FROM previews WHERE content = $0", r => (Nonce: r.GetString(0), Body: r.GetString(1)), ask.Content)[0];
+        return new PreviewAnswer(kept.Nonce, voided) { Body = kept.Body };
     }
 
     private static DateTimeOffset At(long ms) => DateTimeOffset.FromUnixTimeMilliseconds(ms);

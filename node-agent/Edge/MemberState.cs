@@ -12,8 +12,14 @@ namespace AgentMetal.NodeAgent.Edge;
 /// <summary>An attempt with the generation it was made for: a person's change gives every remedy a new chance.</summary>
 internal sealed record StoredAttempt(long Generation, Attempt Attempt);
 
-/// <summary>What was shown for one step: enough to say later which fact moved.</summary>
-internal sealed record ShownStep(string Text, ImmutableArray<Fact> Basis);
+/// <summary>What was shown for one step: enough to say later which fact moved, and to hold the same call against what is proposed then.</summary>
+/// <param name="Text">In words.</param>
+/// <param name="Basis">What it rested on.</param>
+/// <param name="Tool">Empty in one of an earlier build.</param>
+/// <param name="Args">As they were shown.</param>
+/// <param name="Difference">What it answers.</param>
+/// <param name="Void">Why what people had signed in its place before is void; empty = nothing was.</param>
+internal sealed record ShownStep(string Text, ImmutableArray<Fact> Basis, string Tool = "", string Args = "", string Difference = "", string Void = "");
 
 [JsonSourceGenerationOptions]
 [JsonSerializable(typeof(StoredAttempt))]
@@ -68,6 +74,9 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
 
         public async ValueTask FindApprovalAsync(FindApproval find, CancellationToken stop) => find.Found = [.. await store.ApprovalsForAsync(find.StepHash, stop)];
 
+        public async ValueTask RecallAsync(Recall recall, CancellationToken stop) =>
+            recall.Shown = [.. (await store.ShownAsync(input.Key + "|", clock.GetUtcNow(), stop)).Select(Read).Where(s => s.Tool.Length > 0).Select(s => new ShownCall(s.Tool, s.Args, s.Difference))];
+
         public async ValueTask PreviewAsync(Preview preview, CancellationToken stop)
         {
             var now = clock.GetUtcNow();
@@ -75,20 +84,33 @@ internal sealed class MemberState(LocalStore store, TimeProvider clock) : IMembe
             List<PreviewAsk> asks = [.. preview.Steps.Select(s =>
             {
                 var nonce = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16));
-                return new PreviewAsk(s.Hash, input.Key + "|" + s.Key, nonce, JsonSerializer.Serialize(new(s.Text, s.Basis), MemberStateJson.Default.ShownStep),
-                    Hashes.Bind(subject, s, nonce).Hash, preview.Anew.Contains(s.Key));
+                return new PreviewAsk(s.Hash, $"{input.Key}|{s.Tool}|{s.Difference}", nonce, Write(new(s.Text, s.Basis, s.Tool, s.Args, s.Difference)), Hashes.Bind(subject, s, nonce).Hash, preview.Anew.Contains(s.Key))
+                {
+                    // A signature that is void stays told beside the question until that is answered.
+                    Replacing = (body, before) => Read(before.Body) is var was && (before.Signed ? Signed(s, was) : was.Void) is { Length: > 0 } why ? Write(Read(body) with { Void = why }) : body,
+                };
             })];
             var answers = await store.PreviewAsync(asks, now, now + ShownFor, stop);
             preview.Nonces = [.. answers.Select(a => a.Nonce)];
-            preview.Voided = [.. preview.Steps.Zip(answers).SelectMany(p => p.Second.Voided.Select(body => Moved(p.First, body)))];
+            // One that nobody had signed, and that is another question only because figures grew, is no news.
+            preview.Voided = [.. preview.Steps.Zip(answers).SelectMany(p => p.Second.Voided.Where(v => v.Signed || Read(v.Body).Args == p.First.Args)
+                .Select(v => $"{Read(v.Body).Text}: {(v.Signed ? Signed(p.First, Read(v.Body)) : "what was shown before is void: " + Moved(p.First, Read(v.Body)))}"))];
+            preview.Void = preview.Steps.Zip(answers).Select(p => (p.First.Key, Why: Read(p.Second.Body).Void)).Where(v => v.Why.Length > 0).DistinctBy(v => v.Key).ToImmutableDictionary(v => v.Key, v => v.Why, StringComparer.Ordinal);
         }
 
-        private static string Moved(Step step, string body)
+        private static ShownStep Read(string body) => JsonSerializer.Deserialize(body, MemberStateJson.Default.ShownStep)!;
+
+        private static string Write(ShownStep step) => JsonSerializer.Serialize(step, MemberStateJson.Default.ShownStep);
+
+        private static string Signed(Step step, ShownStep shown) =>
+            $"what was signed for it before is void: {Moved(step, shown)}; what is asked now: agentmetal approve --list";
+
+        private static string Moved(Step step, ShownStep shown)
         {
-            var shown = JsonSerializer.Deserialize(body, MemberStateJson.Default.ShownStep)!;
             var moved = step.Basis.Where(f => shown.Basis.Any(o => o.Key == f.Key && o.Value != f.Value))
                 .Select(f => $"{f.Key} is {f.Value}, it was {shown.Basis.First(o => o.Key == f.Key).Value}").ToList();
-            return $"{shown.Text}: what was shown before is void: {(moved.Count > 0 ? string.Join("; ", moved) : "the plan around it changed")}";
+            if (step.Outgrown.Length > 0 && shown.Args != step.Args) moved.Insert(0, step.Outgrown);
+            return moved.Count > 0 ? string.Join("; ", moved) : "the plan around it changed";
         }
     }
 }

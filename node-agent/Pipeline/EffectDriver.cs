@@ -13,6 +13,9 @@ internal interface IPassStore
     /// <summary>Approvals that name the step and are not used yet.</summary>
     ValueTask FindApprovalAsync(FindApproval find, CancellationToken stop);
 
+    /// <summary>What was shown to people before and can still be signed.</summary>
+    ValueTask RecallAsync(Recall recall, CancellationToken stop);
+
     /// <summary>Nonces of steps that wait for a signature; minted ones are journalled before they are returned.</summary>
     ValueTask PreviewAsync(Preview preview, CancellationToken stop);
 }
@@ -76,6 +79,7 @@ internal sealed class EffectDriver<TState>(IPassStore store, IStateObserver<TSta
                 if (commit.Open is { } run) Began?.Invoke(run);
                 break;
             case FindApproval find: await store.FindApprovalAsync(find, stop); break;
+            case Recall recall: await store.RecallAsync(recall, stop); break;
             case Preview preview: await store.PreviewAsync(preview, stop); break;
             case TakeTurn turn:
                 turn.Refusal = await turns.TakeAsync(turn.Key, turn.Hold, turn.Signed, stop) ?? "";

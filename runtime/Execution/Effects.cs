@@ -100,6 +100,13 @@ public sealed class FindApproval(string stepHash) : Effect
     public ImmutableArray<SignedApproval> Found { get; set; } = [];
 }
 
+/// <summary>What was shown to people before and can still be signed.</summary>
+public sealed class Recall : Effect
+{
+    /// <summary>The latest first. Set by the driver.</summary>
+    public ImmutableArray<ShownCall> Shown { get; set; } = [];
+}
+
 /// <summary>Mint or look up the nonces of steps that wait for a signature; journalled before they are shown.</summary>
 public sealed class Preview(ImmutableArray<Step> steps) : Effect
 {
@@ -108,6 +115,9 @@ public sealed class Preview(ImmutableArray<Step> steps) : Effect
 
     /// <summary>Keys of steps that are asked anew although nothing moved, because a denial of them ran out: they get another nonce, so that nothing signed before is for them.</summary>
     public ImmutableHashSet<string> Anew { get; init; } = [];
+
+    /// <summary>By key of a step: why what people had signed for it is void, as long as it waits for another signature. Set by the driver.</summary>
+    public ImmutableDictionary<string, string> Void { get; set; } = ImmutableDictionary<string, string>.Empty;
 
     /// <summary>One nonce a step: the one already minted while the step's content is unchanged, else a new one. Set by the driver.</summary>
     public ImmutableArray<string> Nonces { get; set; } = [];

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using AgentMetal.Runtime.Approval;
 using AgentMetal.Runtime.Audit;
 using AgentMetal.Runtime.Planning;
@@ -167,24 +168,32 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         box.State = look.State;
 
         var plan = Decide(input, look.State);
+        if (!input.AskNobody && input.Mode != Mode.Observe && plan.Steps.Any(s => s.Risk.Level == RiskLevel.Dangerous))
+        {
+            var recall = new Recall();
+            yield return recall;
+            // What people have before them stays the question while it says enough.
+            if (!recall.Shown.IsEmpty) plan = Decide(input with { Request = input.Request with { Shown = recall.Shown } }, look.State);
+        }
         var report = Describe(plan, look.State);
         if (plan.Outcome == Outcome.Converged || input.Mode == Mode.Observe) { box.Report = report; yield break; }
 
         var bound = plan.Steps;
+        var judged = new Judged();
         if (!input.AskNobody)
         {
-            foreach (var e in BindNonces(input.Request, plan.Steps, b => bound = b)) yield return e;
+            foreach (var e in BindNonces(input.Request, plan.Steps, judged, b => bound = b)) yield return e;
         }
         if (input.Mode == Mode.Propose) { box.Report = report with { Steps = bound, Held = bound, Phase = ReconcilePhase.AwaitingApproval, Blocker = "mode is propose" }; yield break; }
 
-        var judged = new Judged();
         foreach (var e in Judge(input, bound, judged)) yield return e;
         if (!judged.Anew.IsEmpty)
         {
             // A denial ran out: the same question gets another hash, so that nothing that was signed before is an answer to it.
             foreach (var step in bound.Where(s => judged.Anew.Contains(s.Key))) yield return new Tell("AskedAnew", $"{step.Text}: {judged.Refusals[step.Hash]}", warning: true);
-            foreach (var e in BindNonces(input.Request, plan.Steps, b => bound = b, judged.Anew)) yield return e;
+            var anew = judged.Anew;
             judged = new();
+            foreach (var e in BindNonces(input.Request, plan.Steps, judged, b => bound = b, anew)) yield return e;
             foreach (var e in Judge(input, bound, judged)) yield return e;
         }
         var refusals = judged.Refusals;
@@ -221,7 +230,14 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         public ImmutableHashSet<string> Anew { get; set; } = [];
         public DateTimeOffset? Until { get; set; }
         public List<SignedApproval> Found { get; } = [];
+
+        /// <summary>By key of a step: why what was signed for it before is void.</summary>
+        public ImmutableDictionary<string, string> Void { get; set; } = ImmutableDictionary<string, string>.Empty;
     }
+
+    /// <summary>Whoever signed and is asked again hears what became of the signature.</summary>
+    private static string LastTry(Attempts attempts, Step step) => attempts.Log.LastOrDefault(a => a.Difference == step.Difference) is { Worked: false } last && last.StepKey.StartsWith(step.Tool + "{", StringComparison.Ordinal)
+        ? string.Create(CultureInfo.InvariantCulture, $"; it was tried at {last.At:HH:mm:ss} UTC and failed{(last.Detail.Length > 0 ? ": " + last.Detail : "")}") : "";
 
     private IEnumerable<Effect> Judge(ReconcileInput<TGoal> input, ImmutableArray<Step> bound, Judged judged)
     {
@@ -233,7 +249,7 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
             var verdict = verifier.Verify(input.Request.Subject, step, find.Found, clock.GetUtcNow());
             judged.Found.AddRange(find.Found);
             if (verdict.Allowed) continue;
-            judged.Refusals[step.Hash] = verdict.Why;
+            judged.Refusals[step.Hash] = verdict.Why + (judged.Void.TryGetValue(step.Key, out var why) ? "; " + why : "") + LastTry(input.Attempts, step);
             if (verdict.AskAnew) judged.Anew = judged.Anew.Add(step.Key);
             if (verdict.DeniedUntil is { } until && (judged.Until is null || until < judged.Until)) judged.Until = until;
         }
@@ -327,13 +343,14 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         };
     }
 
-    private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Action<ImmutableArray<Step>> bound, ImmutableHashSet<string>? anew = null)
+    private static IEnumerable<Effect> BindNonces(PlanRequest request, ImmutableArray<Step> steps, Judged judged, Action<ImmutableArray<Step>> bound, ImmutableHashSet<string>? anew = null)
     {
         // A person signs whole groups: what leads to the Dangerous step is shown with it, so it gets a nonce too.
         var asking = HeldBy(steps, s => s.Risk.Level == RiskLevel.Dangerous);
         if (asking.IsEmpty) yield break;
         var preview = new Preview(asking) { Anew = anew ?? [] };
         yield return preview;
+        judged.Void = preview.Void;
         foreach (var voided in preview.Voided) yield return new Tell("ApprovalVoided", voided, warning: true);
         var nonces = asking.Zip(preview.Nonces).ToDictionary(p => p.First.Index, p => p.Second);
         bound([.. steps.Select(s => nonces.TryGetValue(s.Index, out var nonce) ? Hashes.Bind(request.Subject, s, nonce) : s)]);

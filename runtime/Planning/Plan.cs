@@ -26,7 +26,16 @@ public sealed record PlanRequest(PlanSubject Subject, string GoalHash, bool Prot
 
     /// <summary>Every call of the teardown of a whole resource that loses data is Dangerous, whatever else is known.</summary>
     public bool Teardown { get; init; }
+
+    /// <summary>Calls that were shown to people and can still be signed: one that says as much as what is proposed now stands in its place.</summary>
+    public ImmutableArray<ShownCall> Shown { get; init; } = [];
 }
+
+/// <summary>A call that was shown to people.</summary>
+/// <param name="Tool">The tool's name.</param>
+/// <param name="Args">Its arguments as they were shown.</param>
+/// <param name="Difference">The key of the difference that it answers.</param>
+public sealed record ShownCall(string Tool, string Args, string Difference);
 
 /// <summary>A step is text: it travels, is signed, journalled and bound again on the host that runs it.</summary>
 /// <param name="Index">Order within the plan, from 0.</param>
@@ -48,6 +57,9 @@ public sealed record Step(int Index, int Wave, string Tool, int ToolVersion, str
 {
     /// <summary>Why the tool proposed it; not hashed.</summary>
     public string Why { get; init; } = "";
+
+    /// <summary>Why what people were shown for the same difference before does not cover it; empty = nothing was shown. Not hashed.</summary>
+    public string Outgrown { get; init; } = "";
 
     /// <summary>The call in words; not hashed.</summary>
     public string Text { get; init; } = "";

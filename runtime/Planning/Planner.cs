@@ -122,8 +122,9 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
             (reasons ??= []).Add(string.Create(CultureInfo.InvariantCulture, $"returns after every repair: put right {times} times within an hour and undone each time by something else ({difference.Text}); put right once more at {until:HH:mm:ss} UTC"));
         else if (_byKind.TryGetValue(difference.Kind, out var tools))
             foreach (var tool in tools)
-                foreach (var call in tool.ProposeBound(run.Goal, run.Model, difference))
+                foreach (var proposed in tool.ProposeBound(run.Goal, run.Model, difference))
                 {
+                    var call = Asked(run, difference, tool, proposed);
                     if (Refusal(run, difference, call) is not { } reason) { viable.Add(call); continue; }
                     (reasons ??= []).Add(reason);
                     onlyWaits &= call.Blocked is not null;
@@ -133,6 +134,23 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
         if (viable.Count == 0)
             run.Blocked.Add(new(difference.Key, difference.Scope, [.. reasons ?? [retry is null ? "no tool resolves " + difference.Kind : difference.Text]], retry, exhausted) { OnlyWaits = onlyWaits && reasons is not null && !exhausted });
         return viable;
+    }
+
+    /// <summary>What was shown before and covers it, so that a signature over that stands; else as it is shown for the first time.</summary>
+    private static Proposal<TState> Asked(Run run, Difference difference, Tool<TGoal, TState> tool, Proposal<TState> proposed)
+    {
+        if (proposed.Blocked is not null) return proposed;
+        ShownCall? latest = null;
+        foreach (var shown in run.Request.Shown)
+        {
+            if (shown.Tool != tool.Name || shown.Difference != difference.Key) continue;
+            if (tool.AsShown(proposed, shown.Args) is { } standing) return standing;
+            latest ??= shown;
+        }
+        var call = tool.ToShow(proposed, run.Model);
+        // What is lost now is said, and not what is asked for it with room.
+        if (latest is not null) run.Outgrown[call.Key] = tool.Outgrown(latest.Args, proposed.Args);
+        return call;
     }
 
     private string? Refusal(Run run, Difference difference, Proposal<TState> call)
@@ -198,6 +216,7 @@ public sealed partial class Planner<TGoal, TState>(Agent<TGoal, TState> agent)
             risk, undo, c.Touches.Turns, "", Hashes.Step(run.Request.Subject, "", c.Call.Tool, c.Call.ToolVersion, c.Call.Args, basis, expect, risk, undo))
         {
             Why = c.Call.Why,
+            Outgrown = run.Outgrown.GetValueOrDefault(c.Call.Key, ""),
             Text = c.Call.Text,
             UndoText = undo.Call is { } u && _byName.TryGetValue(u.Tool, out var tool) ? tool.Bind(u.Args).Text : undo.Why,
         });

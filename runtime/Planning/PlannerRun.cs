@@ -21,6 +21,9 @@ public sealed partial class Planner<TGoal, TState>
         public Question? Question { get; set; }
         public List<Step> Steps { get; } = [];
         public HashSet<string> Taken { get; } = new(StringComparer.Ordinal);
+
+        /// <summary>By key of a call: why what was shown before does not cover it.</summary>
+        public Dictionary<string, string> Outgrown { get; } = new(StringComparer.Ordinal);
         public List<BlockedDifference> Blocked { get; } = [];
         public SortedSet<string> Beyond { get; } = new(StringComparer.Ordinal);
 

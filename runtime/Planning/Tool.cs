@@ -40,6 +40,15 @@ public abstract class Tool<TGoal, TState>(string name, int version, ImmutableArr
     /// <summary>A call from its serialised arguments (a step that travelled or was journalled).</summary>
     /// <exception cref="JsonException">The arguments are not this tool's.</exception>
     public abstract Proposal<TState> Bind(string args);
+
+    /// <summary>The proposed call with arguments that were shown before, if whoever signed those has signed it; else null.</summary>
+    public abstract Proposal<TState>? AsShown(Proposal<TState> proposed, string shown);
+
+    /// <summary>The proposed call as it is shown to people for the first time: figures in it have room to grow.</summary>
+    public abstract Proposal<TState> ToShow(Proposal<TState> proposed, TState state);
+
+    /// <summary>Why whoever signed what was shown has not signed what is shown now, for people.</summary>
+    public abstract string Outgrown(string shown, string now);
 }
 
 /// <summary>One kind of change. Everything but ApplyAsync is pure: no I/O, clock, randomness or statics that change.</summary>
@@ -75,6 +84,15 @@ public abstract class Tool<TGoal, TState, TArgs>(string name, int version, JsonT
     /// <summary>For people: "set maxmemory=512mb". Never hashed; never holds a secret.</summary>
     public abstract string Describe(TArgs args);
 
+    /// <summary>
+    /// Why whoever signed this call with the one arguments has not signed it with the others; null = what was signed says at least as much. Only what says how much is
+    /// lost at most may differ, and the signed figure is not the lower one; what cannot be compared is not signed.
+    /// </summary>
+    public virtual string? Outgrown(TArgs shown, TArgs now) => shown.Equals(now) ? null : "it is another step now: " + Describe(now);
+
+    /// <summary>The arguments as a person is asked about them: how much is lost at most, with room for what comes before the signature does.</summary>
+    public virtual TArgs ToShow(TState state, TArgs args) => args;
+
     /// <summary>Starts or resumes the change; may return before it is complete. Safe to call again in any Phase but Done.</summary>
     /// <exception cref="WorldException">The world refused or broke.</exception>
     public abstract ValueTask ApplyAsync(TArgs args, ToolContext context);
@@ -92,11 +110,34 @@ public abstract class Tool<TGoal, TState, TArgs>(string name, int version, JsonT
         foreach (var move in Propose(goal, state, difference)) yield return new Bound(this, move);
     }
 
+    /// <inheritdoc />
+    public sealed override Proposal<TState>? AsShown(Proposal<TState> proposed, string shown)
+    {
+        if (proposed is not Bound { Move.Args: { } args } bound || Read(shown) is not { } before || Outgrown(before, args) is not null) return null;
+        return new Bound(this, bound.Move with { Args = before });
+    }
+
+    /// <inheritdoc />
+    public sealed override Proposal<TState> ToShow(Proposal<TState> proposed, TState state) =>
+        proposed is Bound { Move.Args: { } args } bound && ToShow(state, args) is var asked && !asked.Equals(args) ? new Bound(this, bound.Move with { Args = asked }) : proposed;
+
+    /// <inheritdoc />
+    public sealed override string Outgrown(string shown, string now) =>
+        Read(now) is not { } asked ? "it is another step now" : Read(shown) is { } before && Outgrown(before, asked) is { } why ? why : "it is another step now: " + Describe(asked);
+
+    private TArgs? Read(string args)
+    {
+        try { return JsonSerializer.Deserialize(args, json); }
+        catch (JsonException) { return null; }
+    }
+
     private string Serialize(TArgs args) => JsonSerializer.Serialize(args, json);
 
     private sealed class Bound(Tool<TGoal, TState, TArgs> tool, Move<TArgs> move) : Proposal<TState>(tool.Name, tool.Version)
     {
         private Footprint? _touches;
+
+        public Move<TArgs> Move => move;
 
         public override int Cost => move.Cost;
         public override string Why => move.Why;

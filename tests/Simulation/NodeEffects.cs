@@ -53,6 +53,7 @@ internal sealed partial class Node
         switch (effect)
         {
             case Observe<MemberState> look: look.State = fleet.View(name); break;
+            case Recall recall: Memory.Recall(recall); break;
             case Preview preview: Memory.Show(Subject, preview); break;
             case FindApproval find: Memory.Find(find); break;
             case Commit commit: Write(commit); break;

@@ -48,6 +48,7 @@ public sealed class EffectPort<TState>(FakeWorld<TState> world, HostMemory memor
             case Observe<TState> look: look.State = world.Look(); break;
             case Commit commit: commit.Consumed = memory.Write(key, commit); break;
             case FindApproval find: memory.Find(find); break;
+            case Recall recall: memory.Recall(recall); break;
             case Preview preview: memory.Show(subject, preview); break;
             case TakeTurn turn: (turn.Refusal, turn.Granted) = Turns(turn.Key) is { } no ? (no, false) : ("", true); break;
             case Apply<TState> apply: Apply(apply); break;

@@ -14,7 +14,7 @@ namespace AgentMetal.TestKit;
 /// <param name="now">The time of a record.</param>
 public sealed class HostMemory(string chain, Func<DateTimeOffset> now)
 {
-    private sealed record Shown(string Call, string Content, string Nonce, ImmutableArray<Fact> Basis);
+    private sealed record Shown(string Call, string Content, string Nonce, ImmutableArray<Fact> Basis, ShownCall As, string Step);
 
     private readonly List<(string Id, string Key, string Body)> _runs = [];
     private readonly List<(string RunId, string Body)> _journal = [];
@@ -74,20 +74,32 @@ public sealed class HostMemory(string chain, Func<DateTimeOffset> now)
         find.Found = _consumed.Contains(find.StepHash) ? [] : [.. _approvals.Where(a => a.StepHashes.Contains(find.StepHash))];
     }
 
+    /// <summary>What was shown, the latest first.</summary>
+    public void Recall(Recall recall)
+    {
+        ArgumentNullException.ThrowIfNull(recall);
+        recall.Shown = [.. _shown.AsEnumerable().Reverse().Where(s => !_consumed.Contains(s.Step)).Select(s => s.As)];
+    }
+
     /// <summary>The nonce a content was shown with, or a new one; a content whose approval was used is a new question.</summary>
     public void Show(PlanSubject subject, Preview preview)
     {
         ArgumentNullException.ThrowIfNull(preview);
         var voided = ImmutableArray.CreateBuilder<string>();
         var nonces = ImmutableArray.CreateBuilder<string>();
+        var now = preview.Steps.Select(s => s.Hash).ToHashSet(StringComparer.Ordinal);
         foreach (var step in preview.Steps)
         {
-            foreach (var old in _shown.Where(s => s.Call == step.Key && s.Content != step.Hash))
-                voided.Add(step.Key + ": " + string.Join(", ", step.Basis.Where(f => old.Basis.Any(o => o.Key == f.Key && o.Value != f.Value)).Select(f => f.Key)));
-            _shown.RemoveAll(s => s.Call == step.Key && (s.Content != step.Hash || _consumed.Contains(Hashes.Bind(subject, step, s.Nonce).Hash)));
+            var call = step.Tool + "|" + step.Difference;
+            foreach (var old in _shown.Where(s => s.Call == call && !now.Contains(s.Content)))
+                voided.Add(step.Key + ": " + (step.Outgrown.Length > 0 ? step.Outgrown : string.Join(", ", step.Basis.Where(f => old.Basis.Any(o => o.Key == f.Key && o.Value != f.Value)).Select(f => f.Key))));
+            _shown.RemoveAll(s => s.Call == call && (!now.Contains(s.Content) || _consumed.Contains(s.Step)));
             if (preview.Anew.Contains(step.Key)) _shown.RemoveAll(s => s.Content == step.Hash);
             if (_shown.Find(s => s.Content == step.Hash) is not { } shown)
-                _shown.Add(shown = new(step.Key, step.Hash, $"{chain}-{++_nonces}", step.Basis));
+            {
+                var nonce = $"{chain}-{++_nonces}";
+                _shown.Add(shown = new(call, step.Hash, nonce, step.Basis, new(step.Tool, step.Args, step.Difference), Hashes.Bind(subject, step, nonce).Hash));
+            }
             nonces.Add(shown.Nonce);
         }
         (preview.Nonces, preview.Voided) = (nonces.ToImmutable(), voided.ToImmutable());

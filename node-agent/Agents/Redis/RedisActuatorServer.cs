@@ -172,15 +172,6 @@ internal sealed partial class RedisActuator
         await OkAsync(client, RespCommand.Secret("CONFIG", "SET", "requirepass", wanted ?? ""), ct).ConfigureAwait(false);
     }
 
-    public async ValueTask FollowAsync(string role, string? keep, CancellationToken ct)
-    {
-        var (host, port) = RedisRole.Target(role) ?? throw new WorldException(role + " is no address");
-        if (keep is not null) await BackUpAsync(keep, ct).ConfigureAwait(false);
-        await WriteRole(role).ConfigureAwait(false);
-        using var client = await ConnectAsync(ct).ConfigureAwait(false);
-        await OkAsync(client, RespCommand.Of("REPLICAOF", host, port.ToString(CultureInfo.InvariantCulture)), ct).ConfigureAwait(false);
-    }
-
     public async ValueTask PromoteAsync(CancellationToken ct)
     {
         await WriteRole(RedisRole.Primary).ConfigureAwait(false);

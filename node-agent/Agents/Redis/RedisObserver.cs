@@ -135,6 +135,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         Live = own.Settings,
         Progress = info.Progress,
         Rewriting = info.Rewriting,
+        HoldsWrites = info.HoldsWrites,
     };
 
     /// <summary>Where the data is written to, and how full that is.</summary>

@@ -1,4 +1,5 @@
 using AgentMetal.NodeAgent.Agents.Redis.Data;
+using AgentMetal.NodeAgent.Agents.Redis.Tools;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
@@ -13,6 +14,12 @@ internal sealed record RoleChoice(string? Role, string Why, TimeSpan? Retry = nu
 
     /// <summary>What may be lost by taking it, at most; for the person who signs.</summary>
     public string Loss { get; init; } = "";
+
+    /// <summary>What each side holds now, for the person who signs. It is no part of what is signed: the side that is kept may go on growing.</summary>
+    public string Holds { get; init; } = "";
+
+    /// <summary>Why, and what each side holds.</summary>
+    public string WhyHolds => Holds.Length == 0 ? Why : Why + "; " + Holds;
 }
 
 /// <summary>
@@ -90,7 +97,8 @@ internal static class RedisRoles
         return RedisCopies.Takes(s, lead) ? choice : choice with
         {
             Code = s.Leads ? "two-primaries" : "replaces-data",
-            Loss = $"what only this member holds, {RedisCopies.Held(s)}; member {ordinal} holds {RedisCopies.Held(s, ordinal, lead)}",
+            Loss = "what only this member holds, " + (s.Own is { } own ? AtMost.Keys(own.Keys) : RedisCopies.Held(s)) + (s.HoldsWrites ? "" : LossText.Unheld),
+            Holds = $"this member holds {RedisCopies.Held(s)}; member {ordinal} holds {RedisCopies.Held(s, ordinal, lead)}",
         };
     }
 
@@ -118,7 +126,8 @@ internal static class RedisRoles
         return new(RedisRole.Primary, beyond.Count > 0 ? $"nobody is primary, and nothing tells whether what member {beyond[0].Key} holds is here" : $"nobody is primary, and member {gone[0].Key} does not answer ({Serving.Said(gone[0].Value.Serving)})")
         {
             Code = beyond.Count > 0 ? "unrelated-data" : "unseen-data",
-            Loss = string.Join("; ", beyond.Concat(gone).Select(p => $"what member {p.Key} holds and this one does not: {RedisCopies.Held(s, p.Key, p.Value)}")) + $". This member holds {RedisCopies.Held(s)}",
+            Loss = string.Join("; ", beyond.Concat(gone).Select(p => $"what member {p.Key} holds and this one does not: {(p.Value.Data is { } data ? AtMost.Keys(data.Keys) : RedisCopies.Held(s, p.Key, p.Value))}")),
+            Holds = string.Join("; ", beyond.Select(p => $"member {p.Key} holds {RedisCopies.Held(s, p.Key, p.Value)}").Append($"this member holds {RedisCopies.Held(s)}")),
         };
     }
 

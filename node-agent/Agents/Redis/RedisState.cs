@@ -207,6 +207,9 @@ internal sealed record RedisState
     /// <summary>There is room for a copy of its data where backups are kept.</summary>
     public bool HasRoom { get; init; } = true;
 
+    /// <summary>The server can hold writes back while it goes on answering (CLIENT PAUSE with WRITE, Redis 6.2); true while it does not answer.</summary>
+    public bool HoldsWrites { get; init; } = true;
+
     /// <summary>In a predicted state: the server comes up without the data it had.</summary>
     public bool ComesUpEmpty { get; init; }
 

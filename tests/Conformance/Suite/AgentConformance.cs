@@ -106,7 +106,11 @@ internal sealed class Suite<TGoal, TState>(Samples<TGoal, TState> samples) : ISu
         if (samples.MovesByItself) Assert.True(Seen.ByItself > samples.Count / 10, $"only {Seen.ByItself} starts and copies were met");
     }
 
-    public void Texts() => Each(_rules.Texts, samples.Count / 3);
+    public void Texts()
+    {
+        Each(_rules.Texts, samples.Count / 3);
+        Each(_rules.Shown, samples.Count / 3);
+    }
 
     public void Kinds()
     {

@@ -26,10 +26,18 @@ internal sealed class Modelled<TGoal, TState>(Agent<TGoal, TState> inner, FakeWo
             tool.ProposeBound(goal, state, difference).Select(p => new ModelledCall(p, world));
 
         public override Proposal<TState> Bind(string args) => new ModelledCall(tool.Bind(args), world);
+
+        public override Proposal<TState>? AsShown(Proposal<TState> proposed, string shown) =>
+            tool.AsShown(((ModelledCall)proposed).Call, shown) is { } call ? new ModelledCall(call, world) : null;
+
+        public override Proposal<TState> ToShow(Proposal<TState> proposed, TState state) => new ModelledCall(tool.ToShow(((ModelledCall)proposed).Call, state), world);
+        public override string Outgrown(string shown, string now) => tool.Outgrown(shown, now);
     }
 
     private sealed class ModelledCall(Proposal<TState> call, FakeWorld<TState> world) : Proposal<TState>(call.Tool, call.ToolVersion)
     {
+        public Proposal<TState> Call => call;
+
         public override int Cost => call.Cost;
         public override string Why => call.Why;
         public override bool EndsPlan => call.EndsPlan;

@@ -30,6 +30,16 @@ internal sealed class Rules<TGoal, TState>(Samples<TGoal, TState> samples)
         return PlanChecks.Findings(c.Agent, plan);
     }
 
+    /// <summary>What was shown in a state stays the question in it: it is covered by itself, also where it was shown with room for figures to grow.</summary>
+    public IEnumerable<string> Shown(Case<TGoal, TState> c)
+    {
+        var plan = Plan(c);
+        var again = Plan(c with { Request = c.Request with { Shown = [.. plan.Steps.Select(s => new ShownCall(s.Tool, s.Args, s.Difference))] } });
+        var asked = again.Steps.Select(s => s.Hash).ToHashSet(StringComparer.Ordinal);
+        foreach (var step in plan.Steps)
+            if (!asked.Contains(step.Hash)) yield return $"{step.Key} is another question once it was shown: {again.Steps.FirstOrDefault(s => s.Difference == step.Difference)?.Outgrown}";
+    }
+
     /// <summary>A call does the same, says the same of itself and is taken back the same wherever its Reads and Writes are the same.</summary>
     public IEnumerable<string> Dependence(Case<TGoal, TState> c, TState other)
     {

@@ -152,6 +152,56 @@ public sealed class DecisionDeskTests : IAsyncDisposable
         Assert.Equal(["k0"], await CountedAsync(step));
     }
 
+    /// <summary>A figure that was outgrown after somebody signed: the signature is void, told, and stays told beside the question until that is answered.</summary>
+    [Fact]
+    public async Task Preview_OutgrownAfterItWasSigned_VoidsItTellsWhyAndKeepsSaying()
+    {
+        var (first, _) = await ShowAsync("98");
+        Assert.True((await TakeAsync(Yes(0, first, 1))).Accepted);
+        var (second, told) = await ShowAsync("231", "signed for at most 98 keys, now 231 would be lost");
+        Assert.Contains("what was signed for it before is void: signed for at most 98 keys, now 231 would be lost", Assert.Single(told.Voided), StringComparison.Ordinal);
+        Assert.Contains("no question any more", (await TakeAsync(Yes(0, first, 2))).Message, StringComparison.Ordinal);
+        var (again, shown) = await ShowAsync("231");
+        Assert.Equal(second, again);
+        Assert.Empty(shown.Voided);
+        Assert.Contains("agentmetal approve --list", Assert.Single(shown.Void).Value, StringComparison.Ordinal);
+        // The next text was not signed, so the reason is still that of the signature.
+        var (_, third) = await ShowAsync("900", "signed for at most 231 keys, now 900 would be lost");
+        Assert.Empty(third.Voided);
+        Assert.Contains("signed for at most 98 keys", Assert.Single(third.Void).Value, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Preview_OutgrownAndUnsigned_IsNoNews()
+    {
+        await ShowAsync("98");
+        var (_, shown) = await ShowAsync("231", "signed for at most 98 keys, now 231 would be lost");
+        Assert.Empty(shown.Voided);
+        Assert.Empty(shown.Void);
+    }
+
+    [Fact]
+    public async Task Recall_GivesWhatWasShownAndNotWhatIsVoid()
+    {
+        await ShowAsync("98");
+        await ShowAsync("231");
+        var recall = new Recall();
+        await new MemberState(_store, new At(() => _now)).For(_input).RecallAsync(recall, Stop);
+        Assert.Equal([new ShownCall("remove", "{\"Most\":231}", "d:")], recall.Shown);
+        _now += MemberState.ShownFor;
+        await new MemberState(_store, new At(() => _now)).For(_input).RecallAsync(recall, Stop);
+        Assert.Empty(recall.Shown);
+    }
+
+    private async Task<(string Hash, Preview Shown)> ShowAsync(string most, string outgrown = "")
+    {
+        var step = new Step(0, 0, "remove", 1, $"{{\"Most\":{most}}}", "d:", "d:", [new("fact", "x")], [], Assessment.Dangerous("boom"), Undo.Keep(""), [], "", "") { Text = "remove", Outgrown = outgrown };
+        step = Hashes.Bind(new(s_node, "r-1", _input.Generation), step, "");
+        var preview = new Preview([step]);
+        await new MemberState(_store, new At(() => _now)).For(_input).PreviewAsync(preview, Stop);
+        return (Hashes.Bind(new(s_node, "r-1", _input.Generation), step, preview.Nonces[0]).Hash, preview);
+    }
+
     private async Task<string[]> CountedAsync(string step) =>
         [.. ApprovalRule.Judge(step, await _store.ApprovalsForAsync(step, Stop), new(s_node, "r-1"), _set, _now).Counted.Select(a => _set.Find(a.KeyId)!.Name)];
 

@@ -127,7 +127,7 @@ public sealed class LocalStoreTests : IAsyncDisposable
         await Reopen();
         Assert.Equal("n1", (await Preview("c1", "n2", Now))[0].Nonce);
         var moved = (await Preview("c2", "n3", Now))[0];
-        Assert.Equal(("n3", "facts of c1"), (moved.Nonce, Assert.Single(moved.Voided)));
+        Assert.Equal(("n3", "facts of c1"), (moved.Nonce, Assert.Single(moved.Voided).Body));
         Assert.Equal("n4", (await Preview("c1", "n4", Now))[0].Nonce);
         Assert.Equal("n5", (await Preview("c1", "n5", Now.AddMinutes(15)))[0].Nonce);
     }

@@ -100,6 +100,7 @@ public sealed class PauseTests
         }
 
         public ValueTask FindApprovalAsync(FindApproval find, CancellationToken stop) => throw new NotSupportedException();
+        public ValueTask RecallAsync(Recall recall, CancellationToken stop) => throw new NotSupportedException();
         public ValueTask PreviewAsync(Preview preview, CancellationToken stop) => throw new NotSupportedException();
     }
 }

@@ -262,6 +262,78 @@ public sealed class ReconcilerTests
         Assert.Equal(0, rig.World.Begun);
     }
 
+    /// <summary>What is lost at most has room, and what was signed stands while that is enough.</summary>
+    [Theory]
+    [InlineData(3, 9, true)]
+    [InlineData(3, 10, true)]
+    [InlineData(3, 1, true)]
+    [InlineData(3, 11, false)]
+    [InlineData(3, int.MaxValue, false)]
+    public void Reconcile_FigureGrowsAfterItWasSigned_StandsUpToWhatWasSigned(int before, int after, bool stands)
+    {
+        var needed = before;
+        var rig = Costly(() => needed);
+        var asked = Assert.Single(rig.Pass(s_costly).Held);
+        Assert.Contains("\"Most\":10", asked.Args, StringComparison.Ordinal);
+        rig.Sign([asked]);
+        needed = after;
+        var report = rig.Pass(s_costly);
+        Assert.Equal(stands ? "on" : "off", rig.World.State["deadly"]);
+        Assert.Equal(!stands, rig.Port.Trace.Any(e => e is Tell { Reason: "ApprovalVoided", Message: var m } && m.EndsWith($"signed for 10, now {after}", StringComparison.Ordinal)));
+        if (stands) return;
+        Assert.NotEqual(asked.Hash, Assert.Single(report.Held).Hash);
+        rig.Sign(report.Held);
+        Assert.Equal(ReconcilePhase.Converged, rig.Settle(s_costly).Phase);
+    }
+
+    [Fact]
+    public void Reconcile_FigureGrowsBeforeItIsSigned_IsTheSameQuestionWhileItIsEnough()
+    {
+        var needed = 3;
+        var rig = Costly(() => needed);
+        var asked = Assert.Single(rig.Pass(s_costly).Held);
+        foreach (var more in (int[])[4, 9, 10, 1])
+        {
+            needed = more;
+            Assert.Equal(asked.Hash, Assert.Single(rig.Pass(s_costly).Held).Hash);
+        }
+    }
+
+    /// <summary>A signature is for one kind of step, whatever the figure.</summary>
+    [Fact]
+    public void Reconcile_AnotherStepThanWasSigned_IsNotDone()
+    {
+        var rig = Costly(() => 3);
+        rig.Sign([Assert.Single(rig.Pass(s_costly).Held)]);
+        var other = Panel.Of(("deadly", "dimmed"));
+        Assert.Equal(ReconcilePhase.AwaitingApproval, rig.Pass(other).Phase);
+        Assert.Equal("off", rig.World.State["deadly"]);
+        Assert.Contains(rig.Port.Trace, e => e is Tell { Reason: "ApprovalVoided", Message: var m } && m.Contains("another step", StringComparison.Ordinal));
+    }
+
+    /// <summary>Who signed, and is asked again because it did not go, reads why.</summary>
+    [Fact]
+    public void Reconcile_SignedStepFails_SaysSoBesideTheNextQuestion()
+    {
+        var rig = Costly(() => 3, static (s, _) => s);
+        rig.World.FaultAt = (_, _) => Fault.Refuse;
+        rig.Sign([Assert.Single(rig.Pass(s_costly).Held)]);
+        rig.Pass(s_costly);
+        rig.World.FaultAt = (_, _) => Fault.None;
+        Assert.Contains("UTC and failed: ", rig.Pass(s_costly).Standing, StringComparison.Ordinal);
+    }
+
+    private static readonly Panel s_costly = Panel.Of(("deadly", "on"));
+
+    private static Rig<Panel, Panel> Costly(Func<int> needed, Func<Panel, Flip, Panel>? during = null) => new(Panel.Of(("deadly", "off")), w => new PanelAgent(new FlipTool
+    {
+        World = w,
+        While = during,
+        Room = most => most > 10 ? most : 10,
+        Moves = (goal, _, d) => [Move.Do(new Flip(d.Subject, goal![d.Subject], needed()), 1, "")],
+        Risk = (_, _) => Assessment.Dangerous("boom"),
+    }));
+
     private static Rig<Panel, Panel> Rig(Func<Flip, System.Collections.Immutable.ImmutableArray<string>>? reads = null, Func<string, int>? cost = null) => new(s_off, w => new PanelAgent(new FlipTool
     {
         World = w,

@@ -52,6 +52,24 @@ public sealed class FlipTool(string name = "flip", int version = 1) : Tool<Panel
     /// <summary>What is there once the world has done it; null = as predicted.</summary>
     public Func<Panel, Flip, Panel>? Really { get; init; }
 
+    /// <summary>What is asked for, when so much is needed.</summary>
+    public Func<int, int> Room { get; init; } = static most => most;
+
+    /// <inheritdoc />
+    public override string? Outgrown(Flip shown, Flip now)
+    {
+        ArgumentNullException.ThrowIfNull(shown);
+        ArgumentNullException.ThrowIfNull(now);
+        return shown with { Most = now.Most } != now ? base.Outgrown(shown, now) : now.Most > shown.Most ? $"signed for {shown.Most}, now {now.Most}" : null;
+    }
+
+    /// <inheritdoc />
+    public override Flip ToShow(Panel state, Flip args)
+    {
+        ArgumentNullException.ThrowIfNull(args);
+        return args with { Most = Room(args.Most) };
+    }
+
     /// <inheritdoc />
     public override IEnumerable<Move<Flip>> Propose(Panel? goal, Panel state, Difference difference) => Moves(goal, state, difference);
 

@@ -20,7 +20,10 @@ public sealed record Panel(ImmutableSortedDictionary<string, string> Switches)
 }
 
 /// <summary>Put one switch to one value.</summary>
-public sealed record Flip(string Switch, string To);
+/// <param name="Switch">Which.</param>
+/// <param name="To">The value.</param>
+/// <param name="Most">How much it costs at most.</param>
+public sealed record Flip(string Switch, string To, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] int Most = 0);
 
 [JsonSerializable(typeof(Flip))]
 internal sealed partial class PanelJson : JsonSerializerContext;

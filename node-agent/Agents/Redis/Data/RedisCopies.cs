@@ -46,8 +46,15 @@ internal static class RedisCopies
         return data is null ? "nothing is known of what it holds" : $"{AtMost.Keys(data.Keys)}, {LastWrite(noted?.Changed ?? data.Changed, data.At)}";
     }
 
-    /// <summary>One that is written to all the time has one text, so that what is signed does not change under the pen.</summary>
-    private static string LastWrite(long changed, long at) => changed > 0 && at - changed < 300 ? "written to now" : "last write seen " + AtMost.Time(changed);
+    /// <summary>Whether this member is being written to.</summary>
+    public static bool IsWritten(RedisState s) => s.Own is { } own && IsNow(s.Notes?.Own?.Changed ?? own.Changed, own.At);
+
+    /// <summary>Whether another member is being written to.</summary>
+    public static bool IsWritten(RedisState s, int ordinal, RedisPeerState peer) => peer.Data is { } data && IsNow(s.Notes?.Peers.GetValueOrDefault(ordinal)?.Changed ?? data.Changed, data.At);
+
+    private static string LastWrite(long changed, long at) => IsNow(changed, at) ? "written to now" : "last write seen " + AtMost.Time(changed);
+
+    private static bool IsNow(long changed, long at) => changed > 0 && at - changed < 300;
 
     private static GateQuestion Question(RedisState s, string role)
     {

@@ -232,7 +232,8 @@ internal static class AtMost
         return (n + unit - 1) / unit * unit;
     }
 
-    public static string Keys(long n) => n == 0 ? "no key" : string.Create(CultureInfo.InvariantCulture, $"at most {Rounded(n):N0} keys");
+    /// <summary>What a server says of itself may be anything: a figure that cannot be one is none.</summary>
+    public static string Keys(long n) => n == 0 ? "no key" : n is < 0 or > Tools.LossText.MostKeys ? "an unknown number of keys" : string.Create(CultureInfo.InvariantCulture, $"at most {Rounded(n):N0} keys");
 
     public static string Bytes(long n) => Rounded(n) switch
     {

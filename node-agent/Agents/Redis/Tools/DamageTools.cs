@@ -51,6 +51,10 @@ internal sealed class SetAside(RedisScope scope, RedisActuator? actuator)
             : Move.Do(new AsideArgs(from, to, choice.Loss), 8, damage + "; " + choice.Why);
     }
 
+    protected override string? LossOf(AsideArgs args) => args.Loss;
+    protected override AsideArgs Losing(AsideArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, AsideArgs args) => PeersGrow(state, RedisRole.Primary);
+
     public override Footprint Touches(RedisState state, AsideArgs args) =>
         new([RedisFacts.Serving, RedisFacts.UnitActive, RedisFacts.Missing, RedisFacts.Gate(state.RoleFile)], [RedisFacts.Data]);
 
@@ -80,6 +84,10 @@ internal sealed class Repair(RedisScope scope, RedisActuator? actuator)
         var loss = string.Create(CultureInfo.InvariantCulture, $"what stands behind byte {bad} of {aof.Part}, {aof.PartSize - bad} bytes") + (choice.Code == "data-missing" ? "" : "; " + choice.Loss);
         yield return Move.Do(new RepairArgs(role, aof.Part, loss, KeepFor(state)), 15, Damage.Of(state)!);
     }
+
+    protected override string? LossOf(RepairArgs args) => args.Loss;
+    protected override RepairArgs Losing(RepairArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, RepairArgs args) => PeersGrow(state, args.Role);
 
     public override Footprint Touches(RedisState state, RepairArgs args) =>
         new([.. Starting.Reads(state, args.Role), RedisFacts.Missing, RedisFacts.Gate(args.Role)], [RedisFacts.RoleFile, .. RedisFacts.OfServer]);

@@ -37,6 +37,10 @@ internal sealed class CreateDataDir(RedisScope scope, RedisActuator? actuator)
         else yield return Move.Do(new DirArgs(DataDirState.Ok, choice.Code.Length == 0 ? null : choice.Loss), 2, "the data directory is gone: mount the file system that it lies on, or put it back");
     }
 
+    protected override string? LossOf(DirArgs args) => args.Loss;
+    protected override DirArgs Losing(DirArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, DirArgs args) => PeersGrow(state, RedisRole.Primary);
+
     public override Footprint Touches(RedisState state, DirArgs args) => new([RedisFacts.Package, RedisFacts.Data, RedisFacts.Missing], [RedisFacts.DataDir]);
     public override RedisState Predict(RedisState state, DirArgs args) => state with { DataDir = args.To };
     public override Assessment Assess(RedisState state, DirArgs args) => args.Loss is null ? Moderate("create") : new(RiskLevel.Dangerous, ["data-missing"], LosesData: true);

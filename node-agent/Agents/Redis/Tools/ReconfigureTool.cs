@@ -27,6 +27,10 @@ internal sealed class Reconfigure(RedisScope scope, RedisActuator? actuator)
         else yield return Move.Do(Args(goal, state), 40, difference.Text);
     }
 
+    protected override string? LossOf(ReconfigureArgs args) => args.Loss;
+    protected override ReconfigureArgs Losing(ReconfigureArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, ReconfigureArgs args) => RedisCopies.IsWritten(state);
+
     /// <summary>Nobody waits for it any more: it is away for a minute, or its host was struck off.</summary>
     private static bool IsGone(RedisPeerState? peer) => peer is { Answers: false } && (peer.IsLong || peer.IsStruck);
 

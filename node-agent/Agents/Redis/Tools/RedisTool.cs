@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Text.Json.Serialization;
 using System.Text.Json.Serialization.Metadata;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
 
@@ -81,6 +82,23 @@ internal abstract class RedisTool<TArgs>(string name, JsonTypeInfo<TArgs> json, 
     /// <summary>Where a copy is kept before data is replaced, if there is room.</summary>
     protected string? KeepFor(RedisState state) => state.HasRoom && (state.Answers ? state.Keys == Stored.Some : state.Data != Stored.None)
         ? Scope.Layout.CopyBefore(Scope.ResourceUid, state.Own?.Id ?? state.Notes?.Own?.Id ?? "", state.Answers ? ".rdb" : ".tar") : null;
+
+    /// <summary>What the call may lose, as it is signed; null = nothing, or the call has no such text.</summary>
+    protected virtual string? LossOf(TArgs args) => null;
+
+    /// <summary>The same call with another text of what it may lose.</summary>
+    protected virtual TArgs Losing(TArgs args, string loss) => args;
+
+    /// <summary>Whether what it may lose is being written to, so that a figure of this moment would be too low when a signature is there.</summary>
+    protected virtual bool Grows(RedisState state, TArgs args) => false;
+
+    public sealed override string? Outgrown(TArgs shown, TArgs now) => LossOf(shown) is { } signed && LossOf(now) is { } asked && Losing(shown, asked).Equals(now)
+        ? LossText.Outgrown(signed, asked) : base.Outgrown(shown, now);
+
+    public sealed override TArgs ToShow(RedisState state, TArgs args) => LossOf(args) is { } loss && Grows(state, args) ? Losing(args, LossText.WithRoom(loss)) : args;
+
+    /// <summary>Of a step that makes this member the primary: what another member that answers holds goes on growing until that one follows.</summary>
+    protected static bool PeersGrow(RedisState state, string role) => role == RedisRole.Primary && state.Peers.Any(p => p.Value.Answers && RedisCopies.IsWritten(state, p.Key, p.Value));
 
     protected static string Mark(string? text) => text is null ? FactValue.Absent : RedisRender.Digest(text);
 }

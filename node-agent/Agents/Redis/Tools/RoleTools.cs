@@ -35,8 +35,12 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
         if (goal is null || RedisRoles.ForLive(goal, state) is not { Role: { } role } choice || role == RedisRole.Primary) yield break;
         if (state.AuthFile != goal.AuthDigest || state.AuthLive != goal.AuthDigest) yield return Move.Wait<RoleArgs>("the password is set first");
         else if (Lead(state, role) is { Role: var whom } && whom != RedisRole.Primary) yield return Move.Wait<RoleArgs>($"{RedisRole.Followed(role)} is no primary", RedisRoles.Soon);
-        else yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(role) : new RoleArgs(role, choice.Loss, KeepFor(state)), 10, choice.Why);
+        else yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(role) : new RoleArgs(role, choice.Loss, KeepFor(state)), 10, choice.WhyHolds);
     }
+
+    protected override string? LossOf(RoleArgs args) => args.Loss;
+    protected override RoleArgs Losing(RoleArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, RoleArgs args) => RedisCopies.IsWritten(state);
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>
         new([RedisFacts.Serving, RedisFacts.PeersPrimary, .. Compared(state, args.Role)], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link, RedisFacts.Fork]);
@@ -67,7 +71,7 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
         ? new(Phase.Running, observed.Progress, "syncs with its primary") : null;
 
     public override string Describe(RoleArgs args) => "follow " + RedisRole.Followed(args.Role) + Lost(args.Loss, args.Keep);
-    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, args.Keep, context.Stop);
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, args.Loss, args.Keep, context.Stop);
 
     /// <summary>The facts that say what is replaced by what.</summary>
     internal static ImmutableArray<string> Compared(RedisState state, string role)
@@ -90,8 +94,12 @@ internal sealed class Promote(RedisScope scope, RedisActuator? actuator)
     {
         if (difference.Kind == Kind.Primary) yield return Move.Wait<RoleArgs>(difference.Text, difference.ClearsAfter);
         if (goal is null || difference.Kind != Kind.Role || RedisRoles.ForLive(goal, state) is not { Role: RedisRole.Primary } choice) yield break;
-        yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(RedisRole.Primary) : new RoleArgs(RedisRole.Primary, choice.Loss), 10, choice.Why);
+        yield return Move.Do(choice.Code.Length == 0 ? new RoleArgs(RedisRole.Primary) : new RoleArgs(RedisRole.Primary, choice.Loss), 10, choice.WhyHolds);
     }
+
+    protected override string? LossOf(RoleArgs args) => args.Loss;
+    protected override RoleArgs Losing(RoleArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, RoleArgs args) => PeersGrow(state, args.Role);
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>
         new([RedisFacts.Serving, RedisFacts.PeersPrimary, RedisFacts.PeersSeen, .. state.Peers.Keys.Select(n => RedisFacts.Peer(n, "copy"))], [RedisFacts.Role, RedisFacts.RoleFile, RedisFacts.Link])

@@ -83,6 +83,10 @@ internal sealed class Start(RedisScope scope, RedisActuator? actuator)
         else yield return Move.Wait<RoleArgs>(choice.Why, choice.Retry);
     }
 
+    protected override string? LossOf(RoleArgs args) => args.Loss;
+    protected override RoleArgs Losing(RoleArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, RoleArgs args) => PeersGrow(state, args.Role);
+
     public override Footprint Touches(RedisState state, RoleArgs args) =>
         new([.. Starting.Reads(state, args.Role), RedisFacts.Gate(args.Role)], [RedisFacts.RoleFile, .. RedisFacts.OfServer]) { ActsBlind = args.Loss is not null };
 
@@ -119,6 +123,10 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
         else if (loss is null && choice.Code.Length == 0) yield return Move.Do(new RoleArgs(role), 30, difference.Text);
         else yield return Move.Do(new RoleArgs(role, string.Join("; ", new[] { loss, choice.Code.Length == 0 ? null : choice.Loss }.OfType<string>()), KeepFor(state)), 30, difference.Text);
     }
+
+    protected override string? LossOf(RoleArgs args) => args.Loss;
+    protected override RoleArgs Losing(RoleArgs args, string loss) => args with { Loss = loss };
+    protected override bool Grows(RedisState state, RoleArgs args) => PeersGrow(state, args.Role);
 
     public override Footprint Touches(RedisState state, RoleArgs args) =>
         new([.. Starting.Reads(state, args.Role), RedisFacts.Gate(args.Role)], [RedisFacts.RoleFile, .. RedisFacts.OfServer]) { ActsBlind = true };
