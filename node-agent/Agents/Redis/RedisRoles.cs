@@ -84,12 +84,17 @@ internal static class RedisRoles
             var (takes, taken) = (RedisCopies.Takes(s, other.Value), Copy.IsCovered(RedisCopies.Of(s, other.Value)));
             if (goal.IsPrimary ? !takes || taken : taken && !takes)
                 return new(null, $"member {other.Key} says it is primary too; its host makes it follow" + (taken ? "" : ", once a person has signed that there"), Soon);
-            return Join(s, other.Key, other.Value, "too");
+            return OrTheOther(Join(s, other.Key, other.Value, "too"), $"the other way, with spec.primary: {goal.Ordinal}, member {other.Key} is asked to follow: lost then: what only member {other.Key} holds, {Figure(other.Value)}");
         }
         if (!s.Peers.Values.Any(p => p.Leads)) return null;
         if (goal.IsPrimary || !s.Peers.TryGetValue(goal.PrimaryOrdinal, out var wanted) || !wanted.Leads) return new(null, "more than one other member says it is primary", Later);
         return Join(s, goal.PrimaryOrdinal, wanted, "too");
     }
+
+    /// <summary>Both sides hold what the other has not: people decide which one goes, and the order of events is no reason to offer only one of the two.</summary>
+    private static RoleChoice OrTheOther(RoleChoice choice, string other) => choice.Code.Length == 0 ? choice : choice with { Holds = choice.Holds + "; " + other };
+
+    private static string Figure(RedisPeerState peer) => peer.Data is { } data ? AtMost.Keys(data.Keys) : "an unknown number of keys";
 
     private static RoleChoice Join(RedisState s, int ordinal, RedisPeerState lead, string too = "")
     {
@@ -127,7 +132,8 @@ internal static class RedisRoles
         {
             Code = beyond.Count > 0 ? "unrelated-data" : "unseen-data",
             Loss = string.Join("; ", beyond.Concat(gone).Select(p => $"what member {p.Key} holds and this one does not: {(p.Value.Data is { } data ? AtMost.Keys(data.Keys) : RedisCopies.Held(s, p.Key, p.Value))}")),
-            Holds = string.Join("; ", beyond.Select(p => $"member {p.Key} holds {RedisCopies.Held(s, p.Key, p.Value)}").Append($"this member holds {RedisCopies.Held(s)}")),
+            Holds = string.Join("; ", beyond.Select(p => $"member {p.Key} holds {RedisCopies.Held(s, p.Key, p.Value)}").Append($"this member holds {RedisCopies.Held(s)}")
+                .Concat(beyond.Where(_ => s.Keys == Stored.Some).Select(p => $"the other way, with spec.primary: {p.Key}, member {p.Key} is asked to become primary: lost then: what only this member holds, {(s.Own is { } own ? AtMost.Keys(own.Keys) : RedisCopies.Held(s))}"))),
         };
     }
 

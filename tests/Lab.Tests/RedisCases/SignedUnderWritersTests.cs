@@ -60,6 +60,24 @@ public sealed partial class SignedUnderWritersTests(RedisFleet shared) : RedisCa
         Assert.Empty(g.Acked.Except(g.InMemory(g[1])!).Except(await CopiesAsync(g, g[0])));
     });
 
+    [Fact]
+    public Task Follow_TheOtherWay_IsOfferedWithItsLossAndDoneOnceSigned() => WithAsync("otherway", "replicas: 1", async g =>
+    {
+        await ForkAsync(g);
+        g.Write(g[1], 300);
+        await g.Fleet.Lab.HealAsync(Stop);
+        var asked = await AskedAsync(g, TimeSpan.FromSeconds(60));
+        Assert.Contains("the other way, with spec.primary: 0, member 1 is asked to follow: lost then: what only member 1 holds, at most", asked, StringComparison.Ordinal);
+        var (zero, one) = (g.InMemory(g[0])!, g.InMemory(g[1])!);
+        await g.ApplyAsync("replicas: 1, primary: 0", Stop, "--no-wait");
+        await g.EventuallyAsync("the other host asks", TimeSpan.FromSeconds(30), async () =>
+            (await g.HeldAsync(Stop)).Any(h => h.GetProperty("plan").GetProperty("steps").GetRawText().Contains("follow " + g[0].Host.Address, StringComparison.Ordinal)), Stop);
+        await SignAllAsync(g, TimeSpan.FromSeconds(60));
+        await g.EventuallyAsync("one primary", TimeSpan.FromSeconds(30), () => Task.FromResult(g.InSync(g[1], g[0])), Stop);
+        Assert.Equal(zero, g.InMemory(g[0])!);
+        Assert.Empty(one.Except(g.InMemory(g[0])!).Except(await CopiesAsync(g, g[1])));
+    });
+
     /// <summary>Both members are primaries, with data that the other has not; member 1 is to be the primary.</summary>
     private static async Task ForkAsync(RedisGroup g)
     {

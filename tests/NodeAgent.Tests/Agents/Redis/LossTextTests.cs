@@ -78,6 +78,20 @@ public sealed class LossTextTests
         Assert.Equal(stands ? "" : "signed for at most 1,100 keys, now 1,200 would be lost", now.Outgrown);
     }
 
+    /// <summary>Both sides hold what the other has not: both ways are offered, with what each loses; and what is said of the other way is no part of what is signed.</summary>
+    [Fact]
+    public void Follow_BothHoldData_OffersTheOtherWayWithItsLoss()
+    {
+        var step = Follow(Forked(own: 25, other: 30));
+        Assert.Contains("the other way, with spec.primary: 1, member 0 is asked to follow: lost then: what only member 0 holds, at most 30 keys", step.Why, StringComparison.Ordinal);
+        Assert.DoesNotContain("spec.primary", step.Args, StringComparison.Ordinal);
+        // It is there: with that spec this member waits, and the other one's host asks.
+        var input = Input(1, primary: 1);
+        var plan = Plan(input, Forked(own: 25, other: 30));
+        Assert.Empty(plan.Steps);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("once a person has signed that there", StringComparison.Ordinal)));
+    }
+
     /// <summary>One that nobody writes to is asked with what it holds.</summary>
     [Fact]
     public void Follow_GivenUpSideRests_AsksForWhatItHolds() => Assert.Contains("at most 25 keys", Follow(Forked(own: 25, other: 30, written: false)).Args, StringComparison.Ordinal);
@@ -108,6 +122,7 @@ public sealed class LossTextTests
         var (before, after) = (Step(10), Step(500_000));
         Assert.Equal(("promote", RiskLevel.Dangerous), (before.Tool, before.Risk.Level));
         Assert.Equal(before.Hash, after.Hash);
+        Assert.Contains("the other way, with spec.primary: 1, member 1 is asked to become primary: lost then: what only this member holds, at most 500,000 keys", after.Why, StringComparison.Ordinal);
 
         Step Step(long keys)
         {
