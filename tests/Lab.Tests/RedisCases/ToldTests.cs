@@ -94,9 +94,9 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
     });
 
     private Task KilledByKernel() =>
-        WithAsync("told", "replicas: 1, memory: { max: 200Mi }, limits: { memory: 256Mi }, persistence: { appendonly: false }", async g =>
+        WithAsync("told", "replicas: 1, memory: { max: 200Mi }, limits: { memory: 300Mi }, persistence: { appendonly: false }", async g =>
     {
-        await FillAsync(g, 1800, 81_000);
+        await FillAsync(g, 1800, 91_000);
         Assert.Equal("OK", g.Ask(g[0], "CONFIG", "SET", "rdb-key-save-delay", "5000"));
         g.Ask(g[0], "BGSAVE");
         var until = DateTime.UtcNow + TimeSpan.FromSeconds(40);
@@ -108,7 +108,7 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
             {
                 using var connection = g.Open(g[0]);
                 foreach (var piece in g.Acked.Take(1800).Chunk(50))
-                    connection.AskAll([.. piece.Select(k => (string[])["SET", k, RedisGroup.ValueOf(k) + new string('x', 81_000)])]);
+                    connection.AskAll([.. piece.Select(k => (string[])["SET", k, RedisGroup.ValueOf(k) + new string('x', 91_000)])]);
             }
             catch (Exception e) when (e is IOException or RespException) { }
         }
