@@ -71,7 +71,7 @@ internal static class RedisTold
     /// <summary>What the start gate decided otherwise than it was asked: the unit asked it, with or without this daemon.</summary>
     public static ImmutableArray<OutsideNote> Notes(MemberInput input, RedisState s) =>
         [.. (s.GateSaid?.Told ?? []).Select(d => new OutsideNote(string.Create(CultureInfo.InvariantCulture, $"{d.Number}@{d.At}"), DateTimeOffset.FromUnixTimeSeconds(d.At),
-            d.Verdict == "follow" ? "GateFollowed" : "GateHeld", "its start gate " + Gate(input, d)))];
+            d.Verdict switch { "follow" => "GateFollowed", "hold" => "GateHeld", _ => "DataGone" }, d.Verdict == "up" ? $"it came up as primary without {d.Gone}; no other member that could be asked had it" : "its start gate " + Gate(input, d)))];
 
     private static string Gate(MemberInput? input, GateRecord d) => d.Verdict == "follow"
         ? $"let it up as a {(input is null ? "replica of " + RedisRole.Followed(d.Role) : Role(input, d.Role))}, not as primary: {d.Why}"
@@ -83,7 +83,7 @@ internal static class RedisTold
         if (goal is null) return MemberDetails.None;
         var told = RedisGivesUp.Of(goal, s);
         // Until it is up, or until it is primary again: what was decided of an earlier start is an event of the past.
-        if (s.GateSaid is { IsPlain: false } said && (said.Verdict == "hold" ? !s.Answers : !s.Leads))
+        if (s.GateSaid is { Verdict: "hold" or "follow" } said && (said.Verdict == "hold" ? !s.Answers : !s.Leads))
             told = told.SetItem("start gate", DateTimeOffset.FromUnixTimeSeconds(said.At).ToString("MMM d HH:mm:ss 'UTC' ", CultureInfo.InvariantCulture) + Gate(null, said));
         return told;
     }

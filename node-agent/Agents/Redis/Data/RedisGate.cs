@@ -165,6 +165,15 @@ internal static class RedisGate
     /// </summary>
     private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Keys: > 0 } own } && !(q.Disk.Dump is { } dump && dump.Made > own.At) ? own : null;
 
+    /// <summary>What a start as primary comes up without of what the server had when it was noted last: declared to go with its process, and told all the same. Null = nothing is known to go.</summary>
+    public static string? Gone(GateQuestion q) => q switch
+    {
+        { Keeps: Kept.Memory, Notes.Own: { Keys: > 0 } own } when !q.Disk.HasKeys(q.AppendOnly) => $"{AtMost.Keys(own.Keys)}, which the server had in its memory only",
+        { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Keys: > 0, Changes: > 0 } own } when q.Disk.Dump is not { } dump || dump.Made < own.At =>
+            string.Create(CultureInfo.InvariantCulture, $"at most {AtMost.Rounded(own.Changes):N0} changes that the server took after its last good save, and what came since that was noted, {AtMost.Time(own.At)}"),
+        _ => null,
+    };
+
     /// <summary>Its replica's last note may be some bytes ahead of the note of its own, and an append-only file holds all that was acknowledged.</summary>
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
 

@@ -52,7 +52,7 @@ internal static class RedisGateProgram
             case Gate.Follow when !Rewrite(reader, writer, notes, answer.Role):
                 return Held("it is to follow another member, and role.conf cannot be written: " + answer.Why, "role-unwritable");
             default:
-                Record(reader, writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why), say);
+                Record(reader, writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why) { Gone = answer is { Gate: Gate.Up, Role: RedisRole.Primary } ? RedisGate.Gone(question) : null }, say);
                 return 0;
         }
 
@@ -97,7 +97,7 @@ internal static class RedisGateProgram
         {
             "hold" => $"<4>not started ({record.Code}): {record.Why}{(record.Loss is { Length: > 0 } loss ? "; a start as it is may lose " + loss : "")}",
             "follow" => $"<5>started as a follower ({RedisRole.Followed(record.Role)}): {record.Why}",
-            _ => $"<6>started as {record.Role}{(record.Why.Length > 0 ? ": " + record.Why : "")}",
+            _ => $"<6>started as {record.Role}{(record.Why.Length > 0 ? ": " + record.Why : "")}{(record.Gone is { } gone ? ", without " + gone : "")}",
         });
         // What is not told later is in the journal; a full disk is no reason to keep a server down.
         var before = reader.Read(path + ".gate", MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? GateRecord.Parse(file.Bytes.Span) : null;

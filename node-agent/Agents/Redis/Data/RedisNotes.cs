@@ -191,15 +191,18 @@ internal sealed record GateRecord(long At, string Verdict, string Role, string W
     /// <summary>Of a hold: what going on may lose, at most; for people.</summary>
     public string? Loss { get; init; }
 
+    /// <summary>Of a start as primary: what it came up without of what it had; for people. Null = nothing is known to be gone.</summary>
+    public string? Gone { get; init; }
+
     /// <summary>Which decision of this member it is; 0 = of a build that did not count them.</summary>
     public long Number { get; init; }
 
     /// <summary>Decisions before it that people are told of, oldest first: the daemon may not have seen them yet.</summary>
     public ImmutableArray<GateRecord> Earlier { get; init; } = [];
 
-    /// <summary>It came up as it was asked to, or a person had signed that: nobody need hear of it.</summary>
+    /// <summary>It came up as it was asked to and with what it had, or a person had signed that: nobody need hear of it.</summary>
     [JsonIgnore]
-    public bool IsPlain => Verdict == "up";
+    public bool IsPlain => Verdict == "up" && Gone is null;
 
     /// <summary>It and those before it that people are told of, oldest first.</summary>
     [JsonIgnore]

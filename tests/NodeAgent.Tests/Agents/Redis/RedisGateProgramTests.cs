@@ -45,6 +45,24 @@ public sealed class RedisGateProgramTests : IDisposable
         Assert.Contains("<4>not started (data-missing)", _said[0], StringComparison.Ordinal);
     }
 
+    /// <summary>Declared to go, and told all the same.</summary>
+    [Theory]
+    [InlineData(2_345, "at most 2,400 keys, which the server had in its memory only")]
+    [InlineData(0, null)]
+    public async Task Up_OfAServerWithMemoryOnlyThatHadKeys_SaysWhatIsGone(int keys, string? gone)
+    {
+        Write(keys);
+        await File.WriteAllBytesAsync(NotesPath, (RedisNotes.Parse(await File.ReadAllBytesAsync(NotesPath, Stop))! with { Keeps = Kept.Memory }).Render(), Stop);
+        await File.WriteAllTextAsync(_root + "/redis.conf", "appendonly no\nsave \"\"\n", Stop);
+        Directory.CreateDirectory(_root + "/data");
+        Assert.Equal(0, await AskAsync());
+        var record = GateRecord.Parse(await File.ReadAllBytesAsync(NotesPath + ".gate", Stop))!;
+        Assert.Equal((gone, gone is null), (record.Gone, record.IsPlain));
+        var notes = RedisTold.Notes(Input(), Converged(Input(), Goal(Input())) with { GateSaid = record });
+        Assert.Equal(gone is null ? [] : [("DataGone", $"it came up as primary without {gone}; no other member that could be asked had it")], notes.Select(n => (n.Reason, n.Text)));
+        Assert.DoesNotContain("start gate", RedisTold.Details(Goal(Input()), Converged(Input(), Goal(Input())) with { GateSaid = record, Serving = Serving.Refused }).Keys);
+    }
+
     [Fact]
     public void After_ManyStarts_KeepsSoManyAndThoseThatPeopleHearOf()
     {
