@@ -99,7 +99,8 @@ internal sealed partial class RedisActuator
         for (var until = clock.GetUtcNow() + Politely; clock.GetUtcNow() < until;)
         {
             var unit = await readers.Units.GetUnitAsync(_layout.Unit, ct).ConfigureAwait(false);
-            if (unit.IsSeen && (unit.Value.MainPid == 0 || unit.Value.ActiveState is "inactive" or "failed")) break;
+            // One whose server has ended still notes that: SIGKILL would end the note with it.
+            if (unit.IsSeen && ((unit.Value.MainPid == 0 && unit.Value.ActiveState != "deactivating") || unit.Value.ActiveState is "inactive" or "failed")) break;
             await Task.Delay(Poll, clock, ct).ConfigureAwait(false);
         }
         if (!signed) await EnsureHeldElsewhereAsync(lost, ct).ConfigureAwait(false);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 
 namespace AgentMetal.NodeAgent.Agents.Redis;
 
@@ -52,6 +53,9 @@ internal sealed record RedisLayout
 
     /// <summary>What the gate decided last.</summary>
     public string GateRecord => Notes + ".gate";
+
+    /// <summary>That its server ended, and what it had written is on the disk.</summary>
+    public string End => RedisEnd.Beside(Notes);
 
     /// <summary>Name below /run; short, because a socket's path has at most 107 bytes (unix(7)).</summary>
     public required string RuntimeDir { get; init; }

@@ -65,9 +65,13 @@ internal sealed class RedisMember(RedisReaders readers, RedisWriters writers, Ti
         var layout = scope.Layout;
         if (scope.Adopt.Length > 0) return new([scope.Adopt], [], ct => RedisProbe.FingerprintAsync(scope.Endpoint, [], scope.Auth.DigestOf, ct)) { LogWords = RedisTold.LogWords, MemoryAdvice = $"raise MemoryMax= of {scope.Adopt}" };
         return new([layout.Unit], [layout.UnitPath, layout.DropInDir, layout.ConfDir, layout.Config, layout.Auth, layout.Role, layout.DataDir],
-            ct => RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), scope.Auth.DigestOf, ct,
-                own => _book.SeeAsync(scope, own, () => RedisProbe.OwnAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), ct))))
+            async ct => await RedisProbe.FingerprintAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), scope.Auth.DigestOf, ct,
+                own => _book.SeeAsync(scope, own, () => RedisProbe.OwnAsync(RespEndpoint.Unix(layout.SocketPath), Passwords(), ct), p => RedisProbe.PeerAsync(p, [.. Passwords(), null], ct))).ConfigureAwait(false) is var own && own == Serving.Refused ? own + await PeersAsync(ct).ConfigureAwait(false) : own)
         { LogWords = RedisTold.LogWords, MemoryAdvice = "raise spec.limits.memory, or lower spec.memory.max: a save and a rewrite of the append-only file need as much again" };
+
+        // One that is down may wait for nothing but a peer: that this one is there is news, also while its start is there to sign.
+        async ValueTask<string> PeersAsync(CancellationToken ct) => string.Concat((await Task.WhenAll(Others(input).Where(p => !p.Struck)
+            .Select(p => RedisProbe.PeerAsync(p, [.. Passwords(), null], ct).AsTask())).ConfigureAwait(false)).Select(p => $"|{p.Ordinal} {p.State.Serving} {p.State.Role}"));
 
         ImmutableArray<string?> Passwords() => [scope.Auth.Password, .. RedisObserver.PasswordsInFiles(readers.Files, layout.ConfDir)];
     }

@@ -53,10 +53,11 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         return state with
         {
             Address = scope.Goal?.Self.Address ?? "",
-            Own = own.Info is { } info ? book.DataOf(info) : null,
+            Own = own.Info is { } info ? book.DataOf(info, own.Settings.GetValueOrDefault("appendfsync", "")) : null,
             Disk = disk,
             Notes = notes,
             GateSaid = RedisNotebook.GateSaid(readers.Files, scope),
+            EndSeen = !state.IsDown || RedisEnd.WasSeen(readers.Files, _layout.Notes, disk),
             HasRoom = HasRoomForACopy(state, disk),
         };
     }

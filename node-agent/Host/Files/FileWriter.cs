@@ -75,6 +75,33 @@ internal sealed class FileWriter : IFileWriter
             : Refused($"{path} is neither a file nor a directory");
     }
 
+    public FileOutcome Sync(string path)
+    {
+        using var parent = OpenParent(path, out var name, out var refusal);
+        if (refusal is not null)
+            return refusal;
+
+        using var fd = LibC.OpenAt(parent!, name, LibC.ReadOnly | LibC.NoFollow | LibC.CloseOnExec | LibC.NonBlocking, 0);
+        if (fd.IsInvalid)
+            return Failed("openat", path);
+        return LibC.FSync(fd) == 0 ? FileOutcome.Done : Failed("fsync", path);
+    }
+
+    public FileOutcome Rename(string path, string name)
+    {
+        using var parent = OpenParent(path, out var from, out var refusal);
+        if (refusal is not null)
+            return refusal;
+        if (name.Length is 0 or > MaxName || name.Contains('/', StringComparison.Ordinal))
+            return Refused($"{name} is no name for {path}");
+
+        if (LibC.StatAt(parent!, name, out _, LibC.AtNoFollow) == 0)
+            return Refused($"{path} does not become {name}: something has that name");
+        if (LibC.RenameAt(parent!, from, parent!, name) != 0)
+            return Failed("renameat", path);
+        return LibC.FSync(parent!) == 0 ? FileOutcome.Done : Failed("fsync of the directory", path);
+    }
+
     public FileOutcome Delete(string path)
     {
         using var parent = OpenParent(path, out var name, out var refusal);

@@ -23,6 +23,12 @@ internal interface IFileWriter
     /// <summary>Sets owner and mode of a regular file or directory that is there.</summary>
     FileOutcome SetOwnership(string path, FileOwnership ownership);
 
+    /// <summary>fsync(2) of a regular file or directory: what any process wrote to it outlives a power cut. Waits for the disk.</summary>
+    FileOutcome Sync(string path);
+
+    /// <summary>Gives a file or directory another name in the same directory; refused where something has that name.</summary>
+    FileOutcome Rename(string path, string name);
+
     /// <summary>Removes a file or symbolic link (the link, not its target). Nothing there is Done.</summary>
     FileOutcome Delete(string path);
 

@@ -25,6 +25,9 @@ internal sealed record DumpFacts(long Size, long Made, long? Keys, RedisPosition
 /// <param name="Damage">What would end or empty a server that loads it; empty = nothing that is seen without reading all of it.</param>
 internal sealed record AofFacts(int Number, string Part, long PartSize, string Base, long BaseSize, bool HasKeys, string Damage)
 {
+    /// <summary>Bytes of all its parts, as the server counts them (INFO, aof_current_size).</summary>
+    public long Size { get; init; }
+
     /// <summary>The last part ends within a command: the server cuts that off when it loads it.</summary>
     public bool IsTorn { get; init; }
 
@@ -117,6 +120,7 @@ internal sealed record RedisDisk(bool Exists, DumpFacts? Dump, AofFacts? Aof, st
             if (type == "h") continue;
             var part = files.Look(dir + "/" + name);
             if (!part.IsSeen || part.Value.Kind != FileKind.File) return facts with { HasKeys = true, Damage = $"{name}, a part of the append-only file, is missing" };
+            facts = facts with { Size = facts.Size + part.Value.Size };
             if (type == "b") facts = facts with { Base = name, BaseSize = part.Value.Size };
             else facts = facts with { Number = number, Part = name, PartSize = part.Value.Size };
             if (HasContent(files, dir + "/" + name)) facts = facts with { HasKeys = true };

@@ -27,7 +27,17 @@ internal sealed record GatePeer(int Ordinal, string Address, string Serving, str
 /// <param name="Notes">What this host knows; null = nothing.</param>
 /// <param name="Peers">The other members, now.</param>
 /// <param name="Now">Unix seconds.</param>
-internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, RedisDisk Disk, RedisNotes? Notes, ImmutableArray<GatePeer> Peers, long Now);
+internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, RedisDisk Disk, RedisNotes? Notes, ImmutableArray<GatePeer> Peers, long Now)
+{
+    /// <summary>Its unit saw the server end, with all that it had written on the disk; else the host went down under it.</summary>
+    public bool EndSeen { get; init; } = true;
+
+    /// <summary>Of this member, host:port, as its peers call it.</summary>
+    public string Address { get; init; } = "";
+
+    /// <summary>The append-only file has all that was acknowledged: its unit saw the end, or each write was on the disk before its answer.</summary>
+    public bool IsWhole => EndSeen || Notes?.Own is { Synced: true };
+}
 
 /// <summary>How a start is judged.</summary>
 internal enum Gate
@@ -135,7 +145,7 @@ internal static class RedisGate
             return new(Gate.Hold, q.Role, $"member {holders[0].Ordinal} holds {Held(holders[0].Data!)}, and nothing tells whether they are here: {OwnData(q)}", "unrelated-data",
                 string.Join("; ", holders.Select(p => $"what member {p.Ordinal} holds and this one does not, {AtMost.Keys(p.Data!.Keys)}")));
         }
-        if (missing is not null) return new(Gate.Hold, q.Role, missing, "data-missing", Lost(q));
+        if (missing is not null) return new(Gate.Hold, q.Role, missing, "data-missing", Lost(q), Passes: q is { AppendOnly: true, IsWhole: false } && q.Peers.Any(p => !p.Answers && !p.Struck));
         return UnseenHolder(q, own) ?? new(Gate.Up, q.Role, "");
     }
 
@@ -147,7 +157,12 @@ internal static class RedisGate
             if ((q.Notes?.Own is null || q.Keeps == Kept.Memory) && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
                 return new(Gate.Hold, q.Role, $"this member would come up empty, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold the data", "unseen-data",
                     $"what only member {peer.Ordinal} holds" + (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is { } last ? $", when last seen {AtMost.Keys(last.Keys)}" : ""), Passes: true);
-            if (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is not { Keys: > 0 } noted) continue;
+            var noted = q.Notes?.Peers.GetValueOrDefault(peer.Ordinal);
+            // One that is down still has its file, and one that had no key may have had the last ones.
+            if (noted is not null && q is { AppendOnly: true, IsWhole: false, Notes.Own: { } had } && (noted.Keys > 0 || had.Keys > 0 || q.Disk.HasKeys(true)))
+                return new(Gate.Hold, q.Role, $"its host went down under the server: the last writes may be missing in its append-only file, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold them; the server had {Held(had)}", "unseen-data",
+                    $"what the server took in the last seconds before its host went down and only member {peer.Ordinal} holds", Passes: true);
+            if (noted is not { Keys: > 0 }) continue;
             if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
                 return new(Gate.Hold, q.Role, $"the server did not end in order: what it took after its dump is not here, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold it; the server had {Held(unsaved)}", "unseen-data",
                     $"what the server took after its dump and only member {peer.Ordinal} holds: {unsaved.Changes} changes when it was last seen, and what came since", Passes: true);
@@ -178,8 +193,9 @@ internal static class RedisGate
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
 
     /// <summary>A torn end is the mark of writes that did not reach the disk: a replica of the same stream has them.</summary>
-    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is not null
-        && (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && IsOfItsPast(q.Notes, peer.Data!.Position)) || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
+    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is null ? false : q is { AppendOnly: true, IsWhole: false }
+        ? IsOfItsPast(q.Notes, peer.Data!.Position) || (Ahead(q, peer) is { } ahead ? ahead <= (q.Disk.Aof!.IsTorn ? -1 : 0) : HasNoted(q) && own.Covers(peer.Data.Position) == true)
+        : (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && IsOfItsPast(q.Notes, peer.Data!.Position)) || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
 
     /// <summary>
     /// The stream that replicas get is what goes to the append-only file, and a ping every ten seconds: a file that has not grown as the stream has
@@ -213,6 +229,7 @@ internal static class RedisGate
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
+        if (q is { AppendOnly: true, IsWhole: false } && own is not null && Ahead(q, peer) is { } ahead) return ahead >= 0;
         if (IsBeyond(q, peer.Data!)) return false;
         if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
         // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
@@ -226,6 +243,31 @@ internal static class RedisGate
         if (q is not { AppendOnly: true, Disk.Aof: { } aof, Notes: { Own: { Id.Length: > 0 } own, Files: var was } } || was.Part != aof.Part || was.Part.Length == 0) return false;
         long? had = peer.Id == own.Id ? peer.Offset : peer.Id2 == own.Id ? Math.Min(peer.Offset, peer.Offset2 - 1) : null;
         return had is { } offset && aof.PartSize - was.PartSize > offset - (was.From >= 0 ? was.From : own.Offset) + Slack;
+    }
+
+    /// <summary>After the host went down under it, the file still holds all that the server had when it was noted.</summary>
+    private static bool HasNoted(GateQuestion q) => q is { Notes: { Own.Appended: { } appended, Files.Part: { Length: > 0 } part }, Disk.Aof: { IsTorn: false } aof } && part == aof.Part && aof.Size >= appended;
+
+    /// <summary>
+    /// By how many bytes of commands the replica's data goes beyond this member's file; below 0 = the file goes beyond. What both files have grown by since both were asked at
+    /// once tells it to the byte, also of a replica that was started anew since and then has no history to tell; where they were not, the stream tells what it can: beside the commands it
+    /// has a ping each ten seconds. Null = nothing tells.
+    /// </summary>
+    private static long? Ahead(GateQuestion q, GatePeer peer)
+    {
+        const long Ping = 14, Select = 23, Shortest = 17;
+        if (q.Disk.Aof is not { } aof || q.Notes is not { Own: { Id.Length: > 0 } own } notes || peer.Data is not { } data) return null;
+        var pair = notes.Peers.GetValueOrDefault(peer.Ordinal)?.Pair is { } noted && noted.Part == aof.Part && data.Appended is not null ? noted : null;
+        var grown = pair is null ? 0 : pair.PeerOffset - pair.Offset + data.Appended!.Value - pair.PeerAppended - (aof.Size - pair.Appended);
+        // One file may name a database where the other does not, and no command is as short as what is left of it then.
+        if (!aof.IsTorn && grown is > Shortest - Select - 1 and < Select - Shortest + 1 and not 0) grown -= Math.Sign(grown) * Select;
+        if (data.Id != own.Id)
+            return pair is not null && grown == 0 && !aof.IsTorn && peer.Role == RedisRole.Follows(q.Address) && data is { Id2: "", Offset: <= 1 } ? 0 : null;
+        if (pair is not null && pair.PeerBase == data.AppendedBase) return grown;
+        if (own.Appended is not { } had || notes.Files.Part != aof.Part) return null;
+        var beyond = data.Offset - own.Offset - (aof.Size - had);
+        var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
+        return beyond < 0 ? beyond : beyond >= pings ? beyond - pings : null;
     }
 
     private static GateAnswer Beside(GateQuestion q, GatePeer leader)

@@ -12,6 +12,8 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 internal static class RedisGateProgram
 {
     private const int MaxBytes = 256 * 1024;
+    private const int MaxEntries = 1000;
+    private const long Spare = 1024 * 1024;
 
     public static async Task<int> RunAsync(string path, IFileReader reader, IFileWriter writer, TimeProvider clock, Action<string> say, CancellationToken stop)
     {
@@ -24,8 +26,7 @@ internal static class RedisGateProgram
         if (IsPassed(reader, writer, path + ".pass", role, now))
         {
             if (notes.Past.Length > 0) Note(writer, path, notes with { Past = [] }); // What it comes up with may be less.
-            Record(reader, writer, path, new(now, "up", role, "a person has signed this start"), say);
-            return 0;
+            return LetUp(new(now, "up", role, "a person has signed this start"));
         }
         ImmutableArray<string?> passwords = [.. RedisObserver.PasswordsInFiles(reader, notes.ConfDir), null];
         var book = new RedisNotebook(reader, writer, clock);
@@ -43,7 +44,7 @@ internal static class RedisGateProgram
             notes = seen;
             Note(writer, path, notes);
         }
-        var question = new GateQuestion(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now);
+        var question = new GateQuestion(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now) { EndSeen = RedisEnd.WasSeen(reader, path, disk), Address = notes.Members.FirstOrDefault(m => m.Ordinal == notes.Ordinal) is { } self ? new RedisPeer(self.Ordinal, self.Host, self.Port).Address : "" };
         var answer = RedisGate.Judge(question);
         if (answer is { Gate: Gate.Up, Role: RedisRole.Primary } && RedisGate.Past(question) is var past && !past.AsSpan().SequenceEqual(notes.Past.AsSpan())) Note(writer, path, notes with { Past = past });
         switch (answer.Gate)
@@ -52,8 +53,17 @@ internal static class RedisGateProgram
             case Gate.Follow when !Rewrite(reader, writer, notes, answer.Role):
                 return Held("it is to follow another member, and role.conf cannot be written: " + answer.Why, "role-unwritable");
             default:
-                Record(reader, writer, path, new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why) { Gone = answer is { Gate: Gate.Up, Role: RedisRole.Primary } ? RedisGate.Gone(question) : null }, say);
-                return 0;
+                var aside = SetAside(reader, writer, question, answer.Role);
+                return LetUp(new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why + (aside is null ? "" : $"{(answer.Why.Length > 0 ? "; " : "")}what is here is kept as {aside}"))
+                { Gone = answer is { Gate: Gate.Up, Role: RedisRole.Primary } ? RedisGate.Gone(question) : null });
+        }
+
+        // From here on the server writes: that the one before it ended says nothing any more.
+        int LetUp(GateRecord record)
+        {
+            if (writer.Delete(RedisEnd.Beside(path)) is { IsDone: false } stays) return Held("that its server ended before cannot be taken back: " + stays.Detail, "notes-unwritable");
+            Record(reader, writer, path, record, say);
+            return 0;
         }
 
         int Held(string why, string code, string loss = "")
@@ -61,6 +71,21 @@ internal static class RedisGateProgram
             Record(reader, writer, path, new(now, "hold", "", why) { Code = code, Loss = loss }, say);
             return 1;
         }
+    }
+
+    /// <summary>
+    /// A primary that comes up behind its own replica, because that one has all that is here: from an append-only file it would begin a history of its own, and nobody could tell any
+    /// more that it holds nothing that the replica has not. It comes up empty instead, and the replica, which then has all that the others have, leads. The file is kept where there is room for it beside the
+    /// copy that comes, until the next time.
+    /// </summary>
+    /// <returns>Where the file is now; null = where it was.</returns>
+    private static string? SetAside(IFileReader reader, IFileWriter writer, GateQuestion q, string role)
+    {
+        if (q is not { AppendOnly: true, Disk.Aof: { HasKeys: true } aof, Notes.DataDir: var dir } || q.Peers.FirstOrDefault(p => RedisRole.Follows(p.Address) == role) is not { Answers: true } peer
+            || peer.Role != RedisRole.Follows(q.Address) || RedisGate.Judge(q with { Role = RedisRole.Primary }) is not { Gate: Gate.Follow } answer || answer.Role != role) return null;
+        if (reader.Space(dir) is not { IsSeen: true, Value: var space } || space.AvailableBytes < 2 * aof.Size + Spare) return null;
+        const string from = "appendonlydir", to = from + ".behind";
+        return writer.DeleteTree($"{dir}/{to}", MaxEntries).IsDone && writer.Rename($"{dir}/{from}", to).IsDone ? $"{dir}/{to}" : null;
     }
 
     /// <summary>A full disk is no reason to keep a server down, and does not make what was found less true.</summary>

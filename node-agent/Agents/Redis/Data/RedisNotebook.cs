@@ -70,7 +70,9 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     }
 
     /// <summary>What a server that answers holds.</summary>
-    public NotedData DataOf(RedisInfo info)
+    /// <param name="info">What it says.</param>
+    /// <param name="fsync">Its appendfsync, where it was asked.</param>
+    public NotedData DataOf(RedisInfo info, string fsync = "")
     {
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
         var (keys, expires) = info.KeyCounts;
@@ -85,6 +87,9 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             Expires = expires,
             Changes = info.Number("rdb_changes_since_last_save") ?? 0,
             Appending = info["aof_enabled"] == "1" && !info.Rewriting && info["aof_last_write_status"] is "ok",
+            Synced = info["aof_enabled"] == "1" && fsync == "always",
+            Appended = info["aof_enabled"] == "1" && !info.Rewriting ? info.Number("aof_current_size") + (info.Number("aof_buffer_length") ?? 0) : null,
+            AppendedBase = info.Number("aof_base_size") ?? 0,
             At = now,
             Changed = now,
         };
@@ -106,9 +111,10 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             ConfDir = scope.Layout.ConfDir,
             Members = [.. goal.Members.Select(m => new NotedMember(m.Ordinal, m.Host, m.Port) { Struck = m.Struck })],
         };
+        NotedData? self = null;
         if (own.Info is { } info && IsOurs(goal, notes, info))
         {
-            var data = DataOf(info);
+            var data = self = DataOf(info, own.Settings.GetValueOrDefault("appendfsync", "")).Measured(disk);
             notes = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
@@ -124,7 +130,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             {
                 var data = DataOf(seen);
                 var noted = notes.Peers.GetValueOrDefault(peer.Ordinal);
-                notes = notes with { Peers = notes.Peers.SetItem(peer.Ordinal, data with { Changed = data.SameAs(noted) ? noted!.Changed : data.Changed }) };
+                notes = notes with { Peers = notes.Peers.SetItem(peer.Ordinal, data with { Changed = data.SameAs(noted) ? noted!.Changed : data.Changed, Pair = PairOf(self, disk, data) ?? noted?.Pair }) };
             }
         notes = notes with { Peers = notes.Peers.RemoveRange(notes.Peers.Keys.Where(n => goal.Members.All(m => m.Ordinal != n))) };
         if (IsNews(before, notes) || !reader.Look(scope.Layout.Notes).IsSeen || !reader.Look(scope.Layout.Notes).Value.Exists) Write(scope, notes);
@@ -133,16 +139,28 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     }
 
     /// <summary>Between two passes: the own server alone. It is asked once more where it has changed, for files that are looked at first are never newer than what it says.</summary>
-    public async ValueTask SeeAsync(RedisScope scope, OwnServer own, Func<ValueTask<OwnServer>> ask)
+    /// <param name="scope">Which.</param>
+    /// <param name="own">What it says.</param>
+    /// <param name="ask">It, once more.</param>
+    /// <param name="askPeer">One that is not measured against this member's file as it is now.</param>
+    public async ValueTask SeeAsync(RedisScope scope, OwnServer own, Func<ValueTask<OwnServer>> ask, Func<RedisPeer, ValueTask<PeerServer>> askPeer)
     {
         if (own.Info is null) return;
         var before = _known.GetValueOrDefault(scope.Layout.Id) ?? Read(reader, scope);
         if (before is null || before.Uid != scope.ResourceUid) return; // The first pass notes it.
-        if (before.Own is { } noted && DataOf(own.Info).SameAs(noted)) return;
+        if (before.Own is { } noted && DataOf(own.Info, own.Settings.GetValueOrDefault("appendfsync", "")).SameAs(noted)) return;
         before = Read(reader, scope) ?? before; // The programs of the unit write too, at each start.
         var disk = RedisDisk.Look(reader, scope.Layout.DataDir);
-        See(scope, await ask().ConfigureAwait(false), disk, [], before, own.Info);
+        var unmeasured = scope.Goal is { } goal && own.Info.Role == RedisRole.Primary && disk.Aof is { } aof
+            ? goal.Others.Where(p => !p.Struck && before.Peers.TryGetValue(p.Ordinal, out var peer) && peer.Pair?.Part != aof.Part).ToList() : [];
+        var peers = unmeasured.Select(p => askPeer(p).AsTask()).ToList();
+        var again = await ask().ConfigureAwait(false);
+        See(scope, again, disk, await Task.WhenAll(peers).ConfigureAwait(false), before, own.Info);
     }
+
+    /// <summary>Both files, where both are appended to in one stream; the files are looked at before the servers are asked, so that one that was made anew meanwhile does not fit.</summary>
+    private static NotedPair? PairOf(NotedData? own, RedisDisk? disk, NotedData peer) => own is { Role: RedisRole.Primary, Appended: { } mine } && disk?.Aof is { Part.Length: > 0 } aof && peer.Appended is { } theirs && peer.Id == own.Id
+        ? new(own.Offset, mine, aof.Part, peer.Offset, theirs, peer.AppendedBase) : null;
 
     /// <summary>The offset of an earlier look at the same history: the files were looked at after it.</summary>
     private static long From(NotedData now, NotedData? noted, RedisInfo? earlier) =>
@@ -177,7 +195,10 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         !(now.Own is null ? before.Own is null : now.Own.SameAs(before.Own)) || (before.CopyOf, before.Strayed) != (now.CopyOf, now.Strayed) || before.Keeps != now.Keeps || !before.Members.AsSpan().SequenceEqual(now.Members.AsSpan()) || (before.Gone.IsDefault ? 0 : before.Gone.Length) != (now.Gone.IsDefault ? 0 : now.Gone.Length)
         || (before.Files.Part, before.Files.Base, before.Files.DumpMade) != (now.Files.Part, now.Files.Base, now.Files.DumpMade)
         || now.Files.PartSize < before.Files.PartSize || now.Files.PartSize > before.Files.PartSize + GrowthBytes || before.Files.BaseSize != now.Files.BaseSize
-        || before.Peers.Count != now.Peers.Count || now.Peers.Any(p => !p.Value.SameAs(before.Peers.GetValueOrDefault(p.Key)));
+        || before.Peers.Count != now.Peers.Count || now.Peers.Any(p => !p.Value.SameAs(before.Peers.GetValueOrDefault(p.Key)) || !IsMeasured(before.Peers[p.Key].Pair, p.Value.Pair));
+
+    /// <summary>The measure of before still fits.</summary>
+    private static bool IsMeasured(NotedPair? before, NotedPair? now) => now is null || (before?.Part, before?.PeerBase) == (now.Part, now.PeerBase);
 
     private void Write(RedisScope scope, RedisNotes notes)
     {

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using AgentMetal.NodeAgent.Host.Files;
 
 namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 
@@ -35,6 +36,30 @@ internal sealed record NotedData
     /// <summary>It wrote each change to its append-only file, and could.</summary>
     public bool Appending { get; init; }
 
+    /// <summary>Each change was on its disk before it was acknowledged (appendfsync always), as the server itself said.</summary>
+    public bool Synced { get; init; }
+
+    /// <summary>Bytes of its append-only file at this offset, with what was about to be written; null = it does not append, or makes the file anew.</summary>
+    public long? Appended { get; init; }
+
+    /// <summary>
+    /// Of a member of this host: the same, measured as its files are. A server that was started without any does not count the base that it makes first (aof.c,
+    /// aofOpenIfNeededOnServerStart), and has none to tell until it makes the file anew.
+    /// </summary>
+    /// <param name="disk">Looked at before the server was asked: it holds no more than the server had written then, or it is another file.</param>
+    public NotedData Measured(RedisDisk? disk)
+    {
+        if (Appended is not { } said) return this;
+        var all = said + (AppendedBase == 0 ? disk?.Aof?.BaseSize ?? 0 : 0);
+        return this with { Appended = disk?.Aof is { } aof && aof.Size <= all ? all : null };
+    }
+
+    /// <summary>Bytes of its append-only file when that was made anew last (INFO, aof_base_size).</summary>
+    public long AppendedBase { get; init; }
+
+    /// <summary>Of a peer: both files at one moment; null = that was never seen.</summary>
+    public NotedPair? Pair { get; init; }
+
     /// <summary>Unix seconds.</summary>
     public long At { get; init; }
 
@@ -45,8 +70,20 @@ internal sealed record NotedData
     public RedisPosition Position => new(Id, Offset) { Id2 = Id2, Offset2 = Offset2 };
 
     /// <summary>Whether a person would call the data another, apart from what moves in an idle server.</summary>
-    public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending);
+    public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending, Synced) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending, other.Synced);
 }
+
+/// <summary>
+/// Where a member and its peer stood in one stream when both were asked at once, and how long their append-only files were. Both files get the same commands: what each
+/// has grown by since tells which of them has more, whatever the stream carries besides.
+/// </summary>
+/// <param name="Offset">Of this member.</param>
+/// <param name="Appended">Of this member.</param>
+/// <param name="Part">Name of the last part of this member's file: one that was made anew since is no measure.</param>
+/// <param name="PeerOffset">Of the peer.</param>
+/// <param name="PeerAppended">Of the peer.</param>
+/// <param name="PeerBase">Of the peer: another one = it was made anew since.</param>
+internal sealed record NotedPair(long Offset, long Appended, string Part, long PeerOffset, long PeerAppended, long PeerBase);
 
 /// <summary>A history that a member led or followed before it was started anew with its data.</summary>
 /// <param name="Id">Its replication id.</param>
@@ -175,6 +212,36 @@ internal static class Kept
 /// <param name="Boot">Of this boot.</param>
 internal sealed record GatePass(string Role, long Until, string Boot);
 
+/// <summary>
+/// The end of a server, as its unit saw it: what it had written was brought to the disk then, however it ended. There is none where the host went down under it, and none
+/// while it runs.
+/// </summary>
+/// <param name="At">Unix seconds.</param>
+/// <param name="Role">What role.conf said.</param>
+/// <param name="Files">The append-only file as it was left (<see cref="FormOf"/>).</param>
+internal sealed record RedisEnd(long At, string Role, string Files)
+{
+    private const int MaxBytes = 4096;
+
+    /// <summary>Where it lies.</summary>
+    public static string Beside(string notes) => notes + ".end";
+
+    public static string FormOf(AofFacts aof) => string.Create(CultureInfo.InvariantCulture, $"{aof.Part}/{aof.PartSize}/{aof.Base}/{aof.Size}");
+
+    /// <summary>Whether the append-only file that lies there is all that a primary had written when it ended.</summary>
+    /// <param name="files">Of this host.</param>
+    /// <param name="notes">Path of the notes.</param>
+    /// <param name="disk">What lies there.</param>
+    public static bool WasSeen(IFileReader files, string notes, RedisDisk disk)
+    {
+        if (disk.Aof is not { } aof || files.Read(Beside(notes), MaxBytes) is not { IsSeen: true, Value: { State: { Exists: true, Uid: 0 } } file }) return false;
+        try { return JsonSerializer.Deserialize(file.Bytes.Span, RedisNotesJson.Default.RedisEnd) is { Role: RedisRole.Primary } end && end.Files == FormOf(aof); }
+        catch (JsonException) { return false; }
+    }
+
+    public byte[] Render() => JsonSerializer.SerializeToUtf8Bytes(this, RedisNotesJson.Default.RedisEnd);
+}
+
 /// <summary>What the gate decided last.</summary>
 /// <param name="At">Unix seconds.</param>
 /// <param name="Verdict">up, follow or hold.</param>
@@ -221,7 +288,7 @@ internal sealed record GateRecord(long At, string Verdict, string Role, string W
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord))]
+[JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord)), JsonSerializable(typeof(RedisEnd))]
 internal sealed partial class RedisNotesJson : JsonSerializerContext;
 
 /// <summary>Figures in texts that are signed: rounded up, so that a few more writes do not make another text.</summary>

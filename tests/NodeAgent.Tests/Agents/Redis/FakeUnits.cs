@@ -18,10 +18,14 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private readonly Dictionary<string, string> _loaded = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Process> _running = new(StringComparer.Ordinal);
+    private readonly HashSet<int> _seen = [];
     private readonly HashSet<string> _stoppedByUs = new(StringComparer.Ordinal);
 
     /// <summary>What the start gate said.</summary>
     public List<string> GateSaid { get; } = [];
+
+    /// <summary>Units whose host goes down under them: nobody sees their end.</summary>
+    public HashSet<string> PowerCut { get; } = new(StringComparer.Ordinal);
 
     /// <summary>How often each verb was asked for.</summary>
     public List<string> Calls { get; } = [];
@@ -63,6 +67,7 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
         Calls.Add("start " + name);
         if (_running.TryGetValue(name, out var running) && !running.HasExited) return Done;
         if (!_loaded.TryGetValue(name, out var text)) return new() { Result = UnitResult.Refused, ErrorName = "org.freedesktop.systemd1.NoSuchUnit" };
+        See(name, text);
         var exec = Line(text, "ExecStart=");
         // ExecCondition=: what the unit asks before each start; 1 = skipped, and no failure.
         if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecCondition=", StringComparison.Ordinal)) is { } gate
@@ -110,8 +115,17 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
             if (!process.WaitForExit(Patience)) process.Kill();
             process.WaitForExit();
         }
+        if (_loaded.TryGetValue(name, out var text)) See(name, text);
         RemoveRuntime(name);
         return Task.FromResult(Done);
+    }
+
+    /// <summary>ExecStopPost=: what the unit runs once after each end of its process, however that ended.</summary>
+    private void See(string name, string text)
+    {
+        if (!_running.TryGetValue(name, out var process) || !process.HasExited || !_seen.Add(process.Id) || PowerCut.Contains(name)) return;
+        if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecStopPost=", StringComparison.Ordinal)) is { } post)
+            RedisEndProgram.Run(post.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System, process.ExitCode == 0 ? "success" : "signal", "exited", GateSaid.Add);
     }
 
     public async Task<UnitOutcome> RestartAsync(string name, TimeSpan deadline, CancellationToken ct)

@@ -95,6 +95,81 @@ public sealed class RedisGateProgramTests : IDisposable
         Assert.Contains("let it up as a replica of 10.0.0.2:6379", RedisTold.Details(goal, behind)["start gate"], StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task End_IsNotedOnceItIsOnTheDisk_AndTakenBackBeforeTheServerWritesAgain()
+    {
+        WriteCut();
+        Assert.Equal(1, await AskAsync()); // Nobody saw its end.
+        Assert.Contains("<4>not started (unseen-data): its host went down under the server", _said[^1], StringComparison.Ordinal);
+
+        // A start that was held back is no end of a server.
+        Assert.Equal(0, End("exec-condition", null));
+        Assert.Equal(0, End("exec-condition", "exited"));
+        Assert.Equal(0, End("timeout", null));
+        Assert.Equal(1, await AskAsync());
+
+        Assert.Equal(0, End("signal", "killed"));
+        var marked = await File.ReadAllBytesAsync(NotesPath + ".end", Stop);
+        Assert.Equal(0, await AskAsync());
+        Assert.False(File.Exists(NotesPath + ".end"), "the server writes from here on");
+        Assert.Equal(1, await AskAsync());
+
+        // It speaks for the files that it was written of, and for a primary.
+        await File.WriteAllBytesAsync(NotesPath + ".end", marked, Stop);
+        File.AppendAllText(_root + "/data/appendonlydir/a.1.incr.aof", "*1\r\n$4\r\nPING\r\n");
+        Assert.Equal(1, await AskAsync());
+        File.WriteAllText(_root + "/role.conf", RedisRender.Role(RedisRole.Follows("127.0.0.1:9")));
+        Assert.Equal(0, End("success", "exited"));
+        File.WriteAllText(_root + "/role.conf", RedisRender.Role(RedisRole.Primary));
+        Assert.Equal(1, await AskAsync());
+        Assert.Equal(0, End("success", "exited"));
+        Assert.Equal(0, await AskAsync());
+    }
+
+    [Fact]
+    public async Task End_WhatCannotBeBroughtToTheDiskOrTakenBack_CountsAsNotThere()
+    {
+        WriteCut();
+        Directory.CreateSymbolicLink(_root + "/data/appendonlydir/elsewhere", "/nowhere"); // It cannot be opened, as on a disk that fails.
+        Assert.Equal(1, End("success", "exited"));
+        Assert.False(File.Exists(NotesPath + ".end"));
+        File.Delete(_root + "/data/appendonlydir/elsewhere");
+        Assert.Equal(0, End("success", "exited"));
+        var mark = await File.ReadAllBytesAsync(NotesPath + ".end", Stop);
+        await File.WriteAllTextAsync(NotesPath + ".end", "{}", Stop);
+        Assert.Equal(1, await AskAsync());
+        await File.WriteAllTextAsync(NotesPath + ".end", "half a mar", Stop);
+        Assert.Equal(1, await AskAsync());
+        await File.WriteAllBytesAsync(NotesPath + ".end", mark, Stop);
+        Assert.Equal(0, await AskAsync());
+    }
+
+    /// <summary>A build before measured no files: its notes do not say that they were empty.</summary>
+    [Fact]
+    public void Parse_NotesOfTheBuildBefore_MeasureNothing()
+    {
+        var notes = RedisNotes.Parse("""{"version":1,"uid":"u","ordinal":0,"dataDir":"/d","confDir":"/c","own":{"role":"primary","id":"a","offset":7},"peers":{"1":{"id":"a"}}}"""u8)!;
+        Assert.Equal((null, null, false), (notes.Own!.Appended, notes.Peers[1].Pair, notes.Own.Synced));
+        Assert.Null(notes.Peers[1].Appended);
+    }
+
+    /// <summary>A primary with an append-only file, and a replica that was seen to have keys and is not there now.</summary>
+    private void WriteCut()
+    {
+        Write(keys: 3);
+        var notes = RedisNotes.Parse(File.ReadAllBytes(NotesPath))!;
+        File.WriteAllBytes(NotesPath, (notes with
+        {
+            Members = [new(0, "127.0.0.1", 7), new(1, "127.0.0.1", 9)],
+            Peers = notes.Peers.Add(1, Held(RedisRole.Follows("127.0.0.1:7"), keys: 3)),
+        }).Render());
+        Directory.CreateDirectory(_root + "/data/appendonlydir");
+        File.WriteAllText(_root + "/data/appendonlydir/a.manifest", "file a.1.incr.aof seq 1 type i\n");
+        File.WriteAllText(_root + "/data/appendonlydir/a.1.incr.aof", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n");
+    }
+
+    private int End(string result, string? exitCode) => RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, result, exitCode, _said.Add);
+
     private Task<int> AskAsync() => RedisGateProgram.RunAsync(NotesPath, new FileReader(), new FileWriter(), _clock, _said.Add, Stop);
 
     private void Write(long keys)

@@ -86,4 +86,86 @@ public sealed class RedisGateTests
         };
         Assert.Equal((Gate)gate, RedisGate.Judge(q).Gate);
     }
+
+    /// <summary>The host went down under a primary with an append-only file; a replica with keys was noted.</summary>
+    private static GateQuestion Cut(long size, NotedData replica, string serving = Serving.Answering, bool torn = false, NotedPair? pair = null, bool ended = false, bool synced = false)
+    {
+        var q = Question(size, torn, replica);
+        return q with
+        {
+            EndSeen = ended,
+            Address = "10.0.0.1:6379",
+            Disk = q.Disk with { Aof = q.Disk.Aof! with { Size = size + 88 } },
+            Notes = q.Notes! with { Own = q.Notes.Own! with { Appended = 1088, Synced = synced }, Peers = q.Notes.Peers.Add(1, At(s_id, 1000) with { Pair = pair }) },
+            Peers = [q.Peers[0] with { Serving = serving, Data = serving == Serving.Answering ? replica : null }],
+        };
+    }
+
+    [Theory]
+    [InlineData("unseen:unreachable", false, false, Gate.Hold)] // The host is up before its network.
+    [InlineData(Serving.Refused, false, false, Gate.Hold)] // The replica's file has the end too.
+    [InlineData("unseen:unreachable", true, false, Gate.Up)] // It ended in order, or its process alone was killed.
+    [InlineData("unseen:unreachable", false, true, Gate.Up)] // Each write was on the disk before it was acknowledged.
+    public void Judge_HostThatWentDownUnderAPrimary_WaitsForItsReplica(string serving, bool ended, bool synced, object gate)
+    {
+        var answer = RedisGate.Judge(Cut(1000, At(s_id, 1000), serving, ended: ended, synced: synced));
+        Assert.Equal((Gate)gate, answer.Gate);
+        if (answer.Gate == Gate.Hold) Assert.Equal(("unseen-data", true), (answer.Code, answer.Passes));
+    }
+
+    [Fact]
+    public void Judge_HostThatWentDown_WaitsForNobodyWhoHadNothingOrIsGone()
+    {
+        var q = Cut(1000, At(s_id, 1000), "unseen:unreachable");
+        Assert.Equal(Gate.Up, RedisGate.Judge(q with { Peers = [q.Peers[0] with { Struck = true }] }).Gate);
+        Assert.Equal(Gate.Up, RedisGate.Judge(q with { Peers = [] }).Gate);
+        Assert.Equal(Gate.Up, RedisGate.Judge(q with { Notes = q.Notes! with { Peers = q.Notes.Peers.Clear() } }).Gate); // Made, and never seen to answer.
+        var empty = q with { Notes = q.Notes! with { Own = q.Notes.Own! with { Keys = 0 }, Peers = q.Notes.Peers.SetItem(1, At(s_id, 0) with { Keys = 0 }) } };
+        Assert.Equal(Gate.Hold, RedisGate.Judge(empty).Gate); // Its file has keys: they came after the note, there too.
+        Assert.Equal(Gate.Up, RedisGate.Judge(empty with { Disk = empty.Disk with { Aof = empty.Disk.Aof! with { HasKeys = false } } }).Gate);
+    }
+
+    /// <summary>Both were asked at once when this file had 1,088 bytes and the replica's 5,000; both have grown since.</summary>
+    [Theory]
+    [InlineData(6000, 10_000, false, Gate.Up)] // By as much.
+    [InlineData(6000, 10_017, false, Gate.Follow)] // The replica has one short command more.
+    [InlineData(6000, 9_983, false, Gate.Up)] // The file has one more.
+    [InlineData(6000, 10_023, false, Gate.Follow)]
+    [InlineData(6000, 9_977, false, Gate.Up)] // It names its database once more.
+    [InlineData(6000, 9_998, false, Gate.Follow)] // It does, and lacks a command of 21 bytes.
+    [InlineData(6000, 10_030, true, Gate.Follow)] // It ends within a command that the replica has.
+    [InlineData(6000, 10_000, true, Gate.Follow)] // It ends where the replica does, and the server would cut that off.
+    [InlineData(6000, 9_970, true, Gate.Up)] // It ends within a command that the replica has not.
+    public void Judge_AfterTheHostWentDown_WhoHasMoreLeads(long size, long replica, bool torn, object gate) => Assert.Equal((Gate)gate,
+        RedisGate.Judge(Cut(size, At(s_id, 6300) with { Appended = replica, AppendedBase = 88 }, torn: torn, pair: new(1000, 1088, "a.1.incr.aof", 1000, 5000, 88))).Gate);
+
+    [Theory]
+    [InlineData(6000, 10_000, "a.1.incr.aof", Gate.Up)] // Both lost power, and have the same.
+    [InlineData(6000, 10_040, "a.1.incr.aof", Gate.Hold)] // The replica has more, or other writes.
+    [InlineData(6000, 9_960, "a.1.incr.aof", Gate.Hold)]
+    [InlineData(6000, 10_000, "a.0.incr.aof", Gate.Hold)] // It was measured against a file of before.
+    public void Judge_BothHostsWentDown_OnlyEqualsNeedNoPerson(long size, long replica, string part, object gate) => Assert.Equal((Gate)gate,
+        RedisGate.Judge(Cut(size, At(s_next, 1) with { Appended = replica, AppendedBase = 99 }, pair: new(1000, 1088, part, 1000, 5000, 88))).Gate);
+
+    /// <summary>The replica made its file anew since: only the stream tells, with its pings.</summary>
+    [Theory]
+    [InlineData(1000, 1000, Gate.Up)] // It has had nothing since the note.
+    [InlineData(3000, 1500, Gate.Up)] // The file has grown by more.
+    [InlineData(3000, 6000, Gate.Follow)]
+    [InlineData(1000, 1014, Gate.Follow)] // A ping, or a short command: all that is here is there.
+    public void Judge_AfterTheHostWentDown_WhereFilesCannotBeMeasured(long size, long replica, object gate) =>
+        Assert.Equal((Gate)gate, RedisGate.Judge(Cut(size, At(s_id, replica))).Gate);
+
+    [Theory]
+    [InlineData(5912, 0, 6000)] // Started without files: it does not count the base of 88 bytes that it made.
+    [InlineData(6000, 88, 6000)]
+    [InlineData(6100, 88, 6100)] // It has written since the file was looked at.
+    [InlineData(5900, 88, null)] // The file was made anew in between.
+    [InlineData(null, 88, null)]
+    public void Measured_AsItsFilesAre(int? said, long made, int? expected)
+    {
+        var disk = Question(5912, false, At(s_id, 1)).Disk;
+        Assert.Equal(expected, (At(s_id, 1) with { Appended = said, AppendedBase = made }).Measured(disk with { Aof = disk.Aof! with { Size = 6000 } }).Appended);
+        Assert.Null((At(s_id, 1) with { Appended = said, AppendedBase = made }).Measured(RedisDisk.Nothing).Appended);
+    }
 }

@@ -96,6 +96,31 @@ public sealed class RedisPlanningTests
         Assert.Empty(plan.Steps[0].Turns);
     }
 
+    /// <summary>The same words as the gate's; a person is asked once the replica has had its time.</summary>
+    [Theory]
+    [InlineData("everysec", false)]
+    [InlineData("everysec", true)]
+    [InlineData("always", true)]
+    public void Plan_PrimaryWhoseHostWentDownUnderIt_WaitsForItsReplicasAndIsThenThereToSign(string fsync, bool isLong)
+    {
+        var input = Input(spec: $$$"""{"replicas":2,"persistence":{"appendfsync":"{{{fsync}}}"}}""");
+        var state = Isolated(Converged(input, Goal(input)).Down()) with { EndSeen = false };
+        state = state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value with { IsLong = isLong }) };
+        Assert.Equal("hold:unseen-data", RedisFacts.Value(state, RedisFacts.Gate(RedisRole.Primary)));
+        var plan = Plan(input, state);
+        if (!isLong)
+        {
+            Assert.Empty(plan.Steps);
+            Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("its host went down under the server", StringComparison.Ordinal)) && b.RetryAfter is not null);
+            return;
+        }
+        var step = Assert.Single(plan.Steps);
+        Assert.Equal(("start", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
+        Assert.Contains("what the server took in the last seconds before its host went down and only member 1 holds", step.Text, StringComparison.Ordinal);
+        var synced = state with { Notes = state.Notes! with { Own = state.Notes!.Own! with { Synced = true } } };
+        Assert.Equal(RiskLevel.Moderate, Assert.Single(Plan(input, synced).Steps).Risk.Level);
+    }
+
     [Fact]
     public void Plan_DownWhileAnotherProcessHasItsPort_WaitsAndNamesThePort()
     {
