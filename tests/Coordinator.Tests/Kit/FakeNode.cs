@@ -75,7 +75,9 @@ internal sealed class FakeStream : IAsyncDisposable
 
     public long Acked { get; private set; }
 
-    public List<CoordinatorMessage> Messages { get; } = [];
+    public List<CoordinatorMessage> Messages { get { lock (_lock) return [.. _messages]; } }
+
+    private readonly List<CoordinatorMessage> _messages = [];
 
     public List<Approval> Approvals { get; } = [];
 
@@ -153,7 +155,7 @@ internal sealed class FakeStream : IAsyncDisposable
     {
         lock (_lock)
         {
-            Messages.Add(message);
+            _messages.Add(message);
             Welcome ??= message.Welcome;
             Goodbye ??= message.Goodbye;
             if (message.Full) _assignments.Clear();
