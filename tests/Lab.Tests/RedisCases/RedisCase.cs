@@ -179,6 +179,21 @@ public abstract partial class RedisCase(RedisFleet shared)
         return numbers.Length == 0 ? null : numbers.Max();
     }
 
+    /// <summary>Our keys in the copies that steps made on this member's host.</summary>
+    internal static async Task<HashSet<string>> CopiesAsync(RedisGroup g, RedisMember of)
+    {
+        HashSet<string> kept = [];
+        foreach (var copy in (await of.Host.ShellAsync("find /var/lib/agentmetal/backups -name '*.rdb' 2>/dev/null || true", Stop))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var directory = Directory.CreateTempSubdirectory("agentmetal-backup-").FullName;
+            File.Copy(g.Seen(of.Host, copy), Path.Combine(directory, "dump.rdb"));
+            kept.UnionWith((await RedisFiles.ReadAsync(directory)).Dump);
+            Directory.Delete(directory, recursive: true);
+        }
+        return kept;
+    }
+
     internal static async Task SignAllAsync(RedisGroup g, TimeSpan within)
     {
         await g.EventuallyAsync("Ready once it was signed", within, async () =>

@@ -93,19 +93,6 @@ public sealed partial class SignedUnderWritersTests(RedisFleet shared) : RedisCa
     private static int SignedFor(string asked) => int.Parse(Signed().Match(asked) is { Success: true } m ? m.Groups[1].Value : throw new InvalidOperationException("no figure in " + asked),
         NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
 
-    private static async Task<HashSet<string>> CopiesAsync(RedisGroup g, RedisMember of)
-    {
-        HashSet<string> kept = [];
-        foreach (var copy in (await of.Host.ShellAsync("find /var/lib/agentmetal/backups -name '*.rdb' 2>/dev/null || true", Stop)).Split('\n', StringSplitOptions.RemoveEmptyEntries))
-        {
-            var directory = Directory.CreateTempSubdirectory("agentmetal-backup-").FullName;
-            File.Copy(g.Seen(of.Host, copy), Path.Combine(directory, "dump.rdb"));
-            kept.UnionWith((await RedisFiles.ReadAsync(directory)).Dump);
-            Directory.Delete(directory, recursive: true);
-        }
-        return kept;
-    }
-
     /// <summary>Clients that write one key after the other and record what was acknowledged, and by whom.</summary>
     private sealed class Writers(RedisGroup g) : IAsyncDisposable
     {

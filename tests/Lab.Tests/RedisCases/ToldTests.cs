@@ -10,7 +10,9 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
     public static TheoryData<string> Cases =>
         Pick("a death that systemd repaired", "roles swapped by hand", "maxmemory reached", "tail of the append-only file cut off",
         "full disk", "killed by the kernel",
-        "what memory only gives up", "what snapshots give up", "what everysec gives up", "what snapshots give up is what goes", "the gate held, daemon off");
+        "what memory only gives up", "what snapshots give up", "what everysec gives up", "what snapshots give up is what goes",
+        "the gate held, daemon off",
+        "a setting that another tool sets again and again");
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -29,6 +31,7 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
             GivesUp("everysec", "last second", "one second", "a second", "two seconds", "last 2 s", "1 s of writes", "last two seconds"),
         "what snapshots give up is what goes" => Measured(),
         "the gate held, daemon off" => Held(),
+        "a setting that another tool sets again and again" => SetAgain(),
         _ => throw new ArgumentOutOfRangeException(nameof(what), what, null),
     };
 
@@ -160,6 +163,51 @@ public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
         await DaemonsAsync(g, "restart");
         await Task.Delay(TimeSpan.FromSeconds(8), Stop);
         Assert.Single((await g.EventsAsync(Stop)).Split('\n'), l => l.Contains("GateHeld", StringComparison.Ordinal));
+    });
+
+    /// <summary>Another tool undoes every repair: that is said and left alone, what else is wrong is put right meanwhile, and once the tool
+    /// stops the declared value is in force again.</summary>
+    private Task SetAgain() => WithAsync("told", "replicas: 1, memory: { max: 64Mi, policy: noeviction }", async g =>
+    {
+        await FillAsync(g, 500);
+        var pids = await Task.WhenAll(g.Members.Select(m => m.Host.MainPidAsync(m.Unit, Stop)));
+        using var stopping = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        var tool = Task.Run(async () =>
+        {
+            while (!stopping.IsCancellationRequested)
+            {
+                Assert.Equal("OK", g.Ask(g[0], "CONFIG", "SET", "maxmemory", "1gb"));
+                Assert.Equal(20, g.Write(g[0], 20).Count);
+                await Task.Delay(TimeSpan.FromSeconds(10), stopping.Token).ContinueWith(static _ => { }, TaskScheduler.Default);
+            }
+        }, Stop);
+        try
+        {
+            await g.EventuallyAsync("it is said that it returns, of what, and how often", TimeSpan.FromMinutes(4), async () =>
+                !tool.IsFaulted && await g.DescribeAsync(Stop) is var d && Told(d, "returns after every repair: put right 8 times")
+                    && Told(d, "maxmemory"), Stop);
+            Assert.False(await g.ReadyAsync(Stop), "a limit that is not as declared is not Ready");
+            Assert.Empty(await g.HeldAsync(Stop));
+            Assert.Equal("OK", g.Ask(g[0], "CONFIG", "SET", "maxmemory-policy", "allkeys-lru"));
+            await g.EventuallyAsync("what else is wrong is put right", TimeSpan.FromSeconds(40),
+                () => Task.FromResult(g.Ask(g[0], "CONFIG", "GET", "maxmemory-policy") == "maxmemory-policy noeviction"), Stop);
+            // Undamped, every look would put it right until the tool's next turn.
+            for (var until = DateTime.UtcNow + TimeSpan.FromSeconds(30); DateTime.UtcNow < until; await Task.Delay(500, Stop))
+                Assert.Equal("maxmemory 1073741824", g.Ask(g[0], "CONFIG", "GET", "maxmemory"));
+            await HeldThroughAsync(g, "damped", TimeSpan.FromSeconds(3));
+        }
+        finally
+        {
+            await stopping.CancelAsync();
+            await tool;
+        }
+        await g.EventuallyAsync("the declared limit is in force again", TimeSpan.FromMinutes(7), async () =>
+            g.Ask(g[0], "CONFIG", "GET", "maxmemory") == "maxmemory 67108864" && await g.ReadyAsync(Stop), Stop);
+        var now = (await g.DescribeAsync(Stop)).Split("\nEvents")[0]; // What was is an event of the past.
+        Assert.False(Told(now, "returns after every repair"), now);
+        Assert.Equal(pids, await Task.WhenAll(g.Members.Select(m => m.Host.MainPidAsync(m.Unit, Stop))));
+        Assert.Empty(await MissingAsync(g));
+        await g.EventuallyAsync("the replica has all", TimeSpan.FromSeconds(30), () => Task.FromResult(g.InSync(g[1], g[0])), Stop);
     });
 
     private static bool Told(string text, params string[] words) => words.Any(w => text.Contains(w, StringComparison.OrdinalIgnoreCase));

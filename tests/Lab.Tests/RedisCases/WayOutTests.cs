@@ -19,7 +19,8 @@ public sealed class WayOutTests(RedisFleet shared) : RedisCase(shared)
     public static TheoryData<string> Cases =>
         Pick("damaged file of the only member", "damaged file of the replica", "damaged file of the primary",
         "append-only directory deleted", "databases, in memory only",
-        "host of the primary is gone");
+        "host of the primary is gone", "host of the primary is cut off and written to",
+        "host of the primary is cut off, another is signed for");
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -31,6 +32,8 @@ public sealed class WayOutTests(RedisFleet shared) : RedisCase(shared)
         "append-only directory deleted" => Deleted(),
         "databases, in memory only" => HandOver(),
         "host of the primary is gone" => HostGone(),
+        "host of the primary is cut off and written to" => CutOff(),
+        "host of the primary is cut off, another is signed for" => CutOffAndSigned(),
         _ => throw new ArgumentOutOfRangeException(nameof(what), what, null),
     };
 
@@ -116,4 +119,62 @@ public sealed class WayOutTests(RedisFleet shared) : RedisCase(shared)
         await HeldThroughAsync(g, "the old primary is back");
         Assert.Single(g.Members, m => g.Role(m) == "master");
     });
+
+    /// <summary>Who cannot be seen may be taking writes: it is asked, not done, and nothing is left of it once it is seen again.</summary>
+    private Task CutOff() => WithAsync("out", "replicas: 1", async g =>
+    {
+        await IsolatedAsync(g);
+        // Longer than the server's own time-out of its link.
+        for (var until = DateTime.UtcNow + TimeSpan.FromSeconds(40); DateTime.UtcNow < until; await Task.Delay(1000, Stop))
+        {
+            Assert.Equal("slave", g.Role(g[1]));
+            Assert.Equal(20, g.Write(g[0], 20).Count);
+        }
+        await HeldThroughAsync(g, "cut off and unsigned", TimeSpan.FromSeconds(3));
+        await g.Fleet.Lab.HealAsync(Stop);
+        await g.EventuallyAsync("Ready, with nothing to sign", TimeSpan.FromSeconds(120),
+            async () => await g.ReadyAsync(Stop) && (await g.HeldAsync(Stop)).Count == 0, Stop);
+        await HeldThroughAsync(g, "healed");
+        Assert.Equal(("master", "slave"), (g.Role(g[0]), g.Role(g[1])));
+        Assert.All(g.Members, m => Assert.Equal(g.Acked.Count, g.InMemory(m)?.Count));
+    });
+
+    /// <summary>Each side has what the other has not: that waits for a signature of its own, which names the figure and leaves a
+    /// copy.</summary>
+    private Task CutOffAndSigned() => WithAsync("out", "replicas: 1", async g =>
+    {
+        await IsolatedAsync(g);
+        Assert.NotEqual("", await g.SignAsync("its host does not come back", Stop));
+        await g.EventuallyAsync("member 1 takes writes", TimeSpan.FromSeconds(60), () => Task.FromResult(g.Role(g[1]) == "master"), Stop);
+        Assert.Equal(700, g.Write(g[1], 700).Count);
+        Assert.Equal(500, g.Write(g[0], 500).Count);
+        await HeldThroughAsync(g, "a primary on each side", TimeSpan.FromSeconds(5));
+        await g.Fleet.Lab.HealAsync(Stop);
+        var asked = await AskedAsync(g, TimeSpan.FromSeconds(90));
+        await HeldThroughAsync(g, "healed and unsigned");
+        Assert.All(g.Members, m => Assert.Equal("master", g.Role(m)));
+        Assert.False(await g.ReadyAsync(Stop), "two primaries that take writes are not Ready");
+        Assert.InRange(KeysSaid(asked) ?? -1, 700, 10_000);
+        await SignAllAsync(g, TimeSpan.FromSeconds(90));
+        var kept = g.Members.First(m => g.Role(m) == "master");
+        var other = g.Members.First(m => m != kept);
+        await g.EventuallyAsync("one primary", TimeSpan.FromSeconds(30), () => Task.FromResult(g.InSync(other, kept)), Stop);
+        Assert.InRange((await MissingAsync(g)).Count, 1, (int)KeysSaid(asked)!.Value);
+        Assert.Empty(g.Acked.Except(g.InMemory(kept)!).Except(await CopiesAsync(g, other)));
+    });
+
+    /// <summary>The primary's host reaches nobody, its own clients write on, and the other host asks for the way on.</summary>
+    private static async Task IsolatedAsync(RedisGroup g)
+    {
+        await FillAsync(g, 2000);
+        await g.Fleet.Lab.IsolateAsync(g[0].Host, Stop);
+        Assert.Equal(1000, g.Write(g[0], 1000).Count);
+        await g.EventuallyAsync("the way on is asked, with its command", TimeSpan.FromSeconds(120), async () =>
+        {
+            Assert.Equal("slave", g.Role(g[1]));
+            return (await g.HeldAsync(Stop)).Count > 0
+                && (await g.DescribeAsync(Stop)).Contains("agentmetal approve", StringComparison.Ordinal);
+        }, Stop);
+        Assert.Equal(500, g.Write(g[0], 500).Count);
+    }
 }
