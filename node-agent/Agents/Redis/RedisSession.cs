@@ -141,7 +141,10 @@ internal sealed class RedisInfo(ImmutableArray<string> sections)
     /// <summary>CLIENT PAUSE with WRITE came with FAILOVER (Redis 6.2), whose state is told since.</summary>
     public bool HoldsWrites => this["master_failover_state"].Length > 0;
 
-    public bool Rewriting => this["aof_rewrite_in_progress"] == "1" || this["aof_rewrite_scheduled"] == "1";
+    public bool Rewriting => this["aof_rewrite_in_progress"] == "1" || RewriteWaits;
+
+    /// <summary>It begins when another child of the server has ended.</summary>
+    public bool RewriteWaits => this["aof_rewrite_scheduled"] == "1";
 
     public long Offset => Number(this["role"] == "slave" ? "slave_repl_offset" : "master_repl_offset") ?? 0;
 

@@ -28,6 +28,12 @@ internal sealed record AofFacts(int Number, string Part, long PartSize, string B
     /// <summary>Bytes of all its parts, as the server counts them (INFO, aof_current_size).</summary>
     public long Size { get; init; }
 
+    /// <summary>
+    /// A rewrite of a file that was being written is under way: the manifest names the part that was written before it and the one that is written since (Redis 7, aof.c,
+    /// openNewIncrAofForAppend). A server that has only just been told to append writes to a file that no manifest names, and a crash takes all of it.
+    /// </summary>
+    public bool GoesOn { get; init; }
+
     /// <summary>The last part ends within a command: the server cuts that off when it loads it.</summary>
     public bool IsTorn { get; init; }
 
@@ -104,7 +110,8 @@ internal sealed record RedisDisk(bool Exists, DumpFacts? Dump, AofFacts? Aof, st
             return parts.Count == 0 ? (null, "") : (new(0, "", 0, "", 0, parts.Any(p => HasContent(files, dir + "/" + p)), "the manifest of the append-only file is gone, and its parts are there"), "");
         var text = files.Read(dir + "/" + manifest, MaxManifest);
         if (!text.IsSeen) return (null, text.WhyUnseen!);
-        return (OfManifest(files, dir, Encoding.UTF8.GetString(text.Value.Bytes.Span)), "");
+        var facts = OfManifest(files, dir, Encoding.UTF8.GetString(text.Value.Bytes.Span));
+        return (facts with { GoesOn = facts.GoesOn && !names.Value.Any(n => n.StartsWith("temp-", StringComparison.Ordinal) && n.EndsWith(".incr", StringComparison.Ordinal)) }, "");
     }
 
     private static AofFacts OfManifest(IFileReader files, string dir, string manifest)
@@ -122,7 +129,7 @@ internal sealed record RedisDisk(bool Exists, DumpFacts? Dump, AofFacts? Aof, st
             if (!part.IsSeen || part.Value.Kind != FileKind.File) return facts with { HasKeys = true, Damage = $"{name}, a part of the append-only file, is missing" };
             facts = facts with { Size = facts.Size + part.Value.Size };
             if (type == "b") facts = facts with { Base = name, BaseSize = part.Value.Size };
-            else facts = facts with { Number = number, Part = name, PartSize = part.Value.Size };
+            else facts = facts with { GoesOn = facts.Part.Length > 0, Number = number, Part = name, PartSize = part.Value.Size };
             if (HasContent(files, dir + "/" + name)) facts = facts with { HasKeys = true };
         }
         if (facts.Base.Length > 0 && facts.BaseSize == 0) return facts with { HasKeys = true, Damage = $"{facts.Base}, the base of the append-only file, is empty" };

@@ -33,7 +33,7 @@ internal static class RedisNoteProgram
             info = await InfoAsync(client, stop).ConfigureAwait(false); // Files that are looked at first are never newer than what it says.
             if (info.Role != RedisRole.Primary) return 0;
             var fsync = await client.CallAsync(RespCommand.Of("CONFIG", "GET", "appendfsync"), s_answer, stop).ConfigureAwait(false);
-            var data = new RedisNotebook(reader, writer, clock).DataOf(info, fsync is { Items: [_, { Text: var how }] } ? how : "").Measured(disk);
+            var data = new RedisNotebook(reader, writer, clock).DataOf(info, fsync is { Items: [_, { Text: var how }] } ? how : "", disk).Measured(disk);
             var next = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },

@@ -72,7 +72,8 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
     /// <summary>What a server that answers holds.</summary>
     /// <param name="info">What it says.</param>
     /// <param name="fsync">Its appendfsync, where it was asked.</param>
-    public NotedData DataOf(RedisInfo info, string fsync = "")
+    /// <param name="disk">Of a member of this host, looked at before the server was asked: whether a file that is made anew is written meanwhile; null = nobody looked, and it counts as not.</param>
+    public NotedData DataOf(RedisInfo info, string fsync = "", RedisDisk? disk = null)
     {
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
         var (keys, expires) = info.KeyCounts;
@@ -86,7 +87,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             Keys = keys,
             Expires = expires,
             Changes = info.Number("rdb_changes_since_last_save") ?? 0,
-            Appending = info["aof_enabled"] == "1" && !info.Rewriting && info["aof_last_write_status"] is "ok",
+            Appending = info["aof_enabled"] == "1" && (!info.Rewriting || (!info.RewriteWaits && disk?.Aof is { GoesOn: true })) && info["aof_last_write_status"] is "ok",
             Synced = info["aof_enabled"] == "1" && fsync == "always",
             Appended = info["aof_enabled"] == "1" && !info.Rewriting ? info.Number("aof_current_size") + (info.Number("aof_buffer_length") ?? 0) : null,
             AppendedBase = info.Number("aof_base_size") ?? 0,
@@ -114,7 +115,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         NotedData? self = null;
         if (own.Info is { } info && IsOurs(goal, notes, info))
         {
-            var data = self = DataOf(info, own.Settings.GetValueOrDefault("appendfsync", "")).Measured(disk);
+            var data = self = DataOf(info, own.Settings.GetValueOrDefault("appendfsync", ""), disk).Measured(disk);
             notes = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
