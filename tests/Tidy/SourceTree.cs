@@ -7,15 +7,20 @@ internal static class SourceTree
 {
     public static string Root { get; } = FindRoot();
 
-    /// <summary>Repository-relative paths, with forward slashes, build outputs left out.</summary>
+    /// <summary>Repository-relative paths with forward slashes. Build outputs and hidden folders can be large: they are left out.</summary>
     public static IEnumerable<string> Files(string folder, string pattern) =>
         Directory.Exists(Path.Combine(Root, folder))
-            ? Directory.EnumerateFiles(Path.Combine(Root, folder), pattern, SearchOption.AllDirectories)
-                .Select(f => Path.GetRelativePath(Root, f)).Where(f => !f.Split('/').Any(p => p is "bin" or "obj" or "artifacts" or ".run" or ".git"))
-                .Order(StringComparer.Ordinal)
+            ? Below(Path.Combine(Root, folder), pattern).Select(f => Path.GetRelativePath(Root, f)).Order(StringComparer.Ordinal)
             : [];
 
     public static string[] Lines(string path) => File.ReadAllLines(Path.Combine(Root, path));
+
+    public static string Text(string path) => File.ReadAllText(Path.Combine(Root, path));
+
+    private static IEnumerable<string> Below(string folder, string pattern) =>
+        Directory.EnumerateFiles(folder, pattern).Concat(Directory.EnumerateDirectories(folder)
+            .Where(d => Path.GetFileName(d) is not ("bin" or "obj" or "artifacts") && !Path.GetFileName(d).StartsWith('.'))
+            .SelectMany(d => Below(d, pattern)));
 
     private static string FindRoot([CallerFilePath] string here = "")
     {
