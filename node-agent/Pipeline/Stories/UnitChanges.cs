@@ -93,7 +93,8 @@ internal static class UnitChanges
             var cause = killed ? EndCause.KilledByKernel : end.Result == "timeout" && end.Status == Sigkill ? EndCause.StopTimedOut : end.Result == "success" ? EndCause.Stopped : EndCause.Died;
             if (mine && cause is EndCause.Died or EndCause.Stopped) continue;
             var again = look.Now.IsActive || look.Now.ActiveState == "activating" || IsBetween(look.Now);
-            var by = cause == EndCause.Stopped ? "" : again ? "; systemd starts it again" : "; systemd does not start it again";
+            // One whose end is still being dealt with (ExecStopPost=) says nothing yet of what systemd does next.
+            var by = cause == EndCause.Stopped || look.Now.ActiveState == "deactivating" ? "" : again ? "; systemd starts it again" : "; systemd does not start it again";
             found.Add(new(end.At, cause == EndCause.Stopped ? again ? "RestartedOutside" : "StoppedOutside" : cause.ToString(), Words(cause, end, look, mine, again) + by, cause));
         }
         return found.DrainToImmutable();
@@ -149,7 +150,8 @@ internal static class UnitChanges
             yield return new(look.At, "StartLimitHit", "ended so often that systemd no longer starts it (start-limit-hit)");
         if (!ends.IsEmpty) yield break;
         if (before.Active is "inactive" or "failed" && now.IsActive) yield return new(now.ActiveEnterAt ?? look.At, "StartedOutside", $"started {Somebody}") { Warning = false };
-        if (!before.Ran || now.ActiveState is not ("inactive" or "failed")) yield break;
+        // A start that was held back by a condition of the unit is no end of a server: who held it back tells it.
+        if (!before.Ran || now.ActiveState is not ("inactive" or "failed") || now.Result == "exec-condition") yield break;
         yield return now.Result == "success" ? new(look.At, "StoppedOutside", $"stopped {Somebody}", EndCause.Stopped) : new(look.At, nameof(EndCause.Died), $"ended with {now.Result}", EndCause.Died);
     }
 

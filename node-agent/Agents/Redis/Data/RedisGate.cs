@@ -149,30 +149,38 @@ internal static class RedisGate
         return UnseenHolder(q, own) ?? new(Gate.Up, q.Role, "");
     }
 
-    /// <summary>A peer that cannot be seen now, and is known to have held what is not here.</summary>
+    /// <summary>Peers that cannot be seen now, and may hold what is not here: each of them is named, for who goes on without them gives up what any of them has.</summary>
     private static GateAnswer? UnseenHolder(GateQuestion q, RedisPosition? own)
     {
-        foreach (var peer in q.Peers.Where(p => !p.Answers && !p.Struck))
-        {
-            if ((q.Notes?.Own is null || q.Keeps == Kept.Memory) && !q.Disk.HasKeys(q.AppendOnly) && peer.Serving != Serving.Refused)
-                return new(Gate.Hold, q.Role, $"this member would come up empty, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold the data", "unseen-data",
-                    $"what only member {peer.Ordinal} holds" + (q.Notes?.Peers.GetValueOrDefault(peer.Ordinal) is { } last ? $", when last seen {AtMost.Keys(last.Keys)}" : ""), Passes: true);
-            var noted = q.Notes?.Peers.GetValueOrDefault(peer.Ordinal);
-            // One that is down still has its file, and one that had no key may have had the last ones.
-            if (noted is not null && q is { AppendOnly: true, IsWhole: false, Notes.Own: { } had } && (noted.Keys > 0 || had.Keys > 0 || q.Disk.HasKeys(true)))
-                return new(Gate.Hold, q.Role, $"its host went down under the server: the last writes may be missing in its append-only file, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold them; the server had {Held(had)}", "unseen-data",
-                    $"what the server took in the last seconds before its host went down and only member {peer.Ordinal} holds", Passes: true);
-            if (noted is not { Keys: > 0 }) continue;
-            if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
-                return new(Gate.Hold, q.Role, $"the server did not end in order: what it took after its dump is not here, and member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), may hold it; the server had {Held(unsaved)}", "unseen-data",
-                    $"what the server took after its dump and only member {peer.Ordinal} holds: {unsaved.Changes} changes when it was last seen, and what came since", Passes: true);
-            // One that is down and keeps nothing has lost it.
-            if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) continue;
-            if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) continue;
-            return new(Gate.Hold, q.Role, $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)}), held {Held(noted)} when it was last seen, and what is here may be less: {OwnData(q)}", "unseen-data",
-                $"what only member {peer.Ordinal} holds, {AtMost.Keys(noted.Keys)} when that was noted, {AtMost.Time(noted.At)}, and what it took since", Passes: true);
-        }
-        return null;
+        var held = q.Peers.Where(p => !p.Answers && !p.Struck).Select(p => Unseen(q, own, p)).OfType<GateAnswer>().ToList();
+        return held.Count == 0 ? null : held[0] with { Why = string.Join("; ", held.Select(h => h.Why)), Loss = string.Join("; ", held.Select(h => h.Loss)) };
+    }
+
+    private static GateAnswer? Unseen(GateQuestion q, RedisPosition? own, GatePeer peer)
+    {
+        var noted = q.Notes?.Peers.GetValueOrDefault(peer.Ordinal);
+        var last = noted is null ? "" : $", when last seen {AtMost.Keys(noted.Keys)}";
+        var away = $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)})";
+        if (peer.Serving != Serving.Refused && !q.Disk.HasKeys(q.AppendOnly) && (q.Notes?.Own is null || q.Keeps == Kept.Memory))
+            return Held($"this member would come up empty, and {away}, may hold the data", $"what only member {peer.Ordinal} holds{last}");
+        // Notes that were lost are no sign that there is nothing to know.
+        if (peer.Serving != Serving.Refused && q.Notes?.Own is null)
+            return Held($"nothing is known here of what the server had, and {away}, may hold more than what lies here: {OwnData(q)}", $"what only member {peer.Ordinal} holds{last}");
+        // One that is down still has its file, and one that had no key may have had the last ones.
+        if (noted is not null && q is { AppendOnly: true, IsWhole: false, Notes.Own: { } had } && (noted.Keys > 0 || had.Keys > 0 || q.Disk.HasKeys(true)))
+            return Held($"its host went down under the server: the last writes may be missing in its append-only file, and {away}, may hold them; the server had {RedisGate.Held(had)}",
+                $"what only member {peer.Ordinal} holds of what the server took before its host went down, {Had(noted)}");
+        if (noted is not { Keys: > 0 }) return null;
+        if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
+            return Held($"the server did not end in order: what it took after its dump is not here, and {away}, may hold it; the server had {RedisGate.Held(unsaved)}",
+                $"what the server took after its dump and only member {peer.Ordinal} holds: {unsaved.Changes} changes when it was last seen, and what came since");
+        // One that is down and keeps nothing has lost it.
+        if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) return null;
+        if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) return null;
+        return Held($"{away}, held {RedisGate.Held(noted)} when it was last seen, and what is here may be less: {OwnData(q)}", $"what only member {peer.Ordinal} holds, {Had(noted)}");
+
+        GateAnswer Held(string why, string loss) => new(Gate.Hold, q.Role, why, "unseen-data", loss, Passes: true);
+        static string Had(NotedData data) => $"{AtMost.Keys(data.Keys)} when that was noted, {AtMost.Time(data.At)}, and what it took since";
     }
 
     /// <summary>

@@ -149,10 +149,12 @@ internal sealed class Restart(RedisScope scope, RedisActuator? actuator)
     {
         var settings = s.FileSettings;
         if (Kept.Of(settings) == Kept.AppendOnly && s.Disk.Aof is { Damage: "" } && s.Notes?.Own?.Appending != false) return null;
-        if (s.Peers.Values.Any(p => p.Answers && ((p.Keys == Stored.Some && (p.Leads || p.Link == Link.Up) && (s.Notes?.Own is not { } own || p.Data?.Position.Covers(own.Position) == true))
+        // What a primary took after it was noted last may have reached nobody, whatever its replicas have of what was noted.
+        if (s.Peers.Values.Any(p => p.Answers && ((p.Keys == Stored.Some && (p.Leads || p.Link == Link.Up) && s.Notes?.Own is { } own && own.Role != RedisRole.Primary && p.Data?.Position.Covers(own.Position) == true)
             || (s.Notes is { Own: { } copy } notes && notes.CopyOf == p.Address && p.Leads && p.Data?.Id == copy.Id)))) return null;
-        return Kept.Of(settings) == Kept.Snapshots && s.Notes?.Own is { } noted
-            ? $"what it took since its last good save, {AtMost.Keys(Math.Min(noted.Changes, Math.Max(noted.Keys, noted.Changes)))}" : "all that is only in its memory" + (s.Notes?.Own is { } had ? ", " + AtMost.Keys(had.Keys) : "");
+        if (s.Notes?.Own is not { } noted) return "all that is only in its memory";
+        var (what, keys) = Kept.Of(settings) == Kept.Snapshots ? ("what it took since its last good save", noted.Changes) : ("all that is only in its memory", noted.Keys);
+        return $"{what}, {AtMost.Keys(keys)} when that was noted, {AtMost.Time(noted.At)}, and what it took since";
     }
 
     public override Timing Timing(RoleArgs args) => Starting.Timing;

@@ -36,6 +36,31 @@ public sealed class RedisGateTests
     public void Judge_FileThatGrewSinceTheNote(long size, bool torn, long replica, object gate) =>
         Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica))).Gate);
 
+    /// <summary>Notes that were lost are no sign that there was nothing to know.</summary>
+    [Theory]
+    [InlineData(true, "unreachable", Gate.Hold)]
+    [InlineData(true, Serving.Refused, Gate.Up)]
+    [InlineData(false, "unreachable", Gate.Hold)]
+    public void Judge_NothingIsKnownOfWhatTheServerHad_WaitsForThoseThatMayHaveMore(bool noted, string serving, object gate)
+    {
+        var q = Question(6000, false, At(s_id, 6000));
+        var answer = RedisGate.Judge(q with { Notes = noted ? q.Notes! with { Own = null, Files = new() } : null, Peers = [q.Peers[0] with { Serving = serving, Role = "", Data = null }] });
+        Assert.Equal(((Gate)gate, (Gate)gate == Gate.Hold), (answer.Gate, answer.Passes));
+        if (answer.Gate == Gate.Hold) Assert.Contains("nothing is known here of what the server had, and member 1", answer.Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Judge_TwoThatCannotBeSeen_NamesBothWithTheirFigures()
+    {
+        var q = Question(6000, false, At(s_id, 6000));
+        q = q with { EndSeen = false, Notes = q.Notes! with { Peers = q.Notes!.Peers.Add(1, At(s_id, 6000)).Add(2, At(s_id, 6000) with { Keys = 2500 }) } };
+        var answer = RedisGate.Judge(q with { Peers = [.. ((int[])[1, 2]).Select(n => q.Peers[0] with { Ordinal = n, Serving = "unreachable", Role = "", Data = null })] });
+        Assert.Equal((Gate.Hold, "unseen-data", true), (answer.Gate, answer.Code, answer.Passes));
+        Assert.Contains("what only member 1 holds of what the server took before its host went down, at most 10 keys", answer.Loss, StringComparison.Ordinal);
+        Assert.Contains("what only member 2 holds of what the server took before its host went down, at most 2,500 keys", answer.Loss, StringComparison.Ordinal);
+        Assert.Contains("member 2, which does not answer", answer.Why, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(6000, 6001, Gate.Follow)] // A hand made it a primary; it had all before.
     [InlineData(9000, 1001, Gate.Hold)] // It left the stream long before, and took writes of its own.

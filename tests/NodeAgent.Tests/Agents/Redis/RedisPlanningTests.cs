@@ -116,7 +116,8 @@ public sealed class RedisPlanningTests
         }
         var step = Assert.Single(plan.Steps);
         Assert.Equal(("start", RiskLevel.Dangerous, true), (step.Tool, step.Risk.Level, step.Risk.LosesData));
-        Assert.Contains("what the server took in the last seconds before its host went down and only member 1 holds", step.Text, StringComparison.Ordinal);
+        Assert.Contains("what only member 2 holds of what the server took before its host went down, at most ", step.Text, StringComparison.Ordinal);
+        Assert.Contains("what only member 1 holds of what the server took before its host went down, at most ", step.Text, StringComparison.Ordinal);
         var synced = state with { Notes = state.Notes! with { Own = state.Notes!.Own! with { Synced = true } } };
         Assert.Equal(RiskLevel.Moderate, Assert.Single(Plan(input, synced).Steps).Risk.Level);
     }
@@ -174,6 +175,19 @@ public sealed class RedisPlanningTests
         };
         var step = Assert.Single(Plan(input, hung).Steps);
         Assert.Equal(("restart", risk), (step.Tool, step.Risk.Level));
+    }
+
+    /// <summary>Its replicas have all that was noted; what it took since may be with nobody.</summary>
+    [Theory]
+    [InlineData("[]", "all that is only in its memory, at most 10 keys when that was noted, ")]
+    [InlineData("""[{"seconds":60,"changes":1}]""", "what it took since its last good save, ")]
+    public void Plan_HungPrimaryWithoutAnAppendOnlyFile_IsEndedBySignatureWhateverItsReplicasHave(string save, string text)
+    {
+        var input = Input(spec: $$$"""{"replicas":2,"persistence":{"appendonly":false,"save":{{{save}}}}}""");
+        var step = Assert.Single(Plan(input, Converged(input, Goal(input)).Down() with { Serving = Serving.Hung, UnitActive = "active" }).Steps);
+        Assert.Equal(("restart", RiskLevel.Dangerous), (step.Tool, step.Risk.Level));
+        Assert.Contains(text, step.Text, StringComparison.Ordinal);
+        Assert.Contains(", and what it took since", step.Text, StringComparison.Ordinal);
     }
 
     [Fact]

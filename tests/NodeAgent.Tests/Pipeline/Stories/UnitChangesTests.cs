@@ -40,6 +40,14 @@ public sealed class UnitChangesTests
     }
 
     [Fact]
+    public void Between_AnEndThatIsStillDealtWith_SaysNothingOfWhatSystemdDoesNext() => Assert.Equal("killed by SIGKILL, and not for memory",
+        Assert.Single(UnitChanges.Between(Before(), Look(s_running with { ActiveState = "deactivating", MainPid = 0 }, s_killed))).Text);
+
+    [Fact]
+    public void Between_StartThatAConditionHeldBack_IsNoDeath() =>
+        Assert.Empty(UnitChanges.Between(Before(), Look(s_running with { ActiveState = "inactive", MainPid = 0, Result = "exec-condition" })));
+
+    [Fact]
     public void Between_AnotherUnitsKillWhereSystemdTells_IsNotBlamedOnThisOne() => Assert.Equal("Died",
         Assert.Single(UnitChanges.Between(Before(), Look(s_again, s_killed) with { HostKills = 8, SystemdTells = true })).Reason);
 
