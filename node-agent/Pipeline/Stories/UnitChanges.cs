@@ -65,7 +65,8 @@ internal static class UnitChanges
             var ends = Ends(before, look);
             found.AddRange(ends);
             if (ends.IsEmpty && !ours) found.AddRange(Unseen(before, look));
-            if (ChildKilled(before, look) is { } child) found.Add(child);
+            // The group of one whose end is still being dealt with is there yet, and counts the kill that ended the server.
+            if (ends.All(e => e.Cause != EndCause.KilledByKernel) && ChildKilled(before, look) is { } child) found.Add(child);
             if (!ours) found.AddRange(Jobs(before, look, ends));
         }
         if (!ours) found.AddRange(Files(before, look));

@@ -44,6 +44,10 @@ public sealed class UnitChangesTests
         Assert.Single(UnitChanges.Between(Before(), Look(s_running with { ActiveState = "deactivating", MainPid = 0 }, s_killed))).Text);
 
     [Fact]
+    public void Between_KilledServerWhoseGroupIsStillThere_IsToldOnce() => Assert.Equal("killed by the kernel: memory limit 256 MiB reached, peak 256 MiB",
+        Assert.Single(UnitChanges.Between(Before(), Look(s_running with { ActiveState = "deactivating", MainPid = 0 }, s_killed with { Result = "oom-kill" }) with { Memory = new(Before().GroupKills + 1, 256 << 20, 256 << 20) })).Text);
+
+    [Fact]
     public void Between_StartThatAConditionHeldBack_IsNoDeath() =>
         Assert.Empty(UnitChanges.Between(Before(), Look(s_running with { ActiveState = "inactive", MainPid = 0, Result = "exec-condition" })));
 
