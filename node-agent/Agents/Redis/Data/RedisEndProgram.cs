@@ -10,7 +10,6 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// </summary>
 internal static class RedisEndProgram
 {
-    private const int MaxBytes = 256 * 1024;
     private const int MaxFiles = 1000;
 
     /// <param name="path">Of the notes.</param>
@@ -25,7 +24,7 @@ internal static class RedisEndProgram
     {
         // A start that the gate held back is no end of a server, and the files are as little whole as before.
         if (result == "exec-condition" || exitCode is not { Length: > 0 }) return 0;
-        if (Text(reader, path) is not { } json || RedisNotes.Parse(Encoding.UTF8.GetBytes(json)) is not { } notes) return 0;
+        if (RedisGateProgram.Text(reader, path) is not { } json || RedisNotes.Parse(Encoding.UTF8.GetBytes(json)) is not { } notes) return 0;
         var dir = notes.DataDir + "/appendonlydir";
         if (reader.List(dir, MaxFiles) is not { IsSeen: true, Value: var names }) return 0; // It keeps none, or its directory is gone.
         foreach (var name in names.Select(n => dir + "/" + n).Append(dir).Append(notes.DataDir))
@@ -35,13 +34,10 @@ internal static class RedisEndProgram
                 return 1;
             }
         if (RedisDisk.Look(reader, notes.DataDir) is not { Unseen: "", Aof: { } aof }) return 0;
-        var role = Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
+        var role = RedisGateProgram.Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
         var written = writer.Write(RedisEnd.Beside(path), new RedisEnd(clock.GetUtcNow().ToUnixTimeSeconds(), role, RedisEnd.FormOf(aof)).Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }); // 0600
         if (written.IsDone) return 0;
         say($"<4>the end of the server could not be noted: {written.Detail}");
         return 1;
     }
-
-    private static string? Text(IFileReader reader, string path) =>
-        reader.Read(path, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? Encoding.UTF8.GetString(file.Bytes.Span) : null;
 }

@@ -129,6 +129,7 @@ internal static class RedisGateProgram
         writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record.After(before), RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 });
     }
 
-    private static string? Text(IFileReader reader, string path) =>
+    /// <summary>A small file as text; null = it is not there, or cannot be read.</summary>
+    internal static string? Text(IFileReader reader, string path) =>
         reader.Read(path, MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? Encoding.UTF8.GetString(file.Bytes.Span) : null;
 }
