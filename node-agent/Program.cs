@@ -65,8 +65,8 @@ internal static class Program
                     using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(3)))
                         return await RedisNoteProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token);
                 case ["redis-end", { Length: > 0 } notes]: // Run by the unit of a member, once its server has ended.
-                    return RedisEndProgram.Run(notes, new FileReader(), new FileWriter(), TimeProvider.System,
-                        Environment.GetEnvironmentVariable("SERVICE_RESULT"), Environment.GetEnvironmentVariable("EXIT_CODE"), Console.Error.WriteLine);
+                    return RedisEndProgram.Run(notes, new FileReader(), new FileWriter(), TimeProvider.System, new(Environment.GetEnvironmentVariable("SERVICE_RESULT"),
+                        Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS")), Console.Error.WriteLine);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }

@@ -57,7 +57,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
             Disk = disk,
             Notes = notes,
             GateSaid = RedisNotebook.GateSaid(readers.Files, scope),
-            EndSeen = !state.IsDown || RedisEnd.WasSeen(readers.Files, _layout.Notes, disk),
+            End = state.IsDown ? RedisEnd.Of(readers.Files, _layout.Notes, disk, state.FileSettings.GetValueOrDefault("appendonly") == "yes") : ServerEnd.Whole,
             HasRoom = HasRoomForACopy(state, disk),
         };
     }

@@ -204,8 +204,8 @@ internal sealed record RedisState
     /// <summary>What the start gate decided last; null = nothing yet.</summary>
     public GateRecord? GateSaid { get; init; }
 
-    /// <summary>Its server runs, or its unit saw it end with all that it had written on the disk; else the host went down under it.</summary>
-    public bool EndSeen { get; init; } = true;
+    /// <summary>How its server ended; whole also while it runs.</summary>
+    public ServerEnd End { get; init; } = ServerEnd.Whole;
 
     /// <summary>There is room for a copy of its data where backups are kept.</summary>
     public bool HasRoom { get; init; } = true;
@@ -281,7 +281,7 @@ internal sealed record RedisState
         Live = RedisSettings.None,
         Progress = null,
         Rewriting = false,
-        EndSeen = true,
+        End = ServerEnd.Whole,
     };
 }
 

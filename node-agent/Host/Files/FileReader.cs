@@ -59,6 +59,12 @@ internal sealed class FileReader : IFileReader
         }
     }
 
+    public DateTimeOffset? ChangedAt(string path)
+    {
+        PathRule.Require(path);
+        return LibC.LStat(path, out var stat) == 0 ? stat.ChangedAt : null;
+    }
+
     public Observed<IReadOnlyList<string>> List(string path, int maxEntries)
     {
         PathRule.Require(path);

@@ -31,6 +31,9 @@ internal interface IFileReader
     /// <summary>Free space of the file system that holds a path, or its nearest existing parent (statvfs(3)).</summary>
     Observed<SpaceState> Space(string path);
 
+    /// <summary>When what is at a path was changed last: its bytes, its attributes or its name (inode(7), ctime); null = it cannot be seen, or nothing is there.</summary>
+    DateTimeOffset? ChangedAt(string path);
+
     /// <summary>A user by name (getpwnam_r(3)). A name nobody has is seen, with Exists false.</summary>
     Observed<UserState> User(string name);
 }

@@ -54,6 +54,9 @@ internal static unsafe partial class LibC
         internal long BlockSize;
         internal long Blocks;
         internal fixed long TimesAndReserved[9];
+
+        /// <summary>st_ctim.</summary>
+        internal readonly DateTimeOffset ChangedAt => DateTimeOffset.FromUnixTimeSeconds(TimesAndReserved[4]).AddTicks(TimesAndReserved[5] / 100);
     }
 
     /// <summary>struct statvfs of bits/statvfs.h for 64-bit (112 bytes).</summary>

@@ -56,7 +56,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
         a with { Package = b.Package }, a with { UnitFile = b.UnitFile, UnitText = b.UnitText }, a with { ConfigFile = b.ConfigFile, ConfigText = b.ConfigText },
         a with { UnitActive = b.UnitActive }, a with { UnitEnabled = b.UnitEnabled }, a with { UnitStale = b.UnitStale }, a with { Serving = b.Serving }, a with { Live = b.Live },
         a with { Writes = b.Writes }, a with { Port = b.Port }, a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
-        a with { Own = b.Own }, a with { Disk = b.Disk }, a with { Notes = b.Notes }, a with { HasRoom = b.HasRoom }, a with { EndSeen = b.EndSeen }, a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
+        a with { Own = b.Own }, a with { Disk = b.Disk }, a with { Notes = b.Notes }, a with { HasRoom = b.HasRoom }, a with { End = b.End }, a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
         .. a.Peers.Keys.Intersect(b.Peers.Keys).Select(n => a with { Peers = a.Peers.SetItem(n, b.Peers[n]) }),
     ];
 

@@ -62,7 +62,7 @@ internal static class RedisCopies
         return new(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), s.Disk, s.Notes,
             [.. s.Peers.Select(p => new GatePeer(p.Key, p.Value.Address, p.Value.Serving, p.Value.Role, p.Value.Answers ? p.Value.Data ?? new() { Keys = p.Value.Keys == Stored.Some ? 1 : 0 } : null, p.Value.IsStruck))],
             s.Peers.Values.Select(p => p.Data?.At ?? 0).DefaultIfEmpty(0).Max())
-        { EndSeen = s.EndSeen, Address = s.Address };
+        { End = s.End, Address = s.Address };
     }
 
     private static bool IsLinked(RedisState s, RedisPeerState peer) => s.Answers

@@ -29,14 +29,17 @@ internal sealed record GatePeer(int Ordinal, string Address, string Serving, str
 /// <param name="Now">Unix seconds.</param>
 internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, RedisDisk Disk, RedisNotes? Notes, ImmutableArray<GatePeer> Peers, long Now)
 {
-    /// <summary>Its unit saw the server end, with all that it had written on the disk; else the host went down under it.</summary>
-    public bool EndSeen { get; init; } = true;
+    /// <summary>How the server ended that left what lies there.</summary>
+    public ServerEnd End { get; init; } = ServerEnd.Whole;
 
     /// <summary>Of this member, host:port, as its peers call it.</summary>
     public string Address { get; init; } = "";
 
-    /// <summary>The append-only file has all that was acknowledged: its unit saw the end, or each write was on the disk before its answer.</summary>
-    public bool IsWhole => EndSeen || Notes?.Own is { Synced: true };
+    /// <summary>The append-only file has all that was acknowledged: the server ended in order, or each write was on the disk before its answer.</summary>
+    public bool IsWhole => End == ServerEnd.Whole || Notes?.Own is { Synced: true };
+
+    /// <summary>What became of the server, for people; and since when what it took may be missing.</summary>
+    public (string Said, string Before) HowItEnded => End == ServerEnd.Broken ? ("the server did not end in order", "it ended") : ("its host went down under the server", "its host went down");
 }
 
 /// <summary>How a start is judged.</summary>
@@ -104,7 +107,8 @@ internal static class RedisGate
             return $"the append-only file is gone, with {Held(own)}; " + (q.Disk.Dump is { } older ? $"dump.rdb, of {AtMost.Time(older.Made)}, is older" : "there is no dump");
         if (was.DumpMade == 0) return null;
         if (q.Disk.Dump is not { } dump) return $"dump.rdb is gone; there was one of {AtMost.Time(was.DumpMade)}";
-        return dump.Made < was.DumpMade ? $"dump.rdb is older than it was: of {AtMost.Time(dump.Made)}, and there was one of {AtMost.Time(was.DumpMade)}" : null;
+        // The clock may have been wrong when either was made.
+        return q.End != ServerEnd.Whole && dump.Made < was.DumpMade && dump.Position?.Covers(own.Position) != true ? $"dump.rdb is older than it was: of {AtMost.Time(dump.Made)}, and there was one of {AtMost.Time(was.DumpMade)}" : null;
     }
 
     /// <summary>Where the data that a start would load stands: a dump says it, an append-only file goes on from what was noted. Null = nothing tells.</summary>
@@ -168,12 +172,13 @@ internal static class RedisGate
             return Held($"nothing is known here of what the server had, and {away}, may hold more than what lies here: {OwnData(q)}", $"what only member {peer.Ordinal} holds{last}");
         // One that is down still has its file, and one that had no key may have had the last ones.
         if (noted is not null && q is { AppendOnly: true, IsWhole: false, Notes.Own: { } had } && (noted.Keys > 0 || had.Keys > 0 || q.Disk.HasKeys(true)))
-            return Held($"its host went down under the server: the last writes may be missing in its append-only file, and {away}, may hold them; the server had {RedisGate.Held(had)}",
-                $"what only member {peer.Ordinal} holds of what the server took before its host went down, {Had(noted)}");
-        if (noted is not { Keys: > 0 }) return null;
-        if (peer.Serving != Serving.Refused && Unsaved(q) is { } unsaved)
+            return Held($"{q.HowItEnded.Said}: the last writes may be missing in its append-only file, and {away}, may hold them; the server had {RedisGate.Held(had)}",
+                $"what only member {peer.Ordinal} holds of what the server took before {q.HowItEnded.Before}, {Had(noted)}");
+        // One that is down has its own dump, and may have saved later than this member.
+        if (noted is not null && Unsaved(q) is { } unsaved)
             return Held($"the server did not end in order: what it took after its dump is not here, and {away}, may hold it; the server had {RedisGate.Held(unsaved)}",
                 $"what the server took after its dump and only member {peer.Ordinal} holds: {unsaved.Changes} changes when it was last seen, and what came since");
+        if (noted is not { Keys: > 0 }) return null;
         // One that is down and keeps nothing has lost it.
         if (q.Keeps == Kept.Memory && peer.Serving == Serving.Refused) return null;
         if (own?.Covers(noted.Position) == true || (q.AppendOnly && own is not null && (SameStream(own, noted.Position) || IsOfItsPast(q.Notes, noted.Position)))) return null;
@@ -184,9 +189,10 @@ internal static class RedisGate
     }
 
     /// <summary>
-    /// A server with snapshots that did not save at its end, as it does at an orderly stop: what it took after its last note is in no file of its own. Null = it saved, or nothing is known.
+    /// A server with snapshots that did not save at its end, as it does at an orderly stop: what it took after its dump, whenever that was made, is in no file of its own. Null = it saved, or
+    /// nothing is known. One that had no key when it was noted may have been written to since.
     /// </summary>
-    private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, Notes.Own: { Keys: > 0 } own } && !(q.Disk.Dump is { } dump && dump.Made > own.At) ? own : null;
+    private static NotedData? Unsaved(GateQuestion q) => q is { AppendOnly: false, Keeps: Kept.Snapshots, End: not ServerEnd.Whole, Notes.Own: { } own } ? own : null;
 
     /// <summary>What a start as primary comes up without of what the server had when it was noted last: declared to go with its process, and told all the same. Null = nothing is known to go.</summary>
     public static string? Gone(GateQuestion q) => q switch
@@ -237,18 +243,27 @@ internal static class RedisGate
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
-        if (q is { AppendOnly: true, IsWhole: false } && own is not null && Ahead(q, peer) is { } ahead) return ahead >= 0;
+        if (q is { AppendOnly: true, IsWhole: false, Notes.Own: { } last } && own is not null)
+        {
+            if (Ahead(q, peer) is { } ahead) return ahead >= 0;
+            // Nothing tells which of them has more by a short command, unless nothing was added here since it was noted.
+            if (peer.Data!.Id == last.Id && !(q.Notes.Files.Part == q.Disk.Aof!.Part && q.Disk.Aof.Size <= last.Appended)) return false;
+        }
         if (IsBeyond(q, peer.Data!)) return false;
         if (missing is null && own is not null && peer.Data!.Position.Covers(own) == true) return true;
         // What is here came before what was noted, and one that has what was noted has it too; also where what is here is damaged, or less than it was.
         return q.Notes?.Own is { } noted && (missing is not null || IsAsNoted(q)) && peer.Data!.Position.Covers(noted.Position) == true;
     }
 
-    /// <summary>The file grew by more than the other has had of the stream since both were noted: it holds what the other has not, also where its end is torn.</summary>
+    /// <summary>
+    /// The file grew by more than the other has had of the stream since both were noted: it holds what the other has not, also where its end is torn. One that was made anew since
+    /// may hold whatever came after the note.
+    /// </summary>
     private static bool IsBeyond(GateQuestion q, NotedData peer)
     {
         const long Slack = 64; // The file may name a database where the stream does not: 23 bytes each.
-        if (q is not { AppendOnly: true, Disk.Aof: { } aof, Notes: { Own: { Id.Length: > 0 } own, Files: var was } } || was.Part != aof.Part || was.Part.Length == 0) return false;
+        if (q is not { AppendOnly: true, Disk.Aof: { } aof, Notes: { Own: { Id.Length: > 0 } own, Files: var was } } || was.Part.Length == 0) return false;
+        if (was.Part != aof.Part) return aof.Number > was.Number;
         long? had = peer.Id == own.Id ? peer.Offset : peer.Id2 == own.Id ? Math.Min(peer.Offset, peer.Offset2 - 1) : null;
         return had is { } offset && aof.PartSize - was.PartSize > offset - (was.From >= 0 ? was.From : own.Offset) + Slack;
     }

@@ -44,7 +44,12 @@ internal static class RedisGateProgram
             notes = seen;
             Note(writer, path, notes);
         }
-        var question = new GateQuestion(role, settings.GetValueOrDefault("appendonly") == "yes", Kept.Of(settings), disk, notes, [.. peers], now) { EndSeen = RedisEnd.WasSeen(reader, path, disk), Address = notes.Members.FirstOrDefault(m => m.Ordinal == notes.Ordinal) is { } self ? new RedisPeer(self.Ordinal, self.Host, self.Port).Address : "" };
+        var appendOnly = settings.GetValueOrDefault("appendonly") == "yes";
+        var question = new GateQuestion(role, appendOnly, Kept.Of(settings), disk, notes, [.. peers], now)
+        {
+            End = RedisEnd.Of(reader, path, disk, appendOnly),
+            Address = notes.Members.FirstOrDefault(m => m.Ordinal == notes.Ordinal) is { } self ? new RedisPeer(self.Ordinal, self.Host, self.Port).Address : "",
+        };
         var answer = RedisGate.Judge(question);
         if (answer is { Gate: Gate.Up, Role: RedisRole.Primary } && RedisGate.Past(question) is var past && !past.AsSpan().SequenceEqual(notes.Past.AsSpan())) Note(writer, path, notes with { Past = past });
         switch (answer.Gate)
@@ -54,7 +59,7 @@ internal static class RedisGateProgram
                 return Held("it is to follow another member, and role.conf cannot be written: " + answer.Why, "role-unwritable");
             default:
                 var aside = SetAside(reader, writer, question, answer.Role);
-                return LetUp(new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why + (aside is null ? "" : $"{(answer.Why.Length > 0 ? "; " : "")}what is here is kept as {aside}"))
+                return LetUp(new(now, answer.Gate == Gate.Follow ? "follow" : "up", answer.Role, answer.Why + (aside is null ? "" : (answer.Why.Length > 0 ? "; " : "") + aside))
                 { Gone = answer is { Gate: Gate.Up, Role: RedisRole.Primary } ? RedisGate.Gone(question) : null });
         }
 
@@ -76,16 +81,19 @@ internal static class RedisGateProgram
     /// <summary>
     /// A primary that comes up behind its own replica, because that one has all that is here: from an append-only file it would begin a history of its own, and nobody could tell any
     /// more that it holds nothing that the replica has not. It comes up empty instead, and the replica, which then has all that the others have, leads. The file is kept where there is room for it beside the
-    /// copy that comes, until the next time.
+    /// copy that comes, until the next time; where there is none it goes, as it would when that copy comes.
     /// </summary>
-    /// <returns>Where the file is now; null = where it was.</returns>
+    /// <returns>What became of the file, for people; null = it is where it was.</returns>
     private static string? SetAside(IFileReader reader, IFileWriter writer, GateQuestion q, string role)
     {
         if (q is not { AppendOnly: true, Disk.Aof: { HasKeys: true } aof, Notes.DataDir: var dir } || q.Peers.FirstOrDefault(p => RedisRole.Follows(p.Address) == role) is not { Answers: true } peer
             || peer.Role != RedisRole.Follows(q.Address) || RedisGate.Judge(q with { Role = RedisRole.Primary }) is not { Gate: Gate.Follow } answer || answer.Role != role) return null;
-        if (reader.Space(dir) is not { IsSeen: true, Value: var space } || space.AvailableBytes < 2 * aof.Size + Spare) return null;
         const string from = "appendonlydir", to = from + ".behind";
-        return writer.DeleteTree($"{dir}/{to}", MaxEntries).IsDone && writer.Rename($"{dir}/{from}", to).IsDone ? $"{dir}/{to}" : null;
+        if (!writer.DeleteTree($"{dir}/{to}", MaxEntries).IsDone) return null;
+        if (reader.Space(dir) is { IsSeen: true, Value: var space } && space.AvailableBytes >= 2 * aof.Size + Spare)
+            return writer.Rename($"{dir}/{from}", to).IsDone ? $"what is here is kept as {dir}/{to}" : null;
+        // In one move: a server that found half of it would end.
+        return writer.Rename($"{dir}/{from}", to).IsDone && writer.DeleteTree($"{dir}/{to}", MaxEntries).IsDone ? "what is here is not kept, for its disk has no room for it and the copy that comes" : null;
     }
 
     /// <summary>A full disk is no reason to keep a server down, and does not make what was found less true.</summary>

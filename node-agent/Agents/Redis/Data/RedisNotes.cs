@@ -212,36 +212,6 @@ internal static class Kept
 /// <param name="Boot">Of this boot.</param>
 internal sealed record GatePass(string Role, long Until, string Boot);
 
-/// <summary>
-/// The end of a server, as its unit saw it: what it had written was brought to the disk then, however it ended. There is none where the host went down under it, and none
-/// while it runs.
-/// </summary>
-/// <param name="At">Unix seconds.</param>
-/// <param name="Role">What role.conf said.</param>
-/// <param name="Files">The append-only file as it was left (<see cref="FormOf"/>).</param>
-internal sealed record RedisEnd(long At, string Role, string Files)
-{
-    private const int MaxBytes = 4096;
-
-    /// <summary>Where it lies.</summary>
-    public static string Beside(string notes) => notes + ".end";
-
-    public static string FormOf(AofFacts aof) => string.Create(CultureInfo.InvariantCulture, $"{aof.Part}/{aof.PartSize}/{aof.Base}/{aof.Size}");
-
-    /// <summary>Whether the append-only file that lies there is all that a primary had written when it ended.</summary>
-    /// <param name="files">Of this host.</param>
-    /// <param name="notes">Path of the notes.</param>
-    /// <param name="disk">What lies there.</param>
-    public static bool WasSeen(IFileReader files, string notes, RedisDisk disk)
-    {
-        if (disk.Aof is not { } aof || files.Read(Beside(notes), MaxBytes) is not { IsSeen: true, Value: { State: { Exists: true, Uid: 0 } } file }) return false;
-        try { return JsonSerializer.Deserialize(file.Bytes.Span, RedisNotesJson.Default.RedisEnd) is { Role: RedisRole.Primary } end && end.Files == FormOf(aof); }
-        catch (JsonException) { return false; }
-    }
-
-    public byte[] Render() => JsonSerializer.SerializeToUtf8Bytes(this, RedisNotesJson.Default.RedisEnd);
-}
-
 /// <summary>What the gate decided last.</summary>
 /// <param name="At">Unix seconds.</param>
 /// <param name="Verdict">up, follow or hold.</param>

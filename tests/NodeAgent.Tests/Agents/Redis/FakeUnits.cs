@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using AgentMetal.NodeAgent.Agents.Redis;
 using AgentMetal.NodeAgent.Agents.Redis.Data;
@@ -125,7 +126,8 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
     {
         if (!_running.TryGetValue(name, out var process) || !process.HasExited || !_seen.Add(process.Id) || PowerCut.Contains(name)) return;
         if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecStopPost=", StringComparison.Ordinal)) is { } post)
-            RedisEndProgram.Run(post.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System, process.ExitCode == 0 ? "success" : "signal", "exited", GateSaid.Add);
+            RedisEndProgram.Run(post.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System,
+                process.ExitCode > 128 ? new("signal", "killed", "KILL") : new(process.ExitCode == 0 ? "success" : "exit-code", "exited", process.ExitCode.ToString(CultureInfo.InvariantCulture)), GateSaid.Add);
     }
 
     public async Task<UnitOutcome> RestartAsync(string name, TimeSpan deadline, CancellationToken ct)

@@ -217,6 +217,7 @@ public sealed class GiveUpTests : IDisposable
         public Observed<Stream> Open(string path) => inner.Open(path);
         public Observed<IReadOnlyList<string>> List(string path, int maxEntries) => inner.List(path, maxEntries);
         public Observed<SpaceState> Space(string path) => inner.Space(path);
+        public DateTimeOffset? ChangedAt(string path) => inner.ChangedAt(path);
         public Observed<UserState> User(string name) => inner.User("root");
     }
 }

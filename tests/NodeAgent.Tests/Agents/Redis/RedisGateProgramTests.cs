@@ -108,7 +108,15 @@ public sealed class RedisGateProgramTests : IDisposable
         Assert.Equal(0, End("timeout", null));
         Assert.Equal(1, await AskAsync());
 
-        Assert.Equal(0, End("signal", "killed"));
+        // What it had acknowledged and not written yet went with its process, or a full disk refused it.
+        foreach (var (result, code) in ((string, string)[])[("signal", "killed"), ("core-dump", "dumped")])
+        {
+            Assert.Equal(0, End(result, code));
+            Assert.Equal(1, await AskAsync());
+            Assert.Contains("<4>not started (unseen-data): the server did not end in order", _said[^1], StringComparison.Ordinal);
+        }
+
+        Assert.Equal(0, End("success", "exited"));
         var marked = await File.ReadAllBytesAsync(NotesPath + ".end", Stop);
         Assert.Equal(0, await AskAsync());
         Assert.False(File.Exists(NotesPath + ".end"), "the server writes from here on");
@@ -168,7 +176,45 @@ public sealed class RedisGateProgramTests : IDisposable
         File.WriteAllText(_root + "/data/appendonlydir/a.1.incr.aof", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n");
     }
 
-    private int End(string result, string? exitCode) => RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, result, exitCode, _said.Add);
+    /// <summary>A server with snapshots saves at an orderly stop, and nobody else ties what lies there to its end.</summary>
+    [Theory]
+    [InlineData("success", "exited", "0", 0, true)]
+    [InlineData("success", "exited", "0", 900, true)] // The kernel took its memory back.
+    [InlineData("success", "exited", "0", 2500, false)] // It ended without a save: SHUTDOWN NOSAVE, or save points that a hand took away.
+    [InlineData("success", "exited", "0", -2500, false)] // The clock was put back since.
+    [InlineData("signal", "killed", "KILL", 0, false)] // Right after a save in the background.
+    [InlineData("exit-code", "exited", "1", 0, false)]
+    [InlineData("timeout", "killed", "KILL", 0, false)]
+    public async Task End_OfAServerWithSnapshots_IsWholeOnlyWhereItSavedLast(string result, string code, string status, int afterMs, bool whole)
+    {
+        Write(keys: 3);
+        var notes = RedisNotes.Parse(await File.ReadAllBytesAsync(NotesPath, Stop))!;
+        await File.WriteAllBytesAsync(NotesPath, (notes with
+        {
+            Members = [new(0, "127.0.0.1", 7), new(1, "127.0.0.1", 9)],
+            Peers = notes.Peers.Add(1, Held(RedisRole.Follows("127.0.0.1:7"), keys: 3)),
+            Keeps = Kept.Snapshots,
+        }).Render(), Stop);
+        await File.WriteAllTextAsync(_root + "/redis.conf", "appendonly no\nsave 3600 1\n", Stop);
+        Directory.CreateDirectory(_root + "/data");
+        await File.WriteAllBytesAsync(_root + "/data/dump.rdb", Dump(1), Stop);
+        _clock.AdjustTime(new FileReader().ChangedAt(_root + "/data/dump.rdb")!.Value.AddMilliseconds(afterMs));
+        Assert.Equal(0, RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, code, status), _said.Add));
+        var mark = await File.ReadAllBytesAsync(NotesPath + ".end", Stop);
+        Assert.Equal(whole ? 0 : 1, await AskAsync());
+        if (!whole) Assert.Contains("<4>not started (unseen-data): the server did not end in order: what it took after its dump is not here", _said[^1], StringComparison.Ordinal);
+
+        // It speaks for the dump that it was written of.
+        await File.WriteAllBytesAsync(NotesPath + ".end", mark, Stop);
+        await File.WriteAllBytesAsync(_root + "/data/dump.rdb", Dump(2), Stop);
+        Assert.Equal(1, await AskAsync());
+    }
+
+    /// <summary>A dump of one key, made at a time (rdb.h of the Redis source).</summary>
+    private static byte[] Dump(byte made) => [.. "REDIS0011"u8, 0xFA, 5, .. "ctime"u8, 0xC0, made,
+        0xFA, 7, .. "repl-id"u8, 40, .. Encoding.ASCII.GetBytes(Held(RedisRole.Primary).Id), 0xFA, 11, .. "repl-offset"u8, 4, .. "1000"u8, 0xFE, 0, 0xFB, 1, 0, 0, 1, (byte)'a', 1, (byte)'1', 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
+
+    private int End(string result, string? exitCode) => RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, exitCode, exitCode == "exited" ? "0" : "KILL"), _said.Add);
 
     private Task<int> AskAsync() => RedisGateProgram.RunAsync(NotesPath, new FileReader(), new FileWriter(), _clock, _said.Add, Stop);
 

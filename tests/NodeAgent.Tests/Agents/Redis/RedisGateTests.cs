@@ -53,7 +53,7 @@ public sealed class RedisGateTests
     public void Judge_TwoThatCannotBeSeen_NamesBothWithTheirFigures()
     {
         var q = Question(6000, false, At(s_id, 6000));
-        q = q with { EndSeen = false, Notes = q.Notes! with { Peers = q.Notes!.Peers.Add(1, At(s_id, 6000)).Add(2, At(s_id, 6000) with { Keys = 2500 }) } };
+        q = q with { End = ServerEnd.Unseen, Notes = q.Notes! with { Peers = q.Notes!.Peers.Add(1, At(s_id, 6000)).Add(2, At(s_id, 6000) with { Keys = 2500 }) } };
         var answer = RedisGate.Judge(q with { Peers = [.. ((int[])[1, 2]).Select(n => q.Peers[0] with { Ordinal = n, Serving = "unreachable", Role = "", Data = null })] });
         Assert.Equal((Gate.Hold, "unseen-data", true), (answer.Gate, answer.Code, answer.Passes));
         Assert.Contains("what only member 1 holds of what the server took before its host went down, at most 10 keys", answer.Loss, StringComparison.Ordinal);
@@ -94,31 +94,39 @@ public sealed class RedisGateTests
     }
 
     [Theory]
-    [InlineData("unseen:unreachable", 100, 90, Gate.Hold)] // The replica had the changes, and cannot be asked yet.
-    [InlineData("unseen:unreachable", 0, 90, Gate.Hold)] // All was saved when it was noted; what came after is not known.
-    [InlineData("unseen:unreachable", 100, 104, Gate.Up)] // It was saved at the stop, after the note.
-    [InlineData(Serving.Refused, 100, 90, Gate.Up)] // The replica is down too: its memory is gone, and its own gate compares what it saved.
-    public void Judge_PrimaryWithSnapshotsWhoseReplicaIsNotSeen(string serving, long changes, long made, object gate)
+    [InlineData("unseen:unreachable", 100, 90, "Broken", Gate.Hold)] // The replica had the changes, and cannot be asked yet.
+    [InlineData("unseen:unreachable", 0, 90, "Broken", Gate.Hold)] // All was saved when it was noted; what came after is not known.
+    [InlineData("unseen:unreachable", 0, 104, "Broken", Gate.Hold)] // A dump that was made after the note, and before the end.
+    [InlineData("unseen:unreachable", 0, 104, "Unseen", Gate.Hold)]
+    [InlineData("unseen:unreachable", 100, 104, "Whole", Gate.Up)] // It was saved at the end.
+    [InlineData("unseen:unreachable", 100, 85, "Whole", Gate.Up)] // The clock was put back.
+    [InlineData(Serving.Refused, 100, 90, "Broken", Gate.Hold)] // The replica is down too, and may have saved later.
+    [InlineData(Serving.Refused, 100, 104, "Whole", Gate.Up)]
+    public void Judge_PrimaryWithSnapshotsWhoseReplicaIsNotSeen(string serving, long changes, long made, string end, object gate)
     {
         var q = Question(0, false, At(s_id, 1000));
         q = q with
         {
             AppendOnly = false,
             Keeps = Kept.Snapshots,
+            End = Enum.Parse<ServerEnd>(end),
             Disk = new(true, new(1000, made, 10, made > 100 ? new RedisPosition(s_id, 1000) : new RedisPosition(s_id, 500), ""), null),
-            Notes = q.Notes! with { Own = q.Notes!.Own! with { Changes = changes }, Files = new() { DumpMade = made }, Peers = q.Notes.Peers.Add(1, At(s_id, 500)) },
+            Notes = q.Notes! with { Own = q.Notes!.Own! with { Changes = changes }, Files = new() { DumpMade = 90 }, Peers = q.Notes.Peers.Add(1, At(s_id, 500)) },
             Peers = [new(1, "10.0.0.2:6379", serving, "", null)],
         };
+        Assert.Equal((Gate)gate, RedisGate.Judge(q).Gate);
+        // That neither had a key when it was noted says nothing of what came since.
+        q = q with { Disk = q.Disk with { Dump = end == "Whole" ? q.Disk.Dump : null }, Notes = q.Notes! with { Own = q.Notes!.Own! with { Keys = 0, Changes = 0 }, Files = new(), Peers = q.Notes.Peers.SetItem(1, At(s_id, 500) with { Keys = 0 }) } };
         Assert.Equal((Gate)gate, RedisGate.Judge(q).Gate);
     }
 
     /// <summary>The host went down under a primary with an append-only file; a replica with keys was noted.</summary>
-    private static GateQuestion Cut(long size, NotedData replica, string serving = Serving.Answering, bool torn = false, NotedPair? pair = null, bool ended = false, bool synced = false)
+    private static GateQuestion Cut(long size, NotedData replica, string serving = Serving.Answering, bool torn = false, NotedPair? pair = null, string ended = "Unseen", bool synced = false)
     {
         var q = Question(size, torn, replica);
         return q with
         {
-            EndSeen = ended,
+            End = Enum.Parse<ServerEnd>(ended),
             Address = "10.0.0.1:6379",
             Disk = q.Disk with { Aof = q.Disk.Aof! with { Size = size + 88 } },
             Notes = q.Notes! with { Own = q.Notes.Own! with { Appended = 1088, Synced = synced }, Peers = q.Notes.Peers.Add(1, At(s_id, 1000) with { Pair = pair }) },
@@ -127,11 +135,14 @@ public sealed class RedisGateTests
     }
 
     [Theory]
-    [InlineData("unseen:unreachable", false, false, Gate.Hold)] // The host is up before its network.
-    [InlineData(Serving.Refused, false, false, Gate.Hold)] // The replica's file has the end too.
-    [InlineData("unseen:unreachable", true, false, Gate.Up)] // It ended in order, or its process alone was killed.
-    [InlineData("unseen:unreachable", false, true, Gate.Up)] // Each write was on the disk before it was acknowledged.
-    public void Judge_HostThatWentDownUnderAPrimary_WaitsForItsReplica(string serving, bool ended, bool synced, object gate)
+    [InlineData("unseen:unreachable", "Unseen", false, Gate.Hold)] // The host is up before its network.
+    [InlineData(Serving.Refused, "Unseen", false, Gate.Hold)] // The replica's file has the end too.
+    [InlineData("unseen:unreachable", "Broken", false, Gate.Hold)] // Its process was killed, with what it had not written yet.
+    [InlineData(Serving.Refused, "Broken", false, Gate.Hold)]
+    [InlineData("unseen:unreachable", "Whole", false, Gate.Up)] // It ended in order.
+    [InlineData("unseen:unreachable", "Unseen", true, Gate.Up)] // Each write was on the disk before it was acknowledged.
+    [InlineData("unseen:unreachable", "Broken", true, Gate.Up)]
+    public void Judge_PrimaryThatDidNotEndInOrder_WaitsForItsReplica(string serving, string ended, bool synced, object gate)
     {
         var answer = RedisGate.Judge(Cut(1000, At(s_id, 1000), serving, ended: ended, synced: synced));
         Assert.Equal((Gate)gate, answer.Gate);

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using AgentMetal.NodeAgent.Agents.Redis;
+using AgentMetal.NodeAgent.Agents.Redis.Data;
 using AgentMetal.NodeAgent.Pipeline;
 using AgentMetal.Runtime.Planning;
 using AgentMetal.Runtime.Risk;
@@ -104,7 +105,7 @@ public sealed class RedisPlanningTests
     public void Plan_PrimaryWhoseHostWentDownUnderIt_WaitsForItsReplicasAndIsThenThereToSign(string fsync, bool isLong)
     {
         var input = Input(spec: $$$"""{"replicas":2,"persistence":{"appendfsync":"{{{fsync}}}"}}""");
-        var state = Isolated(Converged(input, Goal(input)).Down()) with { EndSeen = false };
+        var state = Isolated(Converged(input, Goal(input)).Down()) with { End = ServerEnd.Unseen };
         state = state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => p.Value with { IsLong = isLong }) };
         Assert.Equal("hold:unseen-data", RedisFacts.Value(state, RedisFacts.Gate(RedisRole.Primary)));
         var plan = Plan(input, state);

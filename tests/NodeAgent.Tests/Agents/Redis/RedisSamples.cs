@@ -198,7 +198,7 @@ internal static class RedisSamples
             Data = h.dir == FactValue.Absent ? Stored.None : h.data,
             DropIns = s.flag ? RedisSettings.None : RedisSettings.None.Add("/etc/systemd/system/x.d/o.conf", "[Service]\n"),
             UnitActive = s.serving == Serving.Refused ? s.active == "active" ? "inactive" : s.active : "active",
-            EndSeen = s.serving != Serving.Refused || s.flag,
+            End = s.serving != Serving.Refused || s.flag ? ServerEnd.Whole : ServerEnd.Unseen,
             Peers = goal.Others.Zip(peers).ToImmutableSortedDictionary(x => x.First.Ordinal, x => x.Second),
             Address = input.Absent ? "" : goal.Self.Address,
             Disk = h.dir == FactValue.Absent ? RedisDisk.Nothing : Disk(h.data, s.at.Offset, s.at.History),
