@@ -58,7 +58,7 @@ internal sealed partial class RedisActuator(RedisScope scope, RedisReaders reade
 
     public async ValueTask WriteDropInAsync(string path, string? text, CancellationToken ct)
     {
-        if (!_layout.IsDropIn(path)) throw new WorldException($"{path} is not an override of {_layout.Unit} that can be removed");
+        if (!_layout.IsDropIn(path) && !_layout.IsPrefixDropIn(path)) throw new WorldException($"{path} is not an override of {_layout.Unit} that can be removed");
         if (text is not null) Done(writers.Files.EnsureDirectory(Parent(path), Root(0x1ED)));
         Write(path, text, Root(0x1A4));
         Done(await writers.Units.ReloadDaemonAsync(Brief, ct).ConfigureAwait(false));

@@ -28,6 +28,8 @@ internal sealed record RedisLayout
     public const string StockUnit = "redis-server.service";
     public const string User = "redis";
 
+    private const string Ours = "agentmetal-";
+
     public required string Id { get; init; }
     public required string Unit { get; init; }
     public required string UnitPath { get; init; }
@@ -57,6 +59,9 @@ internal sealed record RedisLayout
     /// <summary>That its server ended, and what it had written is on the disk.</summary>
     public string End => RedisEnd.Beside(Notes);
 
+    /// <summary>How often its server was started, beside neither its data nor its notes: what is put back of those knows of fewer.</summary>
+    public string Starts => ConfDir + "/" + RedisStarts.File;
+
     /// <summary>Name below /run; short, because a socket's path has at most 107 bytes (unix(7)).</summary>
     public required string RuntimeDir { get; init; }
 
@@ -68,8 +73,12 @@ internal sealed record RedisLayout
     public string AuthPrevious => ConfDir + "/auth.conf.previous";
     public string Role => ConfDir + "/role.conf";
 
-    /// <summary>Whether a file overrides this very unit; overrides of all services are the host's own.</summary>
+    /// <summary>Whether a file overrides this very unit.</summary>
     public bool IsDropIn(string path) => path.Contains("/" + Unit + ".d/", StringComparison.Ordinal) && !path.Contains("/../", StringComparison.Ordinal);
+
+    /// <summary>Whether a file overrides all units of ours with a name that begins so (systemd.unit(5), "foo-.service.d"); overrides of all services are the host's own.</summary>
+    public bool IsPrefixDropIn(string path) => !path.Contains("/../", StringComparison.Ordinal) && path.Split('/') is [.., var dir, _] && dir.EndsWith("-.service.d", StringComparison.Ordinal)
+        && dir[..^".service.d".Length] is { Length: > 0 } prefix && prefix.StartsWith(Ours, StringComparison.Ordinal) && Unit.StartsWith(prefix, StringComparison.Ordinal);
 
     /// <summary>The last backup before the data goes, a dump that the server itself wrote; of this resource, not of an earlier one of the same name.</summary>
     public string Backup(string resourceUid, long generation) => BackupPath(resourceUid, generation, ".rdb");

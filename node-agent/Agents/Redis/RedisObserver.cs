@@ -49,7 +49,10 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
     private async ValueTask<RedisState> WithNotesAsync(RedisState state, RedisDisk disk, OwnServer own, IReadOnlyList<PeerServer> seen, CancellationToken stop)
     {
         var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope), struck: struck);
-        if (state.IsDown) notes = await book.SeeOwnWritesAsync(scope, notes, disk, seen, [.. Passwords(), null], stop).ConfigureAwait(false);
+        // A server that runs is what it says, whatever was put back beneath it.
+        var putBack = state.IsDown && notes is not null && RedisStarts.ArePutBack(readers.Files, _layout.Notes, notes);
+        if (putBack) notes = RedisStarts.AsKnown(readers.Files, _layout.Notes, notes!);
+        else if (state.IsDown) notes = await book.SeeOwnWritesAsync(scope, notes, disk, seen, [.. Passwords(), null], stop).ConfigureAwait(false);
         return state with
         {
             Address = scope.Goal?.Self.Address ?? "",
@@ -57,7 +60,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
             Disk = disk,
             Notes = notes,
             GateSaid = RedisNotebook.GateSaid(readers.Files, scope),
-            End = state.IsDown ? RedisEnd.Of(readers.Files, _layout.Notes, disk, state.FileSettings.GetValueOrDefault("appendonly") == "yes") : ServerEnd.Whole,
+            End = putBack ? ServerEnd.Unseen : state.IsDown ? RedisEnd.Of(readers.Files, _layout.Notes, disk, state.FileSettings.GetValueOrDefault("appendonly") == "yes") : ServerEnd.Whole,
             HasRoom = HasRoomForACopy(state, disk),
         };
     }
@@ -235,8 +238,12 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         IEnumerable<string> paths = readers.Files.Look(_layout.DropInDir) is { IsSeen: true, Value.Kind: FileKind.Directory } && readers.Files.List(_layout.DropInDir, 1000) is { IsSeen: true } names
             ? names.Value.Where(n => n.EndsWith(".conf", StringComparison.Ordinal)).Select(n => _layout.DropInDir + "/" + n) : [];
         if (unit.IsSeen) paths = paths.Concat(unit.Value.DropInPaths);
-        foreach (var path in paths.Where(_layout.IsDropIn).Distinct(StringComparer.Ordinal).Take(MaxDropIns))
-            if (readers.Files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file }) found[path] = Encoding.UTF8.GetString(file.Bytes.Span);
+        foreach (var path in paths.Where(p => _layout.IsDropIn(p) || _layout.IsPrefixDropIn(p)).Distinct(StringComparer.Ordinal).Take(MaxDropIns))
+            if (readers.Files.Read(path, MaxFileBytes) is { IsSeen: true, Value: { State.Exists: true } file } && Encoding.UTF8.GetString(file.Bytes.Span) is var text && (_layout.IsDropIn(path) || IsOfPrograms(text)))
+                found[path] = text;
         return found.ToImmutable();
     }
+
+    /// <summary>One for all members may give them another priority; one that takes their programs away takes their start gate away.</summary>
+    private static bool IsOfPrograms(string text) => text.Split('\n').Any(l => l.TrimStart() is var line && line.StartsWith("Exec", StringComparison.Ordinal));
 }

@@ -359,7 +359,8 @@ internal static class RedisFacts
         "link" => OfLive(p.Serving, p.Link),
         "keys" => OfLive(p.Serving, p.Keys),
         "copy" => OfLive(p.Serving, p.Answers ? RedisCopies.Of(s, p) : ""),
-        "takes" => OfLive(p.Serving, p.Answers && RedisCopies.Takes(s, p) ? Yes.It : Yes.No),
+        // What was signed to be replaced by another's data is not signed to be replaced by nothing.
+        "takes" => OfLive(p.Serving, p.Answers && RedisCopies.Takes(s, p) ? Yes.It : p.Answers && p.Keys == Stored.None ? Stored.None : Yes.No),
         "away" => p.IsStruck ? "struck" : p.Answers ? Yes.No : p.IsLong ? "long" : "short",
         _ => throw new ArgumentOutOfRangeException(nameof(what), what, "not a fact of a peer"),
     };

@@ -96,6 +96,8 @@ internal static class RedisGate
             if (now is null) return $"the append-only file is gone; the server had {Held(own)}";
             if (!own.Appending && own.Keys > 0) return $"the server did not write its append-only file when it was last seen, with {Held(own)}: what lies there is older";
             if (!now.HasKeys && own.Keys > 0) return $"the append-only file is empty; the server had {Held(own)}";
+            if (q.Disk.Dump is { Damage: "", Position: { } saved } later && saved.Id == own.Id && Reach(q, now) < saved.Offset)
+                return $"dump.rdb, of {AtMost.Time(later.Made)}, goes on where the append-only file ends: the server wrote that file no more when it saved";
             if (now.Number < was.Number) return $"the append-only file is an older one: part {now.Number}, and there was part {was.Number}";
             if (now.Number > was.Number) return null; // It was written anew since.
             if (now.Part == was.Part && now.PartSize < was.PartSize)
@@ -167,8 +169,8 @@ internal static class RedisGate
         var away = $"member {peer.Ordinal}, which does not answer ({Serving.Said(peer.Serving)})";
         if (peer.Serving != Serving.Refused && !q.Disk.HasKeys(q.AppendOnly) && (q.Notes?.Own is null || q.Keeps == Kept.Memory))
             return Held($"this member would come up empty, and {away}, may hold the data", $"what only member {peer.Ordinal} holds{last}");
-        // Notes that were lost are no sign that there is nothing to know.
-        if (peer.Serving != Serving.Refused && q.Notes?.Own is null)
+        // Notes that were lost are no sign that there is nothing to know. Members that were just made refuse too, and hold nothing.
+        if (q.Notes?.Own is null && (peer.Serving != Serving.Refused || q.Disk.HasKeys(q.AppendOnly)))
             return Held($"nothing is known here of what the server had, and {away}, may hold more than what lies here: {OwnData(q)}", $"what only member {peer.Ordinal} holds{last}");
         // One that is down still has its file, and one that had no key may have had the last ones.
         if (noted is not null && q is { AppendOnly: true, IsWhole: false, Notes.Own: { } had } && (noted.Keys > 0 || had.Keys > 0 || q.Disk.HasKeys(true)))
@@ -308,6 +310,9 @@ internal static class RedisGate
         var peer = q.Peers.FirstOrDefault(p => p.Address == address);
         if (peer is null) return new(Gate.Hold, q.Role, $"it is to follow {address}, which is no member", "follows-stranger", OwnData(q), Passes: true);
         if (!q.Disk.HasKeys(q.AppendOnly) && q.Disk.DamageFor(q.AppendOnly) is null) return up;
+        // It still holds what this member has, and will not for long; a replica of it goes the same way.
+        if (peer.Answers && RedisRole.Followed(peer.Role) is { } source && source != q.Address && q.Peers.All(p => p.Address != source))
+            return new(Gate.Hold, q.Role, $"member {peer.Ordinal} follows {source}, which is no member: a stranger's data would take the place of what is here: {OwnData(q)}", "follows-stranger", "what is here: " + OwnData(q), Passes: true);
         // A damaged file is measured by what the server had; it is not loaded, and is kept beside.
         var copyOf = q.Notes?.CopyOf == address;
         if (!peer.Answers) return copyOf || peer.Struck || q.Notes?.Own is null ? up

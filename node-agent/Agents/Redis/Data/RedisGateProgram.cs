@@ -20,6 +20,8 @@ internal static class RedisGateProgram
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
         if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file } || RedisNotes.Parse(file.Bytes.Span) is not { } notes)
             return Held($"{path}, which says what this member and its peers held, is missing or not understood; agentmetald writes it anew and decides", "notes-missing");
+        var putBack = RedisStarts.ArePutBack(reader, path, notes);
+        if (putBack) Note(writer, path, notes = RedisStarts.AsKnown(reader, path, notes));
         var config = Text(reader, notes.ConfDir + "/redis.conf");
         var role = Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
         if (config is null) return Held("redis.conf is missing", "config-missing");
@@ -47,7 +49,7 @@ internal static class RedisGateProgram
         var appendOnly = settings.GetValueOrDefault("appendonly") == "yes";
         var question = new GateQuestion(role, appendOnly, Kept.Of(settings), disk, notes, [.. peers], now)
         {
-            End = RedisEnd.Of(reader, path, disk, appendOnly),
+            End = putBack ? ServerEnd.Unseen : RedisEnd.Of(reader, path, disk, appendOnly),
             Address = notes.Members.FirstOrDefault(m => m.Ordinal == notes.Ordinal) is { } self ? new RedisPeer(self.Ordinal, self.Host, self.Port).Address : "",
         };
         var answer = RedisGate.Judge(question);
@@ -67,7 +69,8 @@ internal static class RedisGateProgram
         int LetUp(GateRecord record)
         {
             if (writer.Delete(RedisEnd.Beside(path)) is { IsDone: false } stays) return Held("that its server ended before cannot be taken back: " + stays.Detail, "notes-unwritable");
-            Record(reader, writer, path, record, say);
+            var starts = RedisStarts.Next(reader, path, notes);
+            if (Record(reader, writer, path, record with { Starts = starts }, say)) RedisStarts.Count(writer, notes, starts);
             return 0;
         }
 
@@ -124,7 +127,7 @@ internal static class RedisGateProgram
             && writer.Write(notes.ConfDir + "/role.conf", Encoding.UTF8.GetBytes(RedisRender.Role(role)), new() { Uid = 0, Gid = user.Value.Gid, Mode = 0x1A0 }).IsDone; // 0640
     }
 
-    private static void Record(IFileReader reader, IFileWriter writer, string path, GateRecord record, Action<string> say)
+    private static bool Record(IFileReader reader, IFileWriter writer, string path, GateRecord record, Action<string> say)
     {
         say(record.Verdict switch
         {
@@ -134,7 +137,7 @@ internal static class RedisGateProgram
         });
         // What is not told later is in the journal; a full disk is no reason to keep a server down.
         var before = reader.Read(path + ".gate", MaxBytes) is { IsSeen: true, Value: { State.Exists: true } file } ? GateRecord.Parse(file.Bytes.Span) : null;
-        writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record.After(before), RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 });
+        return writer.Write(path + ".gate", JsonSerializer.SerializeToUtf8Bytes(record.After(before), RedisNotesJson.Default.GateRecord), new() { Uid = 0, Gid = 0, Mode = 0x180 }).IsDone;
     }
 
     /// <summary>A small file as text; null = it is not there, or cannot be read.</summary>

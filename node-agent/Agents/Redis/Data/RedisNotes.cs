@@ -234,6 +234,9 @@ internal sealed record GateRecord(long At, string Verdict, string Role, string W
     /// <summary>Which decision of this member it is; 0 = of a build that did not count them.</summary>
     public long Number { get; init; }
 
+    /// <summary>How often the server was let up; 0 = of a build that did not count.</summary>
+    public long Starts { get; init; }
+
     /// <summary>Decisions before it that people are told of, oldest first: the daemon may not have seen them yet.</summary>
     public ImmutableArray<GateRecord> Earlier { get; init; } = [];
 
@@ -247,7 +250,7 @@ internal sealed record GateRecord(long At, string Verdict, string Role, string W
 
     /// <summary>The same as what comes after another one.</summary>
     public GateRecord After(GateRecord? before) => before is null ? this with { Number = 1 }
-        : this with { Number = before.Number + 1, Earlier = [.. before.Told.TakeLast(MostEarlier)] };
+        : this with { Number = before.Number + 1, Starts = Math.Max(Starts, before.Starts), Earlier = [.. before.Told.TakeLast(MostEarlier)] };
 
     /// <summary>Null when it is none.</summary>
     public static GateRecord? Parse(ReadOnlySpan<byte> json)

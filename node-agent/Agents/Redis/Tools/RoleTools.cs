@@ -71,7 +71,7 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
         ? new(Phase.Running, observed.Progress, "syncs with its primary") : null;
 
     public override string Describe(RoleArgs args) => "follow " + RedisRole.Followed(args.Role) + Lost(args.Loss, args.Keep);
-    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, args.Loss, args.Keep, context.Stop);
+    public override ValueTask ApplyAsync(RoleArgs args, ToolContext context) => Actuator.FollowAsync(args.Role, args.Loss, args.Keep, now => Against(now, args), context.Stop);
 
     /// <summary>The facts that say what is replaced by what.</summary>
     internal static ImmutableArray<string> Compared(RedisState state, string role)
@@ -82,6 +82,11 @@ internal sealed class Follow(RedisScope scope, RedisActuator? actuator)
     }
 
     private static RedisPeerState? Lead(RedisState state, string role) => state.Peers.Values.FirstOrDefault(p => RedisRole.Follows(p.Address) == role);
+
+    /// <summary>What stands against it right before it is done; null = nothing.</summary>
+    private static string? Against(RedisState now, RoleArgs args) => Lead(now, args.Role) is not { Leads: true } lead ? $"{RedisRole.Followed(args.Role)} is not seen to be primary any more"
+        : args.Loss is null && Loses(now, args) ? $"{RedisRole.Followed(args.Role)} is not seen any more to hold all that is here"
+        : args.Loss is not null && now.Keys == Stored.Some && lead.Keys == Stored.None ? $"{RedisRole.Followed(args.Role)} holds no key any more" : null;
 
     private static bool Loses(RedisState state, RoleArgs args) => args.Loss is not null || Lead(state, args.Role) is not { } lead || !RedisCopies.Takes(state, lead);
 }

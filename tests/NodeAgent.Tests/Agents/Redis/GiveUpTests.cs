@@ -13,6 +13,8 @@ namespace AgentMetal.NodeAgent.Tests.Agents.Redis;
 /// <summary>What a member is told when what it holds is given up, in which order, and what of that is left when it does not come to it.</summary>
 public sealed class GiveUpTests : IDisposable
 {
+    private Func<int, string?> _against = static _ => null;
+    private int _looks;
     private const string Role = "follows:10.0.0.2:6379", Loss = "what only this member holds, at most 98 keys";
     private readonly string _root = Directory.CreateTempSubdirectory("am-").FullName;
     private readonly RedisLayout _layout;
@@ -25,7 +27,7 @@ public sealed class GiveUpTests : IDisposable
         File.WriteAllText(_layout.DataDir + "/dump.rdb", "a dump");
         File.WriteAllText(_layout.Role, "# as it was\n");
         _actuator = new(new() { Title = "t", ResourceUid = "u", Generation = 1, Layout = _layout, Auth = new("n", "u", null) },
-            new(null!, new EveryUserIsRoot(new FileReader()), null!), new(null!, new FileWriter(), null!, new ProcessRunner(TimeProvider.System)), TimeProvider.System);
+            new(null!, new EveryUserIsRoot(new FileReader()), null!), new(null!, new FileWriter(), null!, new ProcessRunner(TimeProvider.System)), TimeProvider.System, _ => ValueTask.FromResult(RedisSamples.Converged(RedisSamples.Input(), RedisSamples.Goal(RedisSamples.Input()))));
     }
 
     private static CancellationToken Ct => TestContext.Current.CancellationToken;
@@ -41,7 +43,7 @@ public sealed class GiveUpTests : IDisposable
     {
         Assert.SkipUnless(CanRun, "not root: files cannot be given away");
         using var server = new Scripted(_layout.SocketPath) { Keys = 98 };
-        await _actuator.FollowAsync(Role, Loss, Copy, Ct);
+        await _actuator.FollowAsync(Role, Loss, Copy, Against, Ct);
         Assert.Equal(["CLIENT PAUSE 15000 WRITE", "BGSAVE SCHEDULE", "CLIENT PAUSE 15000 WRITE", "MULTI", "CLIENT UNPAUSE", "REPLICAOF 10.0.0.2 6379", "EXEC"], server.Changing);
         Assert.Equal("a dump", await File.ReadAllTextAsync(Copy, Ct));
         Assert.Contains("replicaof 10.0.0.2 6379", await File.ReadAllTextAsync(_layout.Role, Ct), StringComparison.Ordinal);
@@ -80,7 +82,7 @@ public sealed class GiveUpTests : IDisposable
         var left = gaps;
         server.On = (s, command) => { if (command.StartsWith("BGSAVE", StringComparison.Ordinal)) s.Changes = left-- > 0 ? 3 : 0; };
         if (gaps == 3) await RefusedAsync(server, Copy, "cannot be held back");
-        else await _actuator.FollowAsync(Role, Loss, Copy, Ct);
+        else await _actuator.FollowAsync(Role, Loss, Copy, Against, Ct);
         Assert.Equal(gaps == 3 ? 3 : 2, server.Changing.Count(c => c.StartsWith("BGSAVE", StringComparison.Ordinal)));
         Assert.Equal(gaps < 3, server.Changing.Contains("REPLICAOF 10.0.0.2 6379"));
     }
@@ -93,7 +95,7 @@ public sealed class GiveUpTests : IDisposable
     {
         Assert.SkipUnless(CanRun, "not root: files cannot be given away");
         using var server = new Scripted(_layout.SocketPath) { Keys = 1, Refuses = (command, error) };
-        await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, Loss, Copy, Ct));
+        await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, Loss, Copy, Against, Ct));
         Assert.Equal("CLIENT UNPAUSE", server.Changing[^1]);
         Assert.Equal("# as it was\n", await File.ReadAllTextAsync(_layout.Role, Ct));
     }
@@ -105,7 +107,7 @@ public sealed class GiveUpTests : IDisposable
     public async Task Follow_TextWithoutAFigure_IsNotDone(string loss)
     {
         using var server = new Scripted(_layout.SocketPath) { Keys = 1 };
-        await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, loss, null, Ct));
+        await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, loss, null, Against, Ct));
         Assert.Empty(server.Changing);
     }
 
@@ -114,13 +116,42 @@ public sealed class GiveUpTests : IDisposable
     {
         Assert.SkipUnless(CanRun, "not root: files cannot be given away");
         using var server = new Scripted(_layout.SocketPath) { Keys = 1, Refuses = ("CLIENT PAUSE 15000 WRITE", "syntax error") };
-        await _actuator.FollowAsync(Role, Loss + LossText.Unheld, null, Ct);
+        await _actuator.FollowAsync(Role, Loss + LossText.Unheld, null, Against, Ct);
         Assert.Equal(["REPLICAOF 10.0.0.2 6379"], server.Changing);
     }
 
+    /// <summary>What a primary gives up to one that has all of it: it is looked at once more while nobody can write to it.</summary>
+    [Fact]
+    public async Task Follow_NothingToLose_IsLookedAtWhileItIsPaused()
+    {
+        Assert.SkipUnless(CanRun, "not root: files cannot be given away");
+        using var server = new Scripted(_layout.SocketPath) { Keys = 98 };
+        await _actuator.FollowAsync(Role, null, null, Against, Ct);
+        Assert.Equal(["CLIENT PAUSE 15000 WRITE", "CLIENT PAUSE 15000 WRITE", "MULTI", "CLIENT UNPAUSE", "REPLICAOF 10.0.0.2 6379", "EXEC"], server.Changing);
+        Assert.Equal(2, _looks);
+    }
+
+    [Theory]
+    [InlineData(null, 1)]
+    [InlineData(null, 2)] // In the pause.
+    [InlineData(Loss, 1)]
+    public async Task Follow_TheOtherHasItNoMore_ChangesNothing(string? loss, int look)
+    {
+        Assert.SkipUnless(CanRun, "not root: files cannot be given away");
+        using var server = new Scripted(_layout.SocketPath) { Keys = 98 };
+        _against = n => n == look ? "10.0.0.2:6379 holds no key any more" : null;
+        var thrown = await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, loss, null, Against, Ct));
+        Assert.Equal("10.0.0.2:6379 holds no key any more; nothing was changed", thrown.Message);
+        Assert.DoesNotContain("REPLICAOF 10.0.0.2 6379", server.Changing);
+        if (server.Changing.Count > 0) Assert.Equal("CLIENT UNPAUSE", server.Changing[^1]);
+        Assert.Equal("# as it was\n", await File.ReadAllTextAsync(_layout.Role, Ct));
+    }
+
+    private string? Against(RedisState now) => _against(++_looks);
+
     private async Task RefusedAsync(Scripted server, string? keep, string why)
     {
-        var thrown = await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, Loss, keep, Ct));
+        var thrown = await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, Loss, keep, Against, Ct));
         Assert.Contains(why, thrown.Message, StringComparison.Ordinal);
         Assert.DoesNotContain("REPLICAOF 10.0.0.2 6379", server.Changing);
         Assert.Equal("CLIENT UNPAUSE", server.Changing[^1]);

@@ -152,6 +152,36 @@ public sealed class RedisGateProgramTests : IDisposable
         Assert.Equal(0, await AskAsync());
     }
 
+    /// <summary>An old copy of data, notes and the mark of the end fits itself; its configuration knows of later starts.</summary>
+    [Fact]
+    public async Task Start_OfDataAndNotesThatWerePutBackTogether_KnowsNothingOfWhatTheServerHad()
+    {
+        WriteCut();
+        Assert.Equal(0, End("success", "exited"));
+        Assert.Equal(0, await AskAsync());
+        Assert.Equal(0, End("success", "exited"));
+        var copies = Directory.GetFiles(_root, "m.json*").ToDictionary(f => f, File.ReadAllBytes);
+        Assert.Equal(0, await AskAsync());
+        Assert.Equal("uid-1 2\n", await File.ReadAllTextAsync(_root + "/starts", Stop));
+        Assert.Equal(0, End("success", "exited"));
+
+        foreach (var (file, bytes) in copies) await File.WriteAllBytesAsync(file, bytes, Stop);
+        for (var i = 0; i < 3; i++)
+        {
+            Assert.Equal(1, await AskAsync());
+            Assert.Contains("<4>not started (unseen-data): nothing is known here of what the server had, and member 1", _said[^1], StringComparison.Ordinal);
+        }
+
+        // Another resource of this name begins anew, and so does one whose configuration was made anew.
+        foreach (var counted in (string[])["uid-0 7\n", "", "uid-1 x\n"])
+        {
+            foreach (var (file, bytes) in copies) await File.WriteAllBytesAsync(file, bytes, Stop);
+            await File.WriteAllTextAsync(_root + "/starts", counted, Stop);
+            Assert.Equal(0, await AskAsync());
+            Assert.Equal("uid-1 2\n", await File.ReadAllTextAsync(_root + "/starts", Stop));
+        }
+    }
+
     /// <summary>A build before measured no files: its notes do not say that they were empty.</summary>
     [Fact]
     public void Parse_NotesOfTheBuildBefore_MeasureNothing()

@@ -39,7 +39,7 @@ public sealed class RedisGateTests
     /// <summary>Notes that were lost are no sign that there was nothing to know.</summary>
     [Theory]
     [InlineData(true, "unreachable", Gate.Hold)]
-    [InlineData(true, Serving.Refused, Gate.Up)]
+    [InlineData(true, Serving.Refused, Gate.Hold)]
     [InlineData(false, "unreachable", Gate.Hold)]
     public void Judge_NothingIsKnownOfWhatTheServerHad_WaitsForThoseThatMayHaveMore(bool noted, string serving, object gate)
     {
@@ -47,6 +47,38 @@ public sealed class RedisGateTests
         var answer = RedisGate.Judge(q with { Notes = noted ? q.Notes! with { Own = null, Files = new() } : null, Peers = [q.Peers[0] with { Serving = serving, Role = "", Data = null }] });
         Assert.Equal(((Gate)gate, (Gate)gate == Gate.Hold), (answer.Gate, answer.Passes));
         if (answer.Gate == Gate.Hold) Assert.Contains("nothing is known here of what the server had, and member 1", answer.Why, StringComparison.Ordinal);
+    }
+
+    /// <summary>A hand told the server to append no more; it took writes, saved them at its end, and loads the append-only file when it starts.</summary>
+    [Theory]
+    [InlineData('a', 9000, Gate.Hold)]
+    [InlineData('a', 6000, Gate.Up)] // The file has grown as far.
+    [InlineData('b', 9000, Gate.Up)] // Of another history: nothing tells.
+    public void Judge_DumpThatGoesOnWhereTheAppendOnlyFileEnds(char history, long offset, object gate)
+    {
+        var q = Question(6000, false, At(s_id, 6000)) with { Peers = [] };
+        var answer = RedisGate.Judge(q with { Disk = q.Disk with { Dump = new(500, 104, 10, new(new(history, 40), offset), "") } });
+        Assert.Equal((Gate)gate, answer.Gate);
+        if (answer.Gate == Gate.Hold) Assert.Equal("data-missing", answer.Code);
+    }
+
+    /// <summary>A replica that is started anew while its primary is being made a copy of something else: what it holds now it will not hold for long.</summary>
+    [Theory]
+    [InlineData("follows:10.9.9.9:6379", Gate.Hold)]
+    [InlineData("follows:10.0.0.1:6379", Gate.Up)] // A circle: both have the same.
+    [InlineData("follows:10.0.0.3:6379", Gate.Up)] // Another member.
+    [InlineData(RedisRole.Primary, Gate.Up)]
+    public void Judge_ReplicaWhosePrimaryFollowsAStranger(string role, object gate)
+    {
+        var q = Question(6000, false, At(s_id, 6000));
+        q = q with
+        {
+            Role = RedisRole.Follows("10.0.0.2:6379"),
+            Address = "10.0.0.1:6379",
+            Notes = q.Notes! with { Own = q.Notes!.Own! with { Role = RedisRole.Follows("10.0.0.2:6379") }, CopyOf = "10.0.0.2:6379" },
+            Peers = [q.Peers[0] with { Role = role }, new(2, "10.0.0.3:6379", Serving.Answering, RedisRole.Primary, At(s_id, 6000))],
+        };
+        Assert.Equal((Gate)gate, RedisGate.Judge(q).Gate);
     }
 
     [Fact]
