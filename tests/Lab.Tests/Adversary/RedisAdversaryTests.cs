@@ -83,7 +83,7 @@ public sealed class RedisAdversaryTests(RedisFleet shared)
             var verdict = await Driver.RunAsync(subject, sequence, Task.Delay, stop);
             verdicts.Enqueue(verdict);
             Log($"{shape} in {clock.Elapsed.TotalSeconds:0} s\n{verdict.Report()}");
-            if (verdict.Broken) Log(await subject.Group.DescribeAsync(stop) + await subject.Group.EventsAsync(stop));
+            if (!verdict.Findings.IsEmpty) Log(await subject.Group.DescribeAsync(stop) + await subject.Group.EventsAsync(stop));
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {

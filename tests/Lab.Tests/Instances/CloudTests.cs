@@ -31,13 +31,24 @@ public sealed class CloudTests(SharedFleet shared)
                 userData: |
                   #cloud-config
                   runcmd:
-                    - echo "seeded $(hostname) $(df -B1M --output=size / | tail -n 1)" >/dev/ttyS0
+                    # Its own line: the prompt for a login stands on the same console, without an end of its line, when it comes first.
+                    - printf '\nseeded %s %s\n' "$(hostname)" "$(df -B1M --output=size / | tail -n 1)" >/dev/ttyS0
             """;
         (await fleet.ApplyAsync(yaml, stop)).OrThrow();
         var (host, _) = await Machines.WhereAsync(fleet, "cloudy", stop);
-        string said = "";
-        await Fleet.EventuallyAsync(host, "cloud-init carries out what it was told", Boot, async () =>
-            (said = (await Machines.ConsoleAsync(host, "cloudy", stop)).Split('\n').FirstOrDefault(l => l.StartsWith("seeded ", StringComparison.Ordinal)) ?? "").Length > 0, stop);
+        string said = "", console = "";
+        try
+        {
+            await Fleet.EventuallyAsync(host, "cloud-init carries out what it was told", Boot, async () =>
+                (said = (console = await Machines.ConsoleAsync(host, "cloudy", stop)).Split('\n').FirstOrDefault(l => l.StartsWith("seeded ", StringComparison.Ordinal)) ?? "").Length > 0, stop);
+        }
+        catch (Xunit.Sdk.XunitException)
+        {
+            // How far it came, and whether it still runs.
+            TestContext.Current.TestOutputHelper?.WriteLine((await fleet.CliAsync(stop, "describe", "instance", "cloudy")).Stdout);
+            TestContext.Current.TestOutputHelper?.WriteLine(console[Math.Max(0, console.Length - 4000)..]);
+            throw;
+        }
         var words = said.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         Assert.Equal("cloudy", words[1]);
         Assert.InRange(int.Parse(words[2], CultureInfo.InvariantCulture), 1500, 2048); // The image's own file system has less than 1 GiB.
