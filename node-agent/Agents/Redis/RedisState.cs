@@ -231,6 +231,9 @@ internal sealed record RedisState
     /// <summary>For people, while the disk refuses: which file system, how much is used and free.</summary>
     public string Room { get; init; } = "";
 
+    /// <summary>While the disk refuses: what the server has in memory fits there by now, and it has not tried again since.</summary>
+    public bool HasRoomToSave { get; init; }
+
     /// <summary>Members that the primary itself says are attached and online, for people: what its probe sees too, so that it is never older than a probe.</summary>
     public int Online { get; init; }
 

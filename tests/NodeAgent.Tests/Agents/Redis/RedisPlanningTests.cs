@@ -133,12 +133,14 @@ public sealed class RedisPlanningTests
         Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("port 6379 is taken", StringComparison.Ordinal)) && b.RetryAfter is not null);
     }
 
-    [Fact]
-    public void Plan_ServerThatRefusesWrites_SaysSoAndDoesNothing()
+    [Theory]
+    [InlineData(false, "free space there")]
+    [InlineData(true, "BGSAVE saves at once")]
+    public void Plan_ServerThatRefusesWrites_SaysSoAndWhatEndsItAndDoesNothing(bool room, string next)
     {
-        var plan = Plan(Input(), Converged(Input(), Goal(Input())) with { Writes = Writes.Refused });
+        var plan = Plan(Input(), Converged(Input(), Goal(Input())) with { Writes = Writes.Refused, HasRoomToSave = room });
         Assert.Equal((Outcome.Waiting, 0), (plan.Outcome, plan.Steps.Length));
-        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("every write is refused (MISCONF)", StringComparison.Ordinal)) && b.RetryAfter is not null);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("every write is refused (MISCONF)", StringComparison.Ordinal) && r.Contains(next, StringComparison.Ordinal)) && b.RetryAfter is not null);
     }
 
     [Fact]
