@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs every test on a machine with only the .NET SDK; installs what it needs itself.
-#   ./test.sh          everything, long tests as a seeded sample (about an hour on 2 cores)
+#   ./test.sh          everything but the lab's stories of what did not change, long tests as a seeded sample (at most half an hour on 2 cores)
+#   ./test.sh --all    every story of the lab too
 #   ./test.sh --soak   the full counts of the long tests, resumable; commit, seed and counts go to artifacts/soak/results.json
 #   ./test.sh --fast   no lab and no native build: what a developer runs between two edits
 #   ./test.sh NAME...  only these test projects (Runtime.Tests, Lab.Tests, ...)
@@ -9,19 +10,20 @@ set -uo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 export LC_ALL=C.UTF-8 DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1
 out=$PWD/artifacts/test
-soak= fast= only=()
+soak= fast= all= only=()
 for a; do
   case $a in
-    --soak) soak=1;;
+    --soak) soak=1 all=1;;
+    --all) all=1;;
     --fast) fast=1;;
-    --help | -h) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0;;
+    --help | -h) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0;;
     -*) echo "error: $a is not an option; see ./test.sh --help" >&2; exit 2;;
     *) only+=("$a");;
   esac
 done
 export AGENTMETAL_SOAK=$soak AGENTMETAL_SEED=${AGENTMETAL_SEED:-20261123}
 mkdir -p "$out"
-rm -f "$out"/*.xml
+rm -f "$out"/*.xml "$out"/*.rc
 passed=0 failed=0 skipped=0
 # A soak that was cut off goes on where it was: what is done for this commit and seed is not run again.
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo none)$([ -z "$(git status --porcelain 2>/dev/null)" ] || echo -changed)
@@ -73,39 +75,77 @@ if [ -z "$fast" ] && { [ ${#only[@]} -eq 0 ] || wants Lab.Tests; }; then
   gate native-build packaging/build.sh
 fi
 
-run() { # PROJECT
-  local name=$1 exe start=$SECONDS counts f s p
-  wants "$name" || return 0
-  if [ -n "$soak" ] && [ -s "$soaked/$name.done" ]; then
-    read -r p f s <"$soaked/$name.done"
-    passed=$((passed + p)) skipped=$((skipped + s))
-    say "$name $p passed (done before)"
-    return
-  fi
+run() { # PROJECT TIMEOUT
+  wants "$1" || return 0
+  soaked "$1" && return
+  tell "$1" "$1" "$2"
+  count "$1" "$1"
+}
+
+# The stories of the lab in two lanes beside each other, for they wait most of the time; each lane has hosts of its own.
+lab() { # TIMEOUT
+  wants Lab.Tests || return 0
+  soaked Lab.Tests && return
+  local class seconds lane told=(0 0) lanes=("" "")
+  while read -r class seconds; do
+    lane=$((told[0] <= told[1] ? 0 : 1))
+    lanes[lane]+=" -class $class" told[lane]=$((told[lane] + seconds))
+  done < <(tests/stories.sh ${all:+--all} 2>"$out/stories.log")
+  sed 's/^/== /' "$out/stories.log"
+  [ "${told[0]}" -gt 0 ] || { failed=$((failed + 1)); say "Lab.Tests FAILED: no story is chosen"; return; }
+  # shellcheck disable=SC2086
+  tell Lab.Tests Lab.Tests.1 "$1" ${lanes[0]} &
+  # The second lane finds what the first one prepares for both.
+  sleep 20
+  # shellcheck disable=SC2086
+  [ -z "${lanes[1]}" ] || tell Lab.Tests Lab.Tests.2 "$1" ${lanes[1]}
+  wait
+  count Lab.Tests Lab.Tests.1 ${lanes[1]:+Lab.Tests.2}
+}
+
+soaked() { # PROJECT: what was done for this commit and seed before
+  local p f s
+  [ -n "$soak" ] && [ -s "$soaked/$1.done" ] || return
+  read -r p f s <"$soaked/$1.done"
+  passed=$((passed + p)) skipped=$((skipped + s))
+  say "$1 $p passed (done before)"
+}
+
+tell() { # PROJECT LABEL TIMEOUT ARGUMENT...: what came of it goes to LABEL.xml, LABEL.log and LABEL.rc
+  local name=$1 label=$2 limit=$3 exe start=$SECONDS; shift 3
   # Beside it lies the program under test, whose name is another.
   exe=tests/$name/bin/Debug/net10.0/$name
   [ -x "$exe" ] || exe=tests/$name/bin/Debug/net10.0/AgentMetal.$name
-  [ -x "$exe" ] || { failed=$((failed + 1)); say "$name FAILED: it was not built"; return; }
-  timeout "$2" "$exe" -xml "$out/$name.xml" -noColor >"$out/$name.log" 2>&1 </dev/null
-  local rc=$?
-  counts=$(grep -oE '<assembly [^>]*>' "$out/$name.xml" 2>/dev/null | head -n 1)
+  [ -x "$exe" ] || { echo "it was not built" >"$out/$label.log"; echo "127 0" >"$out/$label.rc"; return; }
+  timeout "$limit" "$exe" -xml "$out/$label.xml" -noColor "$@" >"$out/$label.log" 2>&1 </dev/null
+  echo "$? $((SECONDS - start))" >"$out/$label.rc"
+}
+
+count() { # PROJECT LABEL...
+  local name=$1 label counts rc took p f s e P=0 F=0 S=0 T=0; shift
   number() { sed -n "s/.* $1=\"\([0-9]*\)\".*/\1/p" <<<"$counts"; }
-  p=$(number passed) f=$(number failed) s=$(number skipped)
-  local e; e=$(number errors)
-  if [ -z "$p" ]; then
-    failed=$((failed + 1)); say "$name FAILED: no result (exit $rc after $((SECONDS - start)) s)"; tail -n 40 "$out/$name.log"; return
-  fi
-  f=$((f + ${e:-0}))
-  # A runner that failed without a failed test (a crash at the end) is a failure too.
-  [ "$rc" -eq 0 ] || [ "$f" -gt 0 ] || f=1
-  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-  [ -z "$soak" ] || [ "$f" -gt 0 ] || echo "$p $f $s" >"$soaked/$name.done"
-  say "$name $p passed, $f failed, $s skipped ($((SECONDS - start)) s)"
-  # How many random sequences of faults fitted, with the seed that draws them again.
-  grep -aoE 'adversary: seed [^<]*' "$out/$name.xml" | sed 's/^/== /'
-  # A failed test with what it said, without the frames of the runner.
-  [ "$f" -eq 0 ] || sed -n '/\[FAIL\]$/,/^=== \|--- End of stack/p' "$out/$name.log" | grep -av 'End of stack' | cut -c 1-400 | head -n 150
-  [ "$s" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$name.log" | head -n 40
+  for label; do
+    read -r rc took <"$out/$label.rc"
+    counts=$(grep -oE '<assembly [^>]*>' "$out/$label.xml" 2>/dev/null | head -n 1)
+    p=$(number passed) f=$(number failed) s=$(number skipped) e=$(number errors)
+    if [ -z "$p" ]; then
+      failed=$((failed + 1)); say "$label FAILED: no result (exit $rc after $took s)"; tail -n 40 "$out/$label.log"; continue
+    fi
+    f=$((f + ${e:-0}))
+    # A runner that failed without a failed test (a crash at the end) is a failure too.
+    [ "$rc" -eq 0 ] || [ "$f" -gt 0 ] || f=1
+    P=$((P + p)) F=$((F + f)) S=$((S + s)) T=$((took > T ? took : T))
+  done
+  passed=$((passed + P)) failed=$((failed + F)) skipped=$((skipped + S))
+  [ -z "$soak" ] || [ "$F" -gt 0 ] || echo "$P $F $S" >"$soaked/$name.done"
+  say "$name $P passed, $F failed, $S skipped ($T s)"
+  for label; do
+    # How many random sequences of faults fitted, with the seed that draws them again.
+    grep -aoE 'adversary: seed [^<]*' "$out/$label.xml" 2>/dev/null | sed 's/^/== /'
+    # A failed test with what it said, without the frames of the runner.
+    [ "$F" -eq 0 ] || sed -n '/\[FAIL\]$/,/^=== \|--- End of stack/p' "$out/$label.log" | grep -av 'End of stack' | cut -c 1-400 | head -n 150
+    [ "$S" -eq 0 ] || grep -aE "\[SKIP\]" -A1 "$out/$label.log" | head -n 40
+  done
 }
 
 # Every failed test by name, at the end: the log above it may be long, and its beginning cut off.
@@ -161,7 +201,7 @@ systemd_host_down
 run Coordinator.Tests 900
 run Conformance 600
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
-[ -n "$fast" ] || run Lab.Tests $([ -n "$soak" ] && echo 36000 || echo 4200)
+[ -n "$fast" ] || lab $([ -n "$soak" ] && echo 36000 || echo 4200)
 [ -n "$soak" ] || skips
 names
 finish

@@ -12,6 +12,7 @@ namespace AgentMetal.LabTests.Adversary;
 /// As many sequences as fit in AGENTMETAL_ADVERSARY_SECONDS (six minutes), 500 in --soak;
 /// AGENTMETAL_ADVERSARY=SEED:INDEX[:COMMANDS] does one again.
 /// </summary>
+[Story("redis", 380)]
 [Collection(RedisFleetCollection.Name)]
 public sealed class RedisAdversaryTests(RedisFleet shared)
 {

@@ -3,6 +3,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Commands;
 
+[Story("lab", 5)]
 public sealed class CommandRunnerTests
 {
     private static readonly TimeSpan Long = TimeSpan.FromSeconds(20);

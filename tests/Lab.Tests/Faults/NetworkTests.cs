@@ -4,6 +4,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Faults;
 
+[Story("lab", 20, Heart = true)]
 public sealed partial class NetworkTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

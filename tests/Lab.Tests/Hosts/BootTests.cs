@@ -6,6 +6,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Hosts;
 
+[Story("lab", 40)]
 public sealed class BootTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

@@ -2,6 +2,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Hosts;
 
+[Story("lab", 40)]
 public sealed class CapabilityTests
 {
     [Theory]

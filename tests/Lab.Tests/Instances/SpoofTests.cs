@@ -4,6 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A guest that sends with an address that is not its own is not heard, unless its card may. Seen on both sides of the filter: on the guest's own cable and on the bridge behind it.</summary>
+[Story("instance", 40)]
 public sealed class SpoofTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

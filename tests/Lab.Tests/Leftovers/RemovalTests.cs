@@ -3,6 +3,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Leftovers;
 
+[Story("fleet", 40)]
 public sealed class RemovalTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

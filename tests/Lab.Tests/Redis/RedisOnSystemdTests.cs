@@ -6,6 +6,7 @@ namespace AgentMetal.LabTests.Redis;
 /// The tests of the Redis agent against real servers, once more, inside a host of the lab: there its units are run by a real systemd, as the
 /// user, with the limits and behind the walls that the unit asks for.
 /// </summary>
+[Story("redis", 200)]
 public sealed class RedisOnSystemdTests
 {
     private const string Class = "AgentMetal.NodeAgent.Tests.Agents.Redis.RealRedisTests";

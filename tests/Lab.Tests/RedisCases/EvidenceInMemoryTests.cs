@@ -4,6 +4,7 @@ namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 4: offsets start again at 0 and roles set by hand are forgotten at a restart; histories that cannot be compared are a
 /// person's to choose between.</summary>
+[Story("redis", 40)]
 public sealed class EvidenceInMemoryTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases => Pick("power cut of both", "both killed", "reboot of both, no snapshot rule");

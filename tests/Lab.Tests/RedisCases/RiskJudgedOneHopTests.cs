@@ -3,6 +3,7 @@ using AgentMetal.LabTests.Adversary;
 namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 3: a replica of a replica gets a full copy too, older or foreign data wipes as well as none.</summary>
+[Story("redis", 40)]
 public sealed class RiskJudgedOneHopTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>

@@ -4,6 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 8: what a person signs says what goes, from facts of the moment; and a copy of it is kept where there is room.</summary>
+[Story("redis", 40)]
 public sealed class SignedTextIsTrueTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>

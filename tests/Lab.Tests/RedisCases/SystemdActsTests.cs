@@ -6,6 +6,7 @@ namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 2: systemd brings up whatever is on disk, also empty or old, while a peer holds more. The check is in the unit and
 /// holds with agentmetald dead.</summary>
+[Story("redis", 40, Heart = true)]
 public sealed class SystemdActsTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>

@@ -5,6 +5,7 @@ namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 7: what happens outside a step is an event, and a line in describe: deaths that systemd repaired, kills by the kernel,
 /// hands, a cut tail; who refuses writes is not Ready.</summary>
+[Story("redis", 40)]
 public sealed class ToldTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>

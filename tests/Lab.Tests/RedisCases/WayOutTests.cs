@@ -6,6 +6,7 @@ namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 6: every wait for another host or a broken file has a step that goes on without it, signed, saying what may be
 /// lost.</summary>
+[Story("redis", 40)]
 public sealed class WayOutTests(RedisFleet shared) : RedisCase(shared)
 {
     private const string Damage =

@@ -225,7 +225,7 @@ internal static class RedisGate
     /// <summary>How far the file can go at most in the stream of the noted history; null = it was written anew since, and tells nothing.</summary>
     private static long? Reach(GateQuestion q, AofFacts aof)
     {
-        const long Ping = 14, Slack = 1024;
+        const long Slack = 1024;
         if (q.Notes is not { Own: { } own, Files: var was } || was.Part != aof.Part || was.Part.Length == 0) return null;
         var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
         return own.Offset + pings + Slack + aof.PartSize - was.PartSize;
@@ -280,19 +280,35 @@ internal static class RedisGate
     /// </summary>
     private static long? Ahead(GateQuestion q, GatePeer peer)
     {
-        const long Ping = 14, Select = 23, Shortest = 17;
         if (q.Disk.Aof is not { } aof || q.Notes is not { Own: { Id.Length: > 0 } own } notes || peer.Data is not { } data) return null;
         var pair = notes.Peers.GetValueOrDefault(peer.Ordinal)?.Pair is { } noted && noted.Part == aof.Part && data.Appended is not null ? noted : null;
         var grown = pair is null ? 0 : pair.PeerOffset - pair.Offset + data.Appended!.Value - pair.PeerAppended - (aof.Size - pair.Appended);
-        // One file may name a database where the other does not, and no command is as short as what is left of it then.
-        if (!aof.IsTorn && grown is > Shortest - Select - 1 and < Select - Shortest + 1 and not 0) grown -= Math.Sign(grown) * Select;
+        if (!aof.IsTorn) grown = Named(grown);
         if (data.Id != own.Id)
             return pair is not null && grown == 0 && !aof.IsTorn && peer.Role == RedisRole.Follows(q.Address) && data is { Id2: "", Offset: <= 1 } ? 0 : null;
         if (pair is not null && pair.PeerBase == data.AppendedBase) return grown;
         if (own.Appended is not { } had || notes.Files.Part != aof.Part) return null;
         var beyond = data.Offset - own.Offset - (aof.Size - had);
-        var pings = Ping * (Math.Max(0, q.Now - own.At) / 10 + 2);
-        return beyond < 0 ? beyond : beyond >= pings ? beyond - pings : null;
+        return Between(beyond, pings: (Math.Max(0, q.Now - own.At) + 1) / 10 + 1, aof.IsTorn);
+    }
+
+    private const long Ping = 14, Select = 23, Shortest = 17;
+
+    /// <summary>One file may name a database where the other does not, and no command is as short as what is left of it then.</summary>
+    private static long Named(long more) => more is > Shortest - Select - 1 and < Select - Shortest + 1 and not 0 ? more - Math.Sign(more) * Select : more;
+
+    /// <summary>What the other has more of commands, where the stream had up to so many pings beside them; null = it may have more or less. No command is as short as a ping.</summary>
+    private static long? Between(long beyond, long pings, bool torn)
+    {
+        long? least = null, most = null;
+        for (var n = 0L; n <= pings; n++)
+        {
+            var more = beyond - n * Ping;
+            if (!torn && (more = Named(more)) is > -Shortest and < Shortest and not 0) continue;
+            (least, most) = (Math.Min(least ?? more, more), Math.Max(most ?? more, more));
+            if (more < -Shortest - Ping) break; // Further pings make no other answer.
+        }
+        return most <= 0 ? least : least >= 0 ? most : null;
     }
 
     private static GateAnswer Beside(GateQuestion q, GatePeer leader)

@@ -11,6 +11,7 @@ namespace AgentMetal.LabTests.Adversary.Machines;
 /// many sequences as fit in
 /// AGENTMETAL_MACHINES_SECONDS (100), 500 in --soak; AGENTMETAL_MACHINES=SEED:INDEX[:COMMANDS] does one again.
 /// </summary>
+[Story("instance", 180)]
 public sealed class MachineAdversaryTests
 {
     private const int Workers = 2;

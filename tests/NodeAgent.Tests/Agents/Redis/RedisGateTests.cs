@@ -220,9 +220,22 @@ public sealed class RedisGateTests
     [InlineData(1000, 1000, Gate.Up)] // It has had nothing since the note.
     [InlineData(3000, 1500, Gate.Up)] // The file has grown by more.
     [InlineData(3000, 6000, Gate.Follow)]
-    [InlineData(1000, 1014, Gate.Follow)] // A ping, or a short command: all that is here is there.
+    [InlineData(1000, 1014, Gate.Up)] // A ping: no command is as short.
+    [InlineData(1500, 1500, Gate.Up)] // Both have the same, or there were pings and the file has more.
+    [InlineData(1500, 1514, Gate.Up)]
+    [InlineData(1500, 1527, Gate.Follow)] // A short command.
+    [InlineData(1500, 1528, Gate.Follow)] // Two pings, or a short command: all that is here is there.
+    [InlineData(1500, 1486, Gate.Up)]
     public void Judge_AfterTheHostWentDown_WhereFilesCannotBeMeasured(long size, long replica, object gate) =>
         Assert.Equal((Gate)gate, RedisGate.Judge(Cut(size, At(s_id, replica))).Gate);
+
+    /// <summary>Nobody looked for a minute: what may be pings may be commands too, and either may have more.</summary>
+    [Theory]
+    [InlineData(1500, 1528, Gate.Hold)]
+    [InlineData(1500, 1500, Gate.Up)]
+    [InlineData(1500, 1700, Gate.Follow)]
+    public void Judge_NotedLongBeforeTheHostWentDown_IsAskedWhereItCannotBeTold(long size, long replica, object gate) =>
+        Assert.Equal((Gate)gate, RedisGate.Judge(Cut(size, At(s_id, replica)) with { Now = 165 }).Gate);
 
     [Theory]
     [InlineData(5912, 0, 6000)] // Started without files: it does not count the base of 88 bytes that it made.
