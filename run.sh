@@ -27,8 +27,9 @@ case ${1:-} in
 esac
 
 step checking
-command -v dotnet >/dev/null || fail "the .NET SDK is missing: install dotnet-sdk-10.0, then run this again"
-sdk=$(dotnet --version) || fail "the .NET SDK of global.json is missing: $(dotnet --list-sdks | tr '\n' ' ')"
+. packaging/sdk.sh
+sdk_ready || exit 1
+sdk=$(dotnet --version)
 start=$(date +%s.%N)
 tests/Lab/rootfs.sh >/dev/null
 images=$(tests/Lab/vm-images.sh busybox)

@@ -59,7 +59,8 @@ gate() { # NAME COMMAND...: a check that counts as one test
 }
 
 say "seed $AGENTMETAL_SEED${soak:+, soak}"
-command -v dotnet >/dev/null || { echo "error: the .NET SDK of global.json is missing" >&2; failed=1; finish; }
+. packaging/sdk.sh
+sdk_ready || { failed=1; finish; }
 
 if [ ${#only[@]} -eq 0 ]; then
   gate format dotnet format whitespace --folder --verify-no-changes --exclude artifacts --exclude .run
