@@ -232,6 +232,13 @@ internal sealed partial class RedisActuator
         await KeepAsync(path, "/bin/cp", ["--reflink=auto", "--", _layout.DataDir + "/dump.rdb", path + ".partial"], ct).ConfigureAwait(false);
     }
 
+    /// <summary>A server whose last save failed saves again.</summary>
+    public async ValueTask SaveAgainAsync(CancellationToken ct)
+    {
+        using var client = await ConnectAsync(ct).ConfigureAwait(false);
+        await DumpAsync(client, ct).ConfigureAwait(false);
+    }
+
     /// <summary>A fresh dump in the data directory.</summary>
     private async ValueTask DumpAsync(RespClient client, CancellationToken ct)
     {
@@ -242,7 +249,8 @@ internal sealed partial class RedisActuator
         while (true)
         {
             var info = await InfoAsync(client, ct).ConfigureAwait(false);
-            if (info["rdb_bgsave_in_progress"] == "0" && info["rdb_last_bgsave_status"] == "err") throw new WorldException("BGSAVE failed: see the server's log");
+            // While the append-only file is made anew the save waits for that, and the status is that of the one before.
+            if (info["rdb_bgsave_in_progress"] == "0" && info["aof_rewrite_in_progress"] == "0" && info["rdb_last_bgsave_status"] == "err") throw new WorldException("BGSAVE failed: see the server's log");
             if (info["rdb_bgsave_in_progress"] == "0" && info["rdb_last_save_time"] != before) break;
             if (clock.GetUtcNow() > until) throw new WorldException("BGSAVE did not end within an hour");
             await Task.Delay(Poll, clock, ct).ConfigureAwait(false);

@@ -21,7 +21,7 @@ internal sealed class RedisAgent(RedisScope scope, RedisActuator? actuator = nul
         new ConfigSet(scope, actuator), new WriteRole(scope, actuator), new Start(scope, actuator), new Restart(scope, actuator),
         new Reconfigure(scope, actuator), new Follow(scope, actuator), new Promote(scope, actuator), new Handover(scope, actuator),
         new LastBackup(scope, actuator), new Stop(scope, actuator), new RemoveData(scope, actuator), new RemoveFiles(scope, actuator),
-        new StartAdopted(scope, actuator), new SetAside(scope, actuator), new Repair(scope, actuator),
+        new StartAdopted(scope, actuator), new Save(scope, actuator), new SetAside(scope, actuator), new Repair(scope, actuator),
     ];
 
     public override ImmutableArray<Invariant<RedisGoal, RedisState>> Invariants { get; } =

@@ -150,7 +150,7 @@ internal static class RedisDifferences
 
     internal static string NoWrites(RedisState s) => s.MemoryFull.Length > 0 ? $"writes are refused (OOM): {s.MemoryFull}, policy noeviction: delete keys, raise spec.memory.max, or choose a policy that evicts"
         : $"every write is refused (MISCONF), because the server could not write to its disk: {s.Room}; "
-            + (s.HasRoomToSave ? "its last save failed, and there is room for one now: it takes writes again once it has saved, which its save rules may leave for an hour (redis-cli BGSAVE saves at once)"
+            + (s.HasRoomToSave ? "its last save failed, and there is room for one now: it takes writes again once it has saved"
             : "free space there, or look at its log (journalctl -u)");
 
     private static string Differs(RedisGoal goal, RedisState s, string key) =>

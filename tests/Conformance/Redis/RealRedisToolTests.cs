@@ -27,6 +27,7 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
         ["remove-drop-in"] = nameof(Stories.DriftAsync),
         ["write-role"] = nameof(Stories.DriftAsync),
         ["restart"] = nameof(Stories.DriftAsync),
+        ["save"] = nameof(Stories.CannotSaveAsync),
         ["last-backup"] = nameof(Stories.DeleteAsync),
         ["stop"] = nameof(Stories.DeleteAsync),
         ["remove-data"] = nameof(Stories.DeleteAsync),
@@ -100,6 +101,7 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
                 nameof(RolesAsync) => RolesAsync,
                 nameof(DamagedReplicaAsync) => DamagedReplicaAsync,
                 nameof(DamagedAloneAsync) => DamagedAloneAsync,
+                nameof(CannotSaveAsync) => CannotSaveAsync,
                 _ => AdoptedAsync,
             });
         }
@@ -164,6 +166,21 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
             await fleet.ConvergeAsync(fleet.Input(0));
             Assert.Equal("value", (await fleet.CommandAsync(0, "GET", "k1")).Text);
             Assert.NotEmpty(Directory.GetFiles(Path.GetDirectoryName(fleet.Layout(0).Backup(fleet.Uid, 1))!, "*-replaced-*.tar"));
+        }
+
+        /// <summary>A save fails, and what it failed for goes: it takes writes again within seconds, and not with its next save rule.</summary>
+        internal static async Task CannotSaveAsync(RedisFleet fleet)
+        {
+            await fleet.ConvergeAsync(fleet.Input(0));
+            await fleet.CommandAsync(0, "SET", "a", "1");
+            var inTheWay = Directory.CreateDirectory(fleet.Layout(0).DataDir + "/dump.rdb/x").Parent!;
+            await fleet.CommandAsync(0, "BGSAVE");
+            var stop = TestContext.Current.CancellationToken;
+            while (!(await fleet.CommandAsync(0, "INFO", "persistence")).Text.Contains("rdb_last_bgsave_status:err", StringComparison.Ordinal)) await Task.Delay(50, stop);
+            Assert.Contains("MISCONF", (await fleet.CommandAsync(0, "SET", "a", "2")).Text, StringComparison.Ordinal);
+            inTheWay.Delete(recursive: true);
+            await fleet.ConvergeAsync(fleet.Input(0));
+            Assert.Equal("OK", (await fleet.CommandAsync(0, "SET", "a", "2")).Text);
         }
 
         /// <summary>Random bytes over the end of the newest part, as a bad disk leaves them; the server ends on it.</summary>

@@ -46,7 +46,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
         if (s.Serving == Serving.Loading) s = s with { Serving = Serving.Hung };
         if (s is { Serving: Serving.Refused, UnitActive: "activating" }) s = s with { UnitActive = "failed" };
         if (s is { Answers: true, Adopted: not FactValue.Absent, Role: FactValue.Absent }) s = s with { Role = RedisRole.Primary, AuthLive = RedisAuth.Off, Live = Goal(s_adopted).Settings };
-        if (s.Writes == Writes.Refused || s.Port == Port.Taken) s = s with { Writes = s.Answers ? Writes.Taken : s.Writes, Port = Port.Free };
+        if ((s.Writes == Writes.Refused && !s.HasRoomToSave) || s.Port == Port.Taken) s = s with { Writes = s.Answers ? Writes.Taken : s.Writes, Port = Port.Free };
         if (s.Answers && s.PeerPrimary is { } p && s.Role == RedisRole.Follows(p.Value.Address)) s = s with { Link = Link.Up };
         return s;
     }
@@ -55,7 +55,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
     [
         a with { Package = b.Package }, a with { UnitFile = b.UnitFile, UnitText = b.UnitText }, a with { ConfigFile = b.ConfigFile, ConfigText = b.ConfigText },
         a with { UnitActive = b.UnitActive }, a with { UnitEnabled = b.UnitEnabled }, a with { UnitStale = b.UnitStale }, a with { Serving = b.Serving }, a with { Live = b.Live },
-        a with { Writes = b.Writes }, a with { Port = b.Port }, a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
+        a with { Writes = b.Writes, HasRoomToSave = b.HasRoomToSave }, a with { Port = b.Port }, a with { Role = b.Role }, a with { AuthFile = b.AuthFile }, a with { DataDir = b.DataDir }, a with { Data = b.Data }, a with { Backup = b.Backup },
         a with { Own = b.Own }, a with { Disk = b.Disk }, a with { Notes = b.Notes }, a with { HasRoom = b.HasRoom }, a with { End = b.End }, a with { Peers = b.Peers }, a with { Keys = b.Keys }, a with { Link = b.Link }, a with { DropIns = b.DropIns }, a with { AuthLive = b.AuthLive }, a with { RoleFile = b.RoleFile },
         .. a.Peers.Keys.Intersect(b.Peers.Keys).Select(n => a with { Peers = a.Peers.SetItem(n, b.Peers[n]) }),
     ];
@@ -143,6 +143,7 @@ internal sealed class RedisCases : Samples<RedisGoal, RedisState>
             UnitStale = Yes.It,
             Live = healthy.Live.SetItem("timeout", "77"),
         });
+        yield return Of("cannot save", alone, healthy with { Writes = Writes.Refused, HasRoomToSave = true });
         yield return Of("hung", alone, healthy with { Serving = Serving.Hung });
         var replica = Converged(Input(1), Goal(Input(1))).Down();
         yield return Of("a replica whose file is damaged", Input(1), replica with { Disk = replica.Disk with { Aof = replica.Disk.Aof! with { Damage = "damaged" } } });

@@ -107,6 +107,36 @@ internal sealed class Start(RedisScope scope, RedisActuator? actuator)
 }
 
 /// <summary>
+/// Lets a server save whose last save failed, once there is room for it: until one succeeds it refuses every write (stop-writes-on-bgsave-error), and its save rules may not try again for an hour.
+/// </summary>
+internal sealed class Save(RedisScope scope, RedisActuator? actuator)
+    : RedisTool<PathArgs>("save", RedisJson.Default.PathArgs, scope, actuator, Kind.Writes)
+{
+    public override IEnumerable<Move<PathArgs>> Propose(RedisGoal? goal, RedisState state, Difference difference)
+    {
+        if (goal is { Adopt: "" } && difference.Subject.Length == 0 && state is { Answers: true, Writes: Writes.Refused, HasRoomToSave: true })
+            yield return Move.Do(new PathArgs(Scope.Layout.DataDir + "/dump.rdb"), 20, difference.Text);
+    }
+
+    public override Footprint Touches(RedisState state, PathArgs args) => new([RedisFacts.Serving], [RedisFacts.Writes, .. state.Data == Stored.None ? [RedisFacts.Data] : ImmutableArray<string>.Empty]);
+
+    public override RedisState Predict(RedisState state, PathArgs args) => state with
+    {
+        Writes = Writes.Taken,
+        HasRoomToSave = false,
+        Room = "",
+        Data = state.Data == Stored.None ? Stored.Rdb : state.Data,
+    };
+
+    public override RedisState During(RedisState state, PathArgs args) => state;
+    public override Assessment Assess(RedisState state, PathArgs args) => Moderate("save");
+    public override Undo Inverse(RedisState before, PathArgs args) => Undo.Keep("what it holds is on its disk too");
+    public override Timing Timing(PathArgs args) => new(TimeSpan.FromHours(2), TimeSpan.FromHours(2), TimeSpan.FromSeconds(1));
+    public override string Describe(PathArgs args) => "save to " + args.Path;
+    public override ValueTask ApplyAsync(PathArgs args, ToolContext context) => Actuator.SaveAgainAsync(context.Stop);
+}
+
+/// <summary>
 /// Ends a server that does not answer, politely first, and starts it again. Its purpose is to act without sight; what its memory may hold and nothing
 /// else does makes it a step that is signed.
 /// </summary>

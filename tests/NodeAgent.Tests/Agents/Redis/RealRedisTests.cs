@@ -53,7 +53,7 @@ public sealed class RealRedisTests
         Assert.True(fleet.Mismatches.Count == 0, string.Join("\n", fleet.Mismatches));
         var applied = fleet.Ran.Select(r => r[2..]).ToHashSet(StringComparer.Ordinal);
         string[] expected = ["install-package", "create-data-dir", "fix-data-dir", "write-config", "write-auth", "write-unit", "remove-drop-in", "enable", "config-set",
-            "write-role", "start", "restart", "reconfigure", "last-backup", "stop", "remove-data", "remove-files"];
+            "write-role", "start", "restart", "reconfigure", "last-backup", "stop", "remove-data", "remove-files", "save"];
         Assert.Empty(expected.Except(applied));
     }
 
@@ -88,6 +88,14 @@ public sealed class RealRedisTests
         yield return () => Do(() => File.WriteAllText(Directory.CreateDirectory(layout.DropInDir).FullName + "/o.conf", "[Service]\nMemoryMax=1\n"));
         yield return async () => await fleet.CommandAsync(0, "CONFIG", "SET", "maxclients", "77");
         yield return async () => await fleet.CommandAsync(0, "CONFIG", "SET", "requirepass", "by-hand");
+        yield return async () =>
+        {
+            // A save fails, and what it failed for goes: writes are refused until one succeeds.
+            var inTheWay = Directory.CreateDirectory(layout.DataDir + "/dump.rdb/x").Parent!;
+            await fleet.CommandAsync(0, "BGSAVE");
+            while (!(await fleet.CommandAsync(0, "INFO", "persistence")).Text.Contains("rdb_last_bgsave_status:err", StringComparison.Ordinal)) await Task.Delay(50, Ct);
+            inTheWay.Delete(recursive: true);
+        };
         yield return () => fleet.SignalAsync(0, 19);
         yield return () => fleet.SignalAsync(0, 9);
         yield return async () =>

@@ -133,14 +133,15 @@ public sealed class RedisPlanningTests
         Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("port 6379 is taken", StringComparison.Ordinal)) && b.RetryAfter is not null);
     }
 
-    [Theory]
-    [InlineData(false, "free space there")]
-    [InlineData(true, "BGSAVE saves at once")]
-    public void Plan_ServerThatRefusesWrites_SaysSoAndWhatEndsItAndDoesNothing(bool room, string next)
+    [Fact]
+    public void Plan_ServerThatRefusesWrites_SaysSoAndSavesOnceThereIsRoom()
     {
-        var plan = Plan(Input(), Converged(Input(), Goal(Input())) with { Writes = Writes.Refused, HasRoomToSave = room });
+        var refusing = Converged(Input(), Goal(Input())) with { Writes = Writes.Refused };
+        var plan = Plan(Input(), refusing);
         Assert.Equal((Outcome.Waiting, 0), (plan.Outcome, plan.Steps.Length));
-        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("every write is refused (MISCONF)", StringComparison.Ordinal) && r.Contains(next, StringComparison.Ordinal)) && b.RetryAfter is not null);
+        Assert.Contains(plan.Blocked, b => b.Reasons.Any(r => r.Contains("every write is refused (MISCONF)", StringComparison.Ordinal) && r.Contains("free space there", StringComparison.Ordinal)) && b.RetryAfter is not null);
+        var step = Assert.Single(Plan(Input(), refusing with { HasRoomToSave = true }).Steps);
+        Assert.Equal(("save", RiskLevel.Moderate), (step.Tool, step.Risk.Level));
     }
 
     [Fact]
