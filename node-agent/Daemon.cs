@@ -45,9 +45,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         using var notifier = new SystemdNotifier(Environment.GetEnvironmentVariable, Environment.ProcessId);
         var folder = new IdentityFolder(Path.Combine(data, "identity"));
         _identity = LoadIdentity(folder);
-        var opening = LocalStore.Open(Path.Combine(data, "local.db"), _identity.Peer.Uid);
-        if (opening is LocalOpening.Refused refused) throw new InvalidDataException(refused.Message);
-        await using var store = ((LocalOpening.Opened)opening).Store;
+        await using var store = OpenStore();
         _time = new(_clock, () => _identity.NotAfter);
         _time.Prove(_identity.NotBefore);
         if (await store.MetaAsync(HostClock.Meta, stop) is { } text && long.TryParse(text, out var ms)) _time.Prove(DateTimeOffset.FromUnixTimeMilliseconds(ms));
@@ -76,18 +74,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         link.Bind(controller);
         (link.Verdict, link.Time) = (verdict, _time);
         link.LinkChanged = metrics.Attached;
-        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Guard = link.Guard, Time = _time };
-        var own = new OwnStrikeOff(controller, words, time, logs.CreateLogger<OwnStrikeOff>());
-        words.Struck = struck =>
-        {
-            controller.MarkAgain();
-            _ = own.HoldAsync(stop);
-        };
-        link.Guard.IsStruckOff = words.IsStruckOff;
-        link.StoreRefused = why => store.AuditAsync("StoreRefused", Now(), AuditBody.Of(("why", why))).AsTask();
-        await words.LoadAsync(stop);
-        controller.Mark = words.Mark;
-        link.Statement = words.TakeAsync;
+        var (words, own) = await HearAsync(store, controller, link, time, stop);
         link.ApproverSet = bytes => TakeApprovers(folder, bytes, controller, store);
         metrics.Observe(controller, link.Guard);
         metrics.Observe(controller, AgentCatalog.Series(host));
@@ -96,12 +83,7 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         CrashPoint.Install(controller);
 
         await controller.LoadPausesAsync(store, stop);
-        foreach (var wire in await store.AssignmentsAsync(stop))
-        {
-            var (input, why) = Wire.Read(wire, _identity.Peer.Uid);
-            if (input is null) LogUnusable(_log, why!);
-            else controller.Assign(input);
-        }
+        await AssignAsync(store, controller, stop);
         _ = own.HoldAsync(stop);
         controller.Start();
         var consoles = new ConsoleDesk(AgentCatalog.Consoles(host), (resource, kind, body) => AuditAsync(store, resource, kind, body), _clock, logs.CreateLogger<ConsoleDesk>());
@@ -126,6 +108,41 @@ internal sealed partial class Daemon(string data, AgentConfig config, string ver
         catch (OperationCanceledException) when (stop.IsCancellationRequested) { /* The end that was asked for. */ }
         notifier.Stopping();
         await consoles.EndedAsync();
+    }
+
+    private LocalStore OpenStore() => LocalStore.Open(Path.Combine(data, "local.db"), _identity.Peer.Uid) switch
+    {
+        LocalOpening.Refused refused => throw new InvalidDataException(refused.Message),
+        var opened => ((LocalOpening.Opened)opened).Store,
+    };
+
+    /// <summary>What operators say of the fleet, and what of it is of this host.</summary>
+    private async Task<(FleetWords Words, OwnStrikeOff Own)> HearAsync(LocalStore store, Controller controller, CoordinatorLink link, TrustedClock time, CancellationToken stop)
+    {
+        var words = new FleetWords(store, _identity.Peer.Uid, () => _approvers, Now, logs.CreateLogger<FleetWords>()) { Guard = link.Guard, Time = _time };
+        var own = new OwnStrikeOff(controller, words, time, logs.CreateLogger<OwnStrikeOff>());
+        words.Struck = struck =>
+        {
+            controller.MarkAgain();
+            _ = own.HoldAsync(stop);
+        };
+        link.Guard.IsStruckOff = words.IsStruckOff;
+        link.StoreRefused = why => store.AuditAsync("StoreRefused", Now(), AuditBody.Of(("why", why))).AsTask();
+        await words.LoadAsync(stop);
+        controller.Mark = words.Mark;
+        link.Statement = words.TakeAsync;
+        return (words, own);
+    }
+
+    /// <summary>What was declared last, also where no coordinator is there.</summary>
+    private async Task AssignAsync(LocalStore store, Controller controller, CancellationToken stop)
+    {
+        foreach (var wire in await store.AssignmentsAsync(stop))
+        {
+            var (input, why) = Wire.Read(wire, _identity.Peer.Uid);
+            if (input is null) LogUnusable(_log, why!);
+            else controller.Assign(input);
+        }
     }
 
     /// <summary>The members of this host come before everybody who wants to know of them; those who cannot be looked at quickly keep nobody waiting.</summary>

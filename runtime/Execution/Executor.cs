@@ -135,16 +135,7 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
             }
             intent = new(Entry.Intent, step.Hash, clock.GetUtcNow(), Facts(look.State, step.Basis), [], undo, ImmutableSortedDictionary<string, string>.Empty);
             // No cancellation between here and the outcome: what is journalled as intended is observed and confirmed, or undone.
-            var commit = new Commit
-            {
-                RunId = execution.Run.RunId,
-                Journal = [intent],
-                Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
-                Consume = NeedsApproval(request, step) ? step.Hash : null,
-                ConsumeOf = judged,
-                Destroys = step.Risk.LosesData ? step.Text : null,
-                ConsumedContent = NeedsApproval(request, step) ? Hashes.Bind(execution.Run.Subject, step, "").Hash : null,
-            };
+            var commit = Intend(request, execution, step, intent, approvedBy, judged);
             yield return commit;
             if (!commit.Consumed) { execution.Result = new(Ended.NeedsApproval, step, "the approval was already used, or another decision came meanwhile"); yield break; }
             execution.Add(intent);
@@ -152,6 +143,18 @@ public sealed partial class Executor<TGoal, TState>(Agent<TGoal, TState> agent, 
         }
         foreach (var e in Drive(goal, execution, step, call, look.State, intent, resumed, asked)) yield return e;
     }
+
+    /// <summary>What is durable before a step has its first effect: that it is meant, and that its approval is used.</summary>
+    private static Commit Intend(PlanRequest request, Execution execution, Step step, JournalEntry intent, string approvedBy, int judged) => new()
+    {
+        RunId = execution.Run.RunId,
+        Journal = [intent],
+        Audit = [new("StepIntent", AuditBody.Of(step, by: approvedBy, runId: execution.Run.RunId))],
+        Consume = NeedsApproval(request, step) ? step.Hash : null,
+        ConsumeOf = judged,
+        Destroys = step.Risk.LosesData ? step.Text : null,
+        ConsumedContent = NeedsApproval(request, step) ? Hashes.Bind(execution.Run.Subject, step, "").Hash : null,
+    };
 
     /// <summary>
     /// Whether a person signed for what this step belongs to: a Dangerous step of its group that has begun, or whose approval stands now. What leads to a signed step

@@ -200,15 +200,7 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         var held = HeldBy(bound, s => refusals.ContainsKey(s.Hash));
         ImmutableArray<Step> run = input.AllOrNothing && !held.IsEmpty ? [] : [.. bound.Except(held)];
         if (input.AskNobody) held = [];
-        report = report with { Steps = bound, Held = held };
-        if (!held.IsEmpty)
-        {
-            report = report with
-            {
-                Standing = string.Join("; ", refusals.Where(r => held.Any(s => s.Hash == r.Key)).Select(r => r.Value).Distinct(StringComparer.Ordinal)),
-                Decisions = [.. judged.Found.DistinctBy(a => Convert.ToHexString(a.Signature)).TakeLast(64)],
-            };
-        }
+        report = WithHeld(report with { Steps = bound, Held = held }, judged);
         if (run.IsEmpty)
         {
             // Where a denial stands, the next look is when it ends.
@@ -223,6 +215,13 @@ public sealed class Reconciler<TGoal, TState>(Agent<TGoal, TState> agent, IAppro
         foreach (var e in _executor.Run(input.Request, plan.Goal, execution)) yield return e;
         foreach (var e in Close(execution, box, report, held, refusals)) yield return e;
     }
+
+    /// <summary>How the decisions stand about what is held.</summary>
+    private static ReconcileReport WithHeld(ReconcileReport report, Judged judged) => report.Held.IsEmpty ? report : report with
+    {
+        Standing = string.Join("; ", judged.Refusals.Where(r => report.Held.Any(s => s.Hash == r.Key)).Select(r => r.Value).Distinct(StringComparer.Ordinal)),
+        Decisions = [.. judged.Found.DistinctBy(a => Convert.ToHexString(a.Signature)).TakeLast(64)],
+    };
 
     private sealed class Judged
     {

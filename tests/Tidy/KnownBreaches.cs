@@ -9,6 +9,12 @@ internal sealed record Known(string File, string Room, int Count);
 /// </summary>
 internal static class KnownBreaches
 {
+    /// <summary>Lines wider than 140 columns from before that was held, exact for each folder: they can only become fewer.</summary>
+    public static readonly IReadOnlyList<(string Folder, int Count)> WideLines =
+    [
+        ("runtime", 474), ("node-agent", 2017), ("coordinator", 652), ("cli", 560), ("tests", 2221),
+    ];
+
     public static readonly IReadOnlyList<Known> All =
     [
         // Nobody uses Api or Hosting. Build (the version) and the peer of a call lie in Hosting, Refusals in Api.

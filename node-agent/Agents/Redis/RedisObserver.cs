@@ -69,7 +69,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
     private bool HasRoomForACopy(RedisState state, RedisDisk disk)
     {
         var needed = Math.Max((disk.Dump?.Size ?? 0) + (disk.Aof is { } aof ? aof.BaseSize + aof.PartSize : 0), 1024 * 1024);
-        return state.Writes != Writes.Refused && readers.Files.Space(_layout.BackupDir) is { IsSeen: true, Value: var space } && space.AvailableBytes >= 2 * needed;
+        return (state.Writes != Writes.Refused || state.HasRoomToSave) && readers.Files.Space(_layout.BackupDir) is { IsSeen: true, Value: var space } && space.AvailableBytes >= 2 * needed;
     }
 
     /// <summary>Passwords in the files of a member, the current one first.</summary>

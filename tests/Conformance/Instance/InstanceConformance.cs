@@ -141,6 +141,16 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         yield return Of("create as a copy", Input(Copied), Nothing(Input(Copied)));
         yield return Of("detach a volume", Input(FromDisk.Replace(",{\"name\":\"data\",\"size\":\"1Gi\",\"format\":\"raw\"}", "", StringComparison.Ordinal)), Converged(Input(WithVolume)));
         yield return Of("killed", Input(), Converged(Input()).Off() with { Detail = "failed" });
+        foreach (var journey in Requests().Concat(OfTime())) yield return journey;
+        yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
+        foreach (var journey in Moves()) yield return journey;
+        yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
+        yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));
+    }
+
+    /// <summary>What a person asks for once, and drift that is reported only.</summary>
+    private static IEnumerable<Case<InstanceGoal, InstanceState>> Requests()
+    {
         foreach (var action in (string[])["restart", "reset"])
         {
             var asked = Input("{" + Asked(action) + FromDisk[1..]);
@@ -152,6 +162,20 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         }
         var changed = Input("{" + Asked("restart") + FromDisk.Replace("\"1Gi\",\"cpus\"", "\"2Gi\",\"cpus\"", StringComparison.Ordinal)[1..]);
         yield return Of("restart once, with a change that needs it", changed, Converged(Input()));
+        var reporting = Input("{" + ReportingDrift + FromDisk[1..]);
+        yield return Of("make one whose drift is reported", reporting, Nothing(reporting));
+        yield return Of("drift of a spec before", reporting, Converged(reporting) with { Settled = "0123456789abcdef", Autostart = Yes.No });
+        yield return Of("drift is no longer reported", Input(), Converged(Input()) with { Settled = "0123456789abcdef", Autostart = Yes.No });
+        yield return Of("failed, with drift", reporting, Converged(reporting).Off() with { Cause = InstanceDrift.Unasked, Autostart = Yes.No });
+        yield return Of("stopped by hand", reporting, Converged(reporting).Off());
+        var restarting = Input("{" + Asked("restart") + ReportingDrift + FromDisk[1..]);
+        yield return Of("restart once what was stopped by hand", restarting, Converged(reporting).Off());
+        yield return Of("restart once, with drift", restarting, Converged(reporting) with { Autostart = Yes.No });
+    }
+
+    /// <summary>Snapshots of a schedule, changes that are tried, and the way back.</summary>
+    private static IEnumerable<Case<InstanceGoal, InstanceState>> OfTime()
+    {
         var scheduled = Input(Scheduled);
         yield return Of("make with a schedule", scheduled, Nothing(scheduled));
         yield return Of("snapshot that is due, and one too many", scheduled, Converged(scheduled).With("auto-20261128t080000z", SnapshotOwner.Schedule).With("auto-20261128t090000z", SnapshotOwner.Schedule) with { Slot = "auto-20261128t130000z" });
@@ -166,19 +190,6 @@ internal sealed class InstanceCases : Samples<InstanceGoal, InstanceState>
         var back = Input("{" + AskedBack + FromDisk.Replace("\"format\":\"raw\"", "\"format\":\"qcow2\"", StringComparison.Ordinal)[1..]);
         yield return Of("revert", back, Converged(back) with { Request = FactValue.Absent });
         yield return Of("revert what is off", back, Converged(back).Off() with { Request = "r-0" });
-        var reporting = Input("{" + ReportingDrift + FromDisk[1..]);
-        yield return Of("make one whose drift is reported", reporting, Nothing(reporting));
-        yield return Of("drift of a spec before", reporting, Converged(reporting) with { Settled = "0123456789abcdef", Autostart = Yes.No });
-        yield return Of("drift is no longer reported", Input(), Converged(Input()) with { Settled = "0123456789abcdef", Autostart = Yes.No });
-        yield return Of("failed, with drift", reporting, Converged(reporting).Off() with { Cause = InstanceDrift.Unasked, Autostart = Yes.No });
-        yield return Of("stopped by hand", reporting, Converged(reporting).Off());
-        var restarting = Input("{" + Asked("restart") + ReportingDrift + FromDisk[1..]);
-        yield return Of("restart once what was stopped by hand", restarting, Converged(reporting).Off());
-        yield return Of("restart once, with drift", restarting, Converged(reporting) with { Autostart = Yes.No });
-        yield return Of("start what was taken over", s_adopted, Converged(s_adopted).Off());
-        foreach (var journey in Moves()) yield return journey;
-        yield return Of("delete", Input(absent: true), Unnamed(Converged(Input())));
-        yield return Of("delete without disks", Input(FromKernel, absent: true), Unnamed(Converged(Input(FromKernel))));
     }
 
     private static IEnumerable<Case<InstanceGoal, InstanceState>> Moves()

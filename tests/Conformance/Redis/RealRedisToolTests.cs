@@ -173,6 +173,7 @@ public sealed class RealRedisToolTests(RealRedisToolTests.Stories stories) : ICl
         {
             await fleet.ConvergeAsync(fleet.Input(0));
             await fleet.CommandAsync(0, "SET", "a", "1");
+            File.Delete(fleet.Layout(0).DataDir + "/dump.rdb");
             var inTheWay = Directory.CreateDirectory(fleet.Layout(0).DataDir + "/dump.rdb/x").Parent!;
             await fleet.CommandAsync(0, "BGSAVE");
             var stop = TestContext.Current.CancellationToken;

@@ -199,7 +199,9 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
 
     private static string Line(string text, string start) => text.Split('\n').First(l => l.StartsWith(start, StringComparison.Ordinal))[start.Length..];
 
-    private string[] DropIns(string name) => Directory.Exists($"{roots.Units}/{name}.d") ? [.. Directory.GetFiles($"{roots.Units}/{name}.d", "*.conf").Order(StringComparer.Ordinal)] : [];
+    /// <summary>Of the unit, and of each name that it begins with up to a dash (systemd.unit(5)).</summary>
+    private string[] DropIns(string name) => [.. name.Select((c, i) => c == '-' ? name[..(i + 1)] + ".service" : "").Append(name).Where(n => n.Length > 0).Select(n => $"{roots.Units}/{n}.d")
+        .Where(Directory.Exists).SelectMany(d => Directory.GetFiles(d, "*.conf").Order(StringComparer.Ordinal))];
 
     private void RemoveRuntime(string name)
     {

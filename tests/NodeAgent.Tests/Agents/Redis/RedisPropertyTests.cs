@@ -26,7 +26,7 @@ public sealed class RedisPropertyTests
     [Fact]
     public void Steps_NoPeerSeen_NoRoleChanges() => Cases.Sample(c =>
     {
-        var state = RedisPlanningTests.Isolated(c.State);
+        var state = RedisSamples.Isolated(c.State);
         if (state.Peers.IsEmpty || c.Input.Absent) return;
         EachStep(c.Input, state, (_, before, call, step) =>
         {

@@ -80,6 +80,10 @@ internal static class RedisSamples
     /// <summary>A replication history, by its letter.</summary>
     public static string History(char letter) => new(letter, 40);
 
+    /// <summary>None of the others can be reached.</summary>
+    public static RedisState Isolated(RedisState state) =>
+        state with { Peers = state.Peers.ToImmutableSortedDictionary(p => p.Key, p => new RedisPeerState(p.Value.Address, FactValue.Unseen("unreachable"))) };
+
     public static NotedData Held(string role, char history = 'a', long offset = 1000, long keys = 10) =>
         new() { Role = role, Id = History(history), Offset = offset, Keys = keys, Appending = true, At = 1_700_000_000, Changed = 1_699_990_000 };
 
