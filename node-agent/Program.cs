@@ -64,9 +64,13 @@ internal static class Program
                 case ["redis-note", { Length: > 0 } notes]: // Run by the unit of a member, once its server is up.
                     using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(3)))
                         return await RedisNoteProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token);
+                case ["redis-stop", { Length: > 0 } notes]: // Run by the unit of a member, before its server is told to end; without MAINPID it has ended by itself.
+                    if (Environment.GetEnvironmentVariable("MAINPID") is not { Length: > 0 }) return 0;
+                    using (var deadline = new CancellationTokenSource(TimeSpan.FromSeconds(3)))
+                        return await RedisNoteProgram.RunAsync(notes, new FileReader(), new FileWriter(), TimeProvider.System, Console.Error.WriteLine, deadline.Token, Environment.GetEnvironmentVariable("INVOCATION_ID"));
                 case ["redis-end", { Length: > 0 } notes]: // Run by the unit of a member, once its server has ended.
                     return RedisEndProgram.Run(notes, new FileReader(), new FileWriter(), TimeProvider.System, new(Environment.GetEnvironmentVariable("SERVICE_RESULT"),
-                        Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS")), Console.Error.WriteLine);
+                        Environment.GetEnvironmentVariable("EXIT_CODE"), Environment.GetEnvironmentVariable("EXIT_STATUS"), Environment.GetEnvironmentVariable("INVOCATION_ID")), Console.Error.WriteLine);
                 default: throw new FormatException(args.Length == 0 ? "a command is missing" : $"\"{args[0]}\" is not a command");
             }
         }

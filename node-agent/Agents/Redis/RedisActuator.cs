@@ -107,7 +107,7 @@ internal sealed partial class RedisActuator(RedisScope scope, RedisReaders reade
 
     public async ValueTask RemoveFilesAsync(CancellationToken ct)
     {
-        foreach (var path in (string[])[_layout.UnitPath, _layout.Config, _layout.Auth, _layout.AuthPrevious, _layout.Role, _layout.Notes, _layout.GatePass, _layout.GateRecord, _layout.End]) Done(writers.Files.Delete(path));
+        foreach (var path in (string[])[_layout.UnitPath, _layout.Config, _layout.Auth, _layout.AuthPrevious, _layout.Role, _layout.Notes, _layout.GatePass, _layout.GateRecord, _layout.End, _layout.Stop]) Done(writers.Files.Delete(path));
         Done(writers.Files.DeleteTree(_layout.DropInDir, MaxEntries));
         Done(writers.Files.DeleteTree(_layout.ConfDir, MaxEntries));
         Done(await writers.Units.ReloadDaemonAsync(Brief, ct).ConfigureAwait(false));

@@ -59,6 +59,9 @@ internal sealed record RedisLayout
     /// <summary>That its server ended, and what it had written is on the disk.</summary>
     public string End => RedisEnd.Beside(Notes);
 
+    /// <summary>What its server said of itself when it was told to end.</summary>
+    public string Stop => RedisStop.Beside(Notes);
+
     /// <summary>How often its server was started, beside neither its data nor its notes: what is put back of those knows of fewer.</summary>
     public string Starts => ConfDir + "/" + RedisStarts.File;
 

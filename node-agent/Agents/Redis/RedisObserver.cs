@@ -56,7 +56,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         return state with
         {
             Address = scope.Goal?.Self.Address ?? "",
-            Own = own.Info is { } info ? book.DataOf(info, own.Settings.GetValueOrDefault("appendfsync", ""), disk) : null,
+            Own = own.Info is { } info ? book.DataOf(info, disk) : null,
             Disk = disk,
             Notes = notes,
             GateSaid = RedisNotebook.GateSaid(readers.Files, scope),

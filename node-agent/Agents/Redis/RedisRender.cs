@@ -75,6 +75,8 @@ internal static class RedisRender
             ExecStart=/usr/bin/redis-server {layout.Config}
             # What it holds is noted before anybody writes to it; a note that fails is made up for by agentmetald.
             ExecStartPost=+-{layout.GateProgram} redis-note {layout.Notes}
+            # What it holds is noted before it is told to end: its files are measured by that.
+            ExecStop=+-{layout.GateProgram} redis-stop {layout.Notes}
             # What it wrote last is brought to the disk however it ended, and that is noted; a host that goes down comes to none of it.
             ExecStopPost=+-{layout.GateProgram} redis-end {layout.Notes}
             User={RedisLayout.User}

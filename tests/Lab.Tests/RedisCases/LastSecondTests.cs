@@ -132,7 +132,7 @@ public sealed class LastSecondTests(RedisFleet shared) : RedisCase(shared)
     }
 
     /// <summary>As a power cut does: the file ends before the last commands, or within the first of them.</summary>
-    private static void CutEnd(string dataDir, int commands, bool torn)
+    internal static void CutEnd(string dataDir, int commands, bool torn)
     {
         var part = Directory.GetFiles(dataDir + "/appendonlydir", "*.incr.aof").Single();
         var bytes = File.ReadAllBytes(part);

@@ -71,8 +71,8 @@ public abstract partial class RedisCase(RedisFleet shared)
             printf 'port %s\nbind 0.0.0.0\nrequirepass %s\nmasterauth %s\nsave ""\ndir /tmp/foreign-%s\n' "$1" "$2" "$2" "$1" >r.conf
             systemd-run -q --unit foreign-$1 redis-server /tmp/foreign-$1/r.conf
             until REDISCLI_AUTH="$2" redis-cli --no-auth-warning -p $1 PING 2>/dev/null | grep -q PONG; do sleep 0.05; done
-            [ "$3" = 0 ] || REDISCLI_AUTH="$2" redis-cli --no-auth-warning -p $1 DEBUG POPULATE "$3" foreign >/dev/null 2>&1 \
-              || REDISCLI_AUTH="$2" redis-cli --no-auth-warning -p $1 EVAL 'for i=1,tonumber(ARGV[1]) do redis.call("SET","f:"..i,i) end' 0 "$3" >/dev/null
+            [ "$3" = 0 ] || REDISCLI_AUTH="$2" redis-cli --no-auth-warning -p $1 EVAL 'for i=1,tonumber(ARGV[1]) do redis.call("SET","f:"..i,i) end' 0 "$3" >/dev/null
+            [ "$(REDISCLI_AUTH="$2" redis-cli --no-auth-warning -p $1 DBSIZE)" = "$3" ]
             """, Stop, port.ToString(CultureInfo.InvariantCulture), g.Password(g.Members[0]), keys.ToString(CultureInfo.InvariantCulture));
         return string.Create(CultureInfo.InvariantCulture, $"{host.Address} {port}");
     }

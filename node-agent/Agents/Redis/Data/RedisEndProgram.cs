@@ -7,7 +7,8 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// "agentmetald redis-end NOTES", which the unit runs after each end of its server (ExecStopPost= of systemd.service(5)), however it ended. A server that writes its
 /// append-only file leaves the last second of it to the kernel (appendfsync everysec): that is brought to the disk here, and then it is noted. Where the host goes down
 /// under the server nobody comes to that, and the gate knows by it that the end of the file may be missing. One that is killed may have acknowledged what it had not written
-/// yet (up to two seconds where the disk is slow, or what a full one refused), and one with snapshots has in its dump what it had only where it saved at its end. It needs no daemon.
+/// yet (up to two seconds where the disk is slow, or what a full one refused), and one with snapshots has in its dump what it had only where it saved at its end. One that was not asked before it ended
+/// (<see cref="RedisStop"/>) may have been told by a hand to write no more. It needs no daemon.
 /// </summary>
 internal static class RedisEndProgram
 {
@@ -43,11 +44,12 @@ internal static class RedisEndProgram
                 return 1;
             }
         if (RedisDisk.Look(reader, notes.DataDir) is not { Unseen: "" } disk) return 0;
+        var asked = RedisStop.Read(reader, path, exit.Invocation);
         var role = RedisGateProgram.Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
         var end = new RedisEnd(now.ToUnixTimeSeconds(), role, disk.Aof is { } aof ? RedisEnd.FormOf(aof) : "")
         {
-            Wrote = exit.Code == "exited" && reader.Space(notes.DataDir) is { IsSeen: true, Value.AvailableBytes: >= Room },
-            Saved = exit.IsOrderly && disk.Dump is { } last && reader.ChangedAt(dump) is { } changed && IsLast(now - changed, last.Size) ? RedisEnd.FormOf(last) : "",
+            Wrote = exit.Code == "exited" && asked is { Appending: true } && reader.Space(notes.DataDir) is { IsSeen: true, Value.AvailableBytes: >= Room },
+            Saved = exit.IsOrderly && disk.Dump is { } last && (notes.Members.Length > 1 ? HasAll(last, asked) : reader.ChangedAt(dump) is { } changed && IsLast(now - changed, last.Size)) ? RedisEnd.FormOf(last) : "",
         };
         var written = writer.Write(RedisEnd.Beside(path), end.Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }); // 0600
         if (written.IsDone) return 0;
@@ -55,7 +57,10 @@ internal static class RedisEndProgram
         return 1;
     }
 
-    /// <summary>Also an orderly end may be one without a save (SHUTDOWN NOSAVE, or save points that a hand took away): only the time of the dump tells it.</summary>
+    /// <summary>Also an orderly end may be one without a save (SHUTDOWN NOSAVE, or save points that a hand took away): the dump says how far it goes, and the server was asked how far it was.</summary>
+    private static bool HasAll(DumpFacts last, RedisStop? asked) => asked is not null && last.Position is { } at && at.Id == asked.Id && at.Offset >= asked.Offset;
+
+    /// <summary>A server that nobody follows has no history to say: the time of its dump tells it, and whether it is older than one before.</summary>
     private static bool IsLast(TimeSpan since, long size) => since >= TimeSpan.FromMilliseconds(-50) && since <= s_end * (1 + size / 1_000_000_000.0);
 }
 
@@ -63,7 +68,8 @@ internal static class RedisEndProgram
 /// <param name="Result">SERVICE_RESULT.</param>
 /// <param name="Code">EXIT_CODE: there is one only where the server itself ran.</param>
 /// <param name="Status">EXIT_STATUS.</param>
-internal sealed record ServerExit(string? Result, string? Code, string? Status)
+/// <param name="Invocation">INVOCATION_ID.</param>
+internal sealed record ServerExit(string? Result, string? Code, string? Status, string? Invocation)
 {
     public bool IsOrderly => this is { Result: "success", Code: "exited", Status: "0" };
 }

@@ -35,8 +35,8 @@ internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, 
     /// <summary>Of this member, host:port, as its peers call it.</summary>
     public string Address { get; init; } = "";
 
-    /// <summary>The append-only file has all that was acknowledged: the server ended in order, or each write was on the disk before its answer.</summary>
-    public bool IsWhole => End == ServerEnd.Whole || Notes?.Own is { Synced: true };
+    /// <summary>The files have all that was acknowledged. That each write was to be on the disk before its answer (appendfsync always) is a setting: it does not count.</summary>
+    public bool IsWhole => End == ServerEnd.Whole;
 
     /// <summary>What became of the server, for people; and since when what it took may be missing.</summary>
     public (string Said, string Before) HowItEnded => End == ServerEnd.Broken ? ("the server did not end in order", "it ended") : ("its host went down under the server", "its host went down");
@@ -208,19 +208,13 @@ internal static class RedisGate
     /// <summary>Its replica's last note may be some bytes ahead of the note of its own, and an append-only file holds all that was acknowledged.</summary>
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
 
-    /// <summary>A torn end is the mark of writes that did not reach the disk: a replica of the same stream has them.</summary>
-    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is null ? false : q is { AppendOnly: true, IsWhole: false }
-        ? IsOfItsPast(q.Notes, peer.Data!.Position) || (Ahead(q, peer) is { } ahead ? ahead <= (q.Disk.Aof!.IsTorn ? -1 : 0) : HasNoted(q) && own.Covers(peer.Data.Position) == true)
-        : (own.Covers(peer.Data!.Position) == true || (q.AppendOnly && IsOfItsPast(q.Notes, peer.Data!.Position)) || (q.AppendOnly && q.Disk.Aof is { IsTorn: false } aof && SameStream(own, peer.Data!.Position) && !Lacks(q, aof, peer.Data!)));
-
     /// <summary>
-    /// The stream that replicas get is what goes to the append-only file, and a ping every ten seconds: a file that has not grown as the stream has
-    /// since both were noted lacks its end, whoever cut it off. One that was written anew since tells nothing.
+    /// What the other has is here. An append-only file is measured against it, however its server ended: a hand may have told that to write no more. A torn end is the mark of writes that did not
+    /// reach the disk, and a replica of the same stream has them.
     /// </summary>
-    private static bool Lacks(GateQuestion q, AofFacts aof, NotedData peer)
-    {
-        return Reach(q, aof) is { } reach && peer.Offset > reach;
-    }
+    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is not null && (q.AppendOnly
+        ? IsOfItsPast(q.Notes, peer.Data!.Position) || (Ahead(q, peer) is { } ahead ? ahead <= (q.Disk.Aof!.IsTorn ? -1 : 0) : HasNoted(q) && own.Covers(peer.Data.Position) == true)
+        : own.Covers(peer.Data!.Position) == true);
 
     /// <summary>How far the file can go at most in the stream of the noted history; null = it was written anew since, and tells nothing.</summary>
     private static long? Reach(GateQuestion q, AofFacts aof)
@@ -235,7 +229,7 @@ internal static class RedisGate
     public static ImmutableArray<NotedPast> Past(GateQuestion q)
     {
         if (q is not { AppendOnly: true, Disk.Aof: { IsTorn: false } aof, Notes: { Own: { Id.Length: > 0 } own } notes } || Position(q) is null) return [];
-        ImmutableArray<NotedPast> ended = [new(own.Id, Reach(q, aof) ?? long.MaxValue), .. own.Id2.Length > 0 ? [new NotedPast(own.Id2, own.Offset2 - 1)] : ImmutableArray<NotedPast>.Empty];
+        ImmutableArray<NotedPast> ended = [new(own.Id, Reach(q, aof) ?? own.Offset), .. own.Id2.Length > 0 ? [new NotedPast(own.Id2, own.Offset2 - 1)] : ImmutableArray<NotedPast>.Empty];
         return [.. ended.Concat(notes.Past.Where(p => ended.All(e => e.Id != p.Id))).Take(NotedPast.Most)];
     }
 
@@ -245,7 +239,7 @@ internal static class RedisGate
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
-        if (q is { AppendOnly: true, IsWhole: false, Notes.Own: { } last } && own is not null)
+        if (q is { AppendOnly: true, Notes.Own: { } last } && own is not null)
         {
             if (Ahead(q, peer) is { } ahead) return ahead >= 0;
             // Nothing tells which of them has more by a short command, unless nothing was added here since it was noted.

@@ -8,15 +8,22 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// <summary>
 /// "agentmetald redis-note NOTES", which the unit runs after each start (ExecStartPost= of systemd.service(5)): a primary's history is noted
 /// before a replica or a client adds to it. Without that note, a primary that dies seconds after its start could not tell its own data from a
-/// stranger's, and would wait for a signature. It needs no daemon.
+/// stranger's, and would wait for a signature. "redis-stop" is the same before the server is told to end (ExecStop=), and says that too (<see cref="RedisStop"/>). It needs no daemon.
 /// </summary>
 internal static class RedisNoteProgram
 {
     private const int MaxBytes = 256 * 1024;
     private static readonly TimeSpan s_answer = TimeSpan.FromMilliseconds(500);
 
+    /// <param name="path">Of the notes.</param>
+    /// <param name="reader">Of this host.</param>
+    /// <param name="writer">Of this host.</param>
+    /// <param name="clock">When it is.</param>
+    /// <param name="say">To the journal.</param>
+    /// <param name="stop">Ends it.</param>
+    /// <param name="invocation">Of a server that is told to end: which run of the unit it is; null = it is not told to.</param>
     /// <returns>0 when a note was written or none was due.</returns>
-    public static async Task<int> RunAsync(string path, IFileReader reader, IFileWriter writer, TimeProvider clock, Action<string> say, CancellationToken stop)
+    public static async Task<int> RunAsync(string path, IFileReader reader, IFileWriter writer, TimeProvider clock, Action<string> say, CancellationToken stop, string? invocation = null)
     {
         if (Text(reader, path) is not { } json || RedisNotes.Parse(json) is not { } notes) return 0; // The first pass of the agent writes them.
         if (Socket(reader, notes) is not { } endpoint) return 0;
@@ -32,8 +39,7 @@ internal static class RedisNoteProgram
             var (from, disk) = (info.Offset, RedisDisk.Look(reader, notes.DataDir));
             info = await InfoAsync(client, stop).ConfigureAwait(false); // Files that are looked at first are never newer than what it says.
             if (info.Role != RedisRole.Primary) return 0;
-            var fsync = await client.CallAsync(RespCommand.Of("CONFIG", "GET", "appendfsync"), s_answer, stop).ConfigureAwait(false);
-            var data = new RedisNotebook(reader, writer, clock).DataOf(info, fsync is { Items: [_, { Text: var how }] } ? how : "", disk).Measured(disk);
+            var data = new RedisNotebook(reader, writer, clock).DataOf(info, disk).Measured(disk);
             var next = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
@@ -41,16 +47,20 @@ internal static class RedisNoteProgram
                 CopyOf = "",
                 Strayed = "",
             };
-            if (RedisGateProgram.Note(writer, path, next)) return 0;
+            // Where it cannot be noted, its end counts as one that nobody saw.
+            var noted = RedisGateProgram.Note(writer, path, next);
+            if (noted && invocation is { Length: > 0 })
+                noted = writer.Write(RedisStop.Beside(path), new RedisStop(invocation, data.Id, data.Offset, data.Appending).Render(), new() { Uid = 0, Gid = 0, Mode = 0x180 }).IsDone; // 0600
+            if (noted) return 0;
             say($"<4>{path} could not be written; agentmetald tries again");
         }
         catch (RespException e)
         {
-            say($"<5>what the server holds was not noted at its start ({e.Message}); agentmetald does it at its next look");
+            say($"<5>what the server holds was not noted ({e.Message}); agentmetald does it at its next look");
         }
         catch (OperationCanceledException)
         {
-            say("<5>what the server holds was not noted within three seconds of its start; agentmetald does it at its next look");
+            say("<5>what the server holds was not noted within three seconds; agentmetald does it at its next look");
         }
         return 1;
     }

@@ -71,9 +71,8 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
 
     /// <summary>What a server that answers holds.</summary>
     /// <param name="info">What it says.</param>
-    /// <param name="fsync">Its appendfsync, where it was asked.</param>
     /// <param name="disk">Of a member of this host, looked at before the server was asked: whether a file that is made anew is written meanwhile; null = nobody looked, and it counts as not.</param>
-    public NotedData DataOf(RedisInfo info, string fsync = "", RedisDisk? disk = null)
+    public NotedData DataOf(RedisInfo info, RedisDisk? disk = null)
     {
         var now = clock.GetUtcNow().ToUnixTimeSeconds();
         var (keys, expires) = info.KeyCounts;
@@ -88,7 +87,6 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
             Expires = expires,
             Changes = info.Number("rdb_changes_since_last_save") ?? 0,
             Appending = info["aof_enabled"] == "1" && (!info.Rewriting || (!info.RewriteWaits && disk?.Aof is { GoesOn: true })) && info["aof_last_write_status"] is "ok",
-            Synced = info["aof_enabled"] == "1" && fsync == "always",
             Appended = info["aof_enabled"] == "1" && !info.Rewriting ? info.Number("aof_current_size") + (info.Number("aof_buffer_length") ?? 0) : null,
             AppendedBase = info.Number("aof_base_size") ?? 0,
             At = now,
@@ -115,7 +113,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         NotedData? self = null;
         if (own.Info is { } info && IsOurs(goal, notes, info))
         {
-            var data = self = DataOf(info, own.Settings.GetValueOrDefault("appendfsync", ""), disk).Measured(disk);
+            var data = self = DataOf(info, disk).Measured(disk);
             notes = notes with
             {
                 Own = data with { Changed = data.SameAs(notes.Own) ? notes.Own!.Changed : data.Changed },
@@ -149,7 +147,7 @@ internal sealed class RedisNotebook(IFileReader reader, IFileWriter writer, Time
         if (own.Info is null) return;
         var before = _known.GetValueOrDefault(scope.Layout.Id) ?? Read(reader, scope);
         if (before is null || before.Uid != scope.ResourceUid) return; // The first pass notes it.
-        if (before.Own is { } noted && DataOf(own.Info, own.Settings.GetValueOrDefault("appendfsync", "")).SameAs(noted)) return;
+        if (before.Own is { } noted && DataOf(own.Info).SameAs(noted)) return;
         before = Read(reader, scope) ?? before; // The programs of the unit write too, at each start.
         var disk = RedisDisk.Look(reader, scope.Layout.DataDir);
         var unmeasured = scope.Goal is { } goal && own.Info.Role == RedisRole.Primary && disk.Aof is { } aof

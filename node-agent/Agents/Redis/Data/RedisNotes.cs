@@ -36,9 +36,6 @@ internal sealed record NotedData
     /// <summary>It wrote each change to its append-only file, and could.</summary>
     public bool Appending { get; init; }
 
-    /// <summary>Each change was on its disk before it was acknowledged (appendfsync always), as the server itself said.</summary>
-    public bool Synced { get; init; }
-
     /// <summary>Bytes of its append-only file at this offset, with what was about to be written; null = it does not append, or makes the file anew.</summary>
     public long? Appended { get; init; }
 
@@ -70,7 +67,7 @@ internal sealed record NotedData
     public RedisPosition Position => new(Id, Offset) { Id2 = Id2, Offset2 = Offset2 };
 
     /// <summary>Whether a person would call the data another, apart from what moves in an idle server.</summary>
-    public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending, Synced) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending, other.Synced);
+    public bool SameAs(NotedData? other) => other is not null && (Role, Id, Id2, Keys, Changes, Appending) == (other.Role, other.Id, other.Id2, other.Keys, other.Changes, other.Appending);
 }
 
 /// <summary>
@@ -261,7 +258,7 @@ internal sealed record GateRecord(long At, string Verdict, string Role, string W
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
-[JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord)), JsonSerializable(typeof(RedisEnd))]
+[JsonSerializable(typeof(RedisNotes)), JsonSerializable(typeof(GatePass)), JsonSerializable(typeof(GateRecord)), JsonSerializable(typeof(RedisEnd)), JsonSerializable(typeof(RedisStop))]
 internal sealed partial class RedisNotesJson : JsonSerializerContext;
 
 /// <summary>Figures in texts that are signed: rounded up, so that a few more writes do not make another text.</summary>

@@ -106,20 +106,24 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
         return new() { Result = UnitResult.Failed, Detail = File.ReadAllText($"{roots.Run}/{name}.log") };
     }
 
-    public Task<UnitOutcome> StopAsync(string name, TimeSpan deadline, CancellationToken ct)
+    public async Task<UnitOutcome> StopAsync(string name, TimeSpan deadline, CancellationToken ct)
     {
         Calls.Add("stop " + name);
         if (_running.TryGetValue(name, out var process) && !process.HasExited)
         {
             _stoppedByUs.Add(name);
+            if (_loaded.GetValueOrDefault(name)?.Split('\n').FirstOrDefault(l => l.StartsWith("ExecStop=", StringComparison.Ordinal)) is { } asks)
+                await RedisNoteProgram.RunAsync(asks.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System, GateSaid.Add, ct, Invocation(process));
             Run("/bin/kill", "-TERM", process.Id.ToString());
             if (!process.WaitForExit(Patience)) process.Kill();
             process.WaitForExit();
         }
         if (_loaded.TryGetValue(name, out var text)) See(name, text);
         RemoveRuntime(name);
-        return Task.FromResult(Done);
+        return Done;
     }
+
+    private static string Invocation(Process process) => process.Id.ToString(CultureInfo.InvariantCulture);
 
     /// <summary>ExecStopPost=: what the unit runs once after each end of its process, however that ended.</summary>
     private void See(string name, string text)
@@ -127,7 +131,7 @@ internal sealed class FakeUnits(RedisRoots roots) : IUnitReader, IUnitWriter, ID
         if (!_running.TryGetValue(name, out var process) || !process.HasExited || !_seen.Add(process.Id) || PowerCut.Contains(name)) return;
         if (text.Split('\n').FirstOrDefault(l => l.StartsWith("ExecStopPost=", StringComparison.Ordinal)) is { } post)
             RedisEndProgram.Run(post.Split(' ')[^1], new FileReader(), new FileWriter(), TimeProvider.System,
-                process.ExitCode > 128 ? new("signal", "killed", "KILL") : new(process.ExitCode == 0 ? "success" : "exit-code", "exited", process.ExitCode.ToString(CultureInfo.InvariantCulture)), GateSaid.Add);
+                process.ExitCode > 128 ? new("signal", "killed", "KILL", Invocation(process)) : new(process.ExitCode == 0 ? "success" : "exit-code", "exited", process.ExitCode.ToString(CultureInfo.InvariantCulture), Invocation(process)), GateSaid.Add);
     }
 
     public async Task<UnitOutcome> RestartAsync(string name, TimeSpan deadline, CancellationToken ct)

@@ -187,7 +187,7 @@ public sealed class RedisGateProgramTests : IDisposable
     public void Parse_NotesOfTheBuildBefore_MeasureNothing()
     {
         var notes = RedisNotes.Parse("""{"version":1,"uid":"u","ordinal":0,"dataDir":"/d","confDir":"/c","own":{"role":"primary","id":"a","offset":7},"peers":{"1":{"id":"a"}}}"""u8)!;
-        Assert.Equal((null, null, false), (notes.Own!.Appended, notes.Peers[1].Pair, notes.Own.Synced));
+        Assert.Equal((null, null), (notes.Own!.Appended, notes.Peers[1].Pair));
         Assert.Null(notes.Peers[1].Appended);
     }
 
@@ -208,14 +208,14 @@ public sealed class RedisGateProgramTests : IDisposable
 
     /// <summary>A server with snapshots saves at an orderly stop, and nobody else ties what lies there to its end.</summary>
     [Theory]
-    [InlineData("success", "exited", "0", 0, true)]
-    [InlineData("success", "exited", "0", 900, true)] // The kernel took its memory back.
-    [InlineData("success", "exited", "0", 2500, false)] // It ended without a save: SHUTDOWN NOSAVE, or save points that a hand took away.
-    [InlineData("success", "exited", "0", -2500, false)] // The clock was put back since.
-    [InlineData("signal", "killed", "KILL", 0, false)] // Right after a save in the background.
-    [InlineData("exit-code", "exited", "1", 0, false)]
-    [InlineData("timeout", "killed", "KILL", 0, false)]
-    public async Task End_OfAServerWithSnapshots_IsWholeOnlyWhereItSavedLast(string result, string code, string status, int afterMs, bool whole)
+    [InlineData("success", "exited", "0", 1000, true)]
+    [InlineData("success", "exited", "0", 990, true)] // It took something more until it ended.
+    [InlineData("success", "exited", "0", 1001, false)] // It ended without a save (SHUTDOWN NOSAVE, save points that a hand took away), and the dump of a save in the background is older.
+    [InlineData("success", "exited", "0", -1, false)] // Nobody asked it: a hand ended it.
+    [InlineData("signal", "killed", "KILL", 1000, false)]
+    [InlineData("exit-code", "exited", "1", 1000, false)]
+    [InlineData("timeout", "killed", "KILL", 1000, false)]
+    public async Task End_OfAServerWithSnapshots_IsWholeOnlyWhereItSavedLast(string result, string code, string status, long asked, bool whole)
     {
         Write(keys: 3);
         var notes = RedisNotes.Parse(await File.ReadAllBytesAsync(NotesPath, Stop))!;
@@ -228,8 +228,8 @@ public sealed class RedisGateProgramTests : IDisposable
         await File.WriteAllTextAsync(_root + "/redis.conf", "appendonly no\nsave 3600 1\n", Stop);
         Directory.CreateDirectory(_root + "/data");
         await File.WriteAllBytesAsync(_root + "/data/dump.rdb", Dump(1), Stop);
-        _clock.AdjustTime(new FileReader().ChangedAt(_root + "/data/dump.rdb")!.Value.AddMilliseconds(afterMs));
-        Assert.Equal(0, RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, code, status), _said.Add));
+        if (asked >= 0) WriteAsked(asked);
+        Assert.Equal(0, RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, code, status, "run-1"), _said.Add));
         var mark = await File.ReadAllBytesAsync(NotesPath + ".end", Stop);
         Assert.Equal(whole ? 0 : 1, await AskAsync());
         if (!whole) Assert.Contains("<4>not started (unseen-data): the server did not end in order: what it took after its dump is not here", _said[^1], StringComparison.Ordinal);
@@ -244,7 +244,30 @@ public sealed class RedisGateProgramTests : IDisposable
     private static byte[] Dump(byte made) => [.. "REDIS0011"u8, 0xFA, 5, .. "ctime"u8, 0xC0, made,
         0xFA, 7, .. "repl-id"u8, 40, .. Encoding.ASCII.GetBytes(Held(RedisRole.Primary).Id), 0xFA, 11, .. "repl-offset"u8, 4, .. "1000"u8, 0xFE, 0, 0xFB, 1, 0, 0, 1, (byte)'a', 1, (byte)'1', 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
 
-    private int End(string result, string? exitCode) => RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, exitCode, exitCode == "exited" ? "0" : "KILL"), _said.Add);
+    /// <summary>One that exits by itself may have been told by a hand to append no more; what it said of another run, or that it could not, is no word for this one.</summary>
+    [Theory]
+    [InlineData("run-1", true, "run-1", 0)]
+    [InlineData("run-0", true, "run-1", 1)]
+    [InlineData("", true, "", 1)]
+    [InlineData("run-1", false, "run-1", 1)]
+    [InlineData(null, true, "run-1", 1)]
+    public async Task End_WithAnAppendOnlyFile_IsWholeOnlyWhereTheServerWasAsked(string? asked, bool appending, string run, int code)
+    {
+        WriteCut();
+        if (asked is not null) WriteAsked(1000, asked, appending);
+        Assert.Equal(0, RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new("success", "exited", "0", run), _said.Add));
+        Assert.Equal(code, await AskAsync());
+        if (code == 1) Assert.Contains("the server did not end in order", _said[^1], StringComparison.Ordinal);
+    }
+
+    private void WriteAsked(long offset, string run = "run-1", bool appending = true) =>
+        File.WriteAllBytes(NotesPath + ".stop", new RedisStop(run, Held(RedisRole.Primary).Id, offset, appending).Render());
+
+    private int End(string result, string? exitCode)
+    {
+        if (result == "success") WriteAsked(1000);
+        return RedisEndProgram.Run(NotesPath, new FileReader(), new FileWriter(), _clock, new(result, exitCode, exitCode == "exited" ? "0" : "KILL", "run-1"), _said.Add);
+    }
 
     private Task<int> AskAsync() => RedisGateProgram.RunAsync(NotesPath, new FileReader(), new FileWriter(), _clock, _said.Add, Stop);
 

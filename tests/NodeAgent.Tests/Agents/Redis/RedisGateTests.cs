@@ -10,14 +10,14 @@ public sealed class RedisGateTests
 
     /// <summary>A primary noted at offset 1,000 with a file of 1,000 bytes, and a replica that it had.</summary>
     private static GateQuestion Question(long size, bool torn, NotedData replica, params NotedPast[] past) => new(RedisRole.Primary, true, Kept.AppendOnly,
-        new(true, null, new(1, "a.1.incr.aof", size, "a.1.base.rdb", 88, true, "") { IsTorn = torn }),
+        new(true, null, new(1, "a.1.incr.aof", size, "a.1.base.rdb", 88, true, "") { IsTorn = torn, Size = size + 88 }),
         new()
         {
             Uid = "u",
             Ordinal = 0,
             DataDir = "/d",
             ConfDir = "/c",
-            Own = new() { Role = RedisRole.Primary, Id = s_id, Offset = 1000, Keys = 10, Appending = true, At = 100 },
+            Own = new() { Role = RedisRole.Primary, Id = s_id, Offset = 1000, Keys = 10, Appending = true, Appended = 1088, At = 100 },
             Files = new() { Number = 1, Part = "a.1.incr.aof", PartSize = 1000, Base = "a.1.base.rdb", BaseSize = 88, From = 1000 },
             Past = [.. past],
         },
@@ -29,10 +29,12 @@ public sealed class RedisGateTests
     [InlineData(6000, false, 6000, Gate.Up)] // Both have all.
     [InlineData(6000, false, 1000, Gate.Up)] // The replica was cut off.
     [InlineData(3000, false, 6000, Gate.Follow)] // The file was cut, and the replica has the end.
-    [InlineData(5990, true, 6000, Gate.Follow)] // A power cut tore the end, and the replica has it.
+    [InlineData(5990, true, 6010, Gate.Follow)] // A power cut tore the end, and the replica has it.
+    [InlineData(5990, true, 6000, Gate.Hold)] // The replica has it, or a ping.
     [InlineData(5990, true, 1000, Gate.Up)] // The replica has nothing beyond the note.
-    [InlineData(1700, true, 1510, Gate.Hold)] // Some writes only.
-    [InlineData(5990, true, 1500, Gate.Hold)] // The end is torn, and the replica was cut off long before: each may have what the other has not.
+    [InlineData(1700, true, 1510, Gate.Up)] // The replica has not had as much as lies there: not what is torn, and nothing behind it.
+    [InlineData(5990, true, 1500, Gate.Up)]
+    [InlineData(6000, false, 6027, Gate.Follow)] // A short command more: a hand may have told the server to append no more.
     public void Judge_FileThatGrewSinceTheNote(long size, bool torn, long replica, object gate) =>
         Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica))).Gate);
 
@@ -153,7 +155,7 @@ public sealed class RedisGateTests
     }
 
     /// <summary>The host went down under a primary with an append-only file; a replica with keys was noted.</summary>
-    private static GateQuestion Cut(long size, NotedData replica, string serving = Serving.Answering, bool torn = false, NotedPair? pair = null, string ended = "Unseen", bool synced = false)
+    private static GateQuestion Cut(long size, NotedData replica, string serving = Serving.Answering, bool torn = false, NotedPair? pair = null, string ended = "Unseen")
     {
         var q = Question(size, torn, replica);
         return q with
@@ -161,22 +163,20 @@ public sealed class RedisGateTests
             End = Enum.Parse<ServerEnd>(ended),
             Address = "10.0.0.1:6379",
             Disk = q.Disk with { Aof = q.Disk.Aof! with { Size = size + 88 } },
-            Notes = q.Notes! with { Own = q.Notes.Own! with { Appended = 1088, Synced = synced }, Peers = q.Notes.Peers.Add(1, At(s_id, 1000) with { Pair = pair }) },
+            Notes = q.Notes! with { Own = q.Notes.Own! with { Appended = 1088 }, Peers = q.Notes.Peers.Add(1, At(s_id, 1000) with { Pair = pair }) },
             Peers = [q.Peers[0] with { Serving = serving, Data = serving == Serving.Answering ? replica : null }],
         };
     }
 
     [Theory]
-    [InlineData("unseen:unreachable", "Unseen", false, Gate.Hold)] // The host is up before its network.
-    [InlineData(Serving.Refused, "Unseen", false, Gate.Hold)] // The replica's file has the end too.
-    [InlineData("unseen:unreachable", "Broken", false, Gate.Hold)] // Its process was killed, with what it had not written yet.
-    [InlineData(Serving.Refused, "Broken", false, Gate.Hold)]
-    [InlineData("unseen:unreachable", "Whole", false, Gate.Up)] // It ended in order.
-    [InlineData("unseen:unreachable", "Unseen", true, Gate.Up)] // Each write was on the disk before it was acknowledged.
-    [InlineData("unseen:unreachable", "Broken", true, Gate.Up)]
-    public void Judge_PrimaryThatDidNotEndInOrder_WaitsForItsReplica(string serving, string ended, bool synced, object gate)
+    [InlineData("unseen:unreachable", "Unseen", Gate.Hold)] // The host is up before its network.
+    [InlineData(Serving.Refused, "Unseen", Gate.Hold)] // The replica's file has the end too.
+    [InlineData("unseen:unreachable", "Broken", Gate.Hold)] // Its process was killed, with what it had not written yet.
+    [InlineData(Serving.Refused, "Broken", Gate.Hold)]
+    [InlineData("unseen:unreachable", "Whole", Gate.Up)] // It ended in order.
+    public void Judge_PrimaryThatDidNotEndInOrder_WaitsForItsReplica(string serving, string ended, object gate)
     {
-        var answer = RedisGate.Judge(Cut(1000, At(s_id, 1000), serving, ended: ended, synced: synced));
+        var answer = RedisGate.Judge(Cut(1000, At(s_id, 1000), serving, ended: ended));
         Assert.Equal((Gate)gate, answer.Gate);
         if (answer.Gate == Gate.Hold) Assert.Equal(("unseen-data", true), (answer.Code, answer.Passes));
     }
