@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs every test on a machine with only the .NET SDK; installs what it needs itself.
-#   ./test.sh          everything but the lab's stories of what did not change, long tests as a seeded sample (at most half an hour on 2 cores)
+#   ./test.sh          everything but the lab's stories of what did not change, long tests as a seeded sample (about an hour on 2 cores where all changed)
 #   ./test.sh --all    every story of the lab too
 #   ./test.sh --soak   the full counts of the long tests, resumable; commit, seed and counts go to artifacts/soak/results.json
 #   ./test.sh --fast   no lab and no native build: what a developer runs between two edits
@@ -83,13 +83,13 @@ run() { # PROJECT TIMEOUT
   count "$1" "$1"
 }
 
-# The stories of the lab in two lanes beside each other, for they wait most of the time; each lane has hosts of its own.
+# The stories of the lab, in STORY_LANES lanes (1 or 2) beside each other, for they wait most of the time; each lane has hosts of its own.
 lab() { # TIMEOUT
   wants Lab.Tests || return 0
   soaked Lab.Tests && return
   local class seconds lane told=(0 0) lanes=("" "")
   while read -r class seconds; do
-    lane=$((told[0] <= told[1] ? 0 : 1))
+    lane=$((${STORY_LANES:-1} < 2 || told[0] <= told[1] ? 0 : 1))
     lanes[lane]+=" -class $class" told[lane]=$((told[lane] + seconds))
   done < <(tests/stories.sh ${all:+--all} 2>"$out/stories.log")
   sed 's/^/== /' "$out/stories.log"
@@ -97,9 +97,8 @@ lab() { # TIMEOUT
   # shellcheck disable=SC2086
   tell Lab.Tests Lab.Tests.1 "$1" ${lanes[0]} &
   # The second lane finds what the first one prepares for both.
-  sleep 20
   # shellcheck disable=SC2086
-  [ -z "${lanes[1]}" ] || tell Lab.Tests Lab.Tests.2 "$1" ${lanes[1]}
+  [ -z "${lanes[1]}" ] || { sleep 20; tell Lab.Tests Lab.Tests.2 "$1" ${lanes[1]}; }
   wait
   count Lab.Tests Lab.Tests.1 ${lanes[1]:+Lab.Tests.2}
 }

@@ -5,6 +5,15 @@ namespace AgentMetal.LabTests.Leftovers;
 /// <summary>What a lab has left on this machine, looked up without the lab's own records.</summary>
 internal static class Traces
 {
+    /// <summary>Whether an interface is of a lab that this process made, or of one that nobody has registered.</summary>
+    public static bool IsOfThisProcess(string name)
+    {
+        var cache = Environment.GetEnvironmentVariable("AGENTMETAL_CACHE") is { Length: > 0 } chosen ? chosen : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/root", ".cache/agentmetal");
+        var index = string.Concat(name.SkipWhile(c => !char.IsAsciiDigit(c)).TakeWhile(char.IsAsciiDigit));
+        return name.StartsWith("am", StringComparison.Ordinal) && Read(Path.Combine(cache, "labs", index, "owner")).Split(' ', ':')[0].Trim() is var owner
+            && (owner.Length == 0 || owner == Environment.ProcessId.ToString(System.Globalization.CultureInfo.InvariantCulture));
+    }
+
     /// <summary>Processes, control groups, interfaces, nft tables and directories that bear the lab's mark; empty when it is gone.</summary>
     public static async Task<IReadOnlyList<string>> OfAsync(int index, string stateDirectory, CancellationToken cancellationToken)
     {

@@ -4,7 +4,8 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>
-/// Kind 1, where nobody looks: with agentmetald dead a hand tells a primary to append no more, puts other data into it or old files beneath it, and starts it again. What lies there is not what
+/// Kind 1, where nobody looks: with agentmetald dead a hand tells a primary to append no more, puts other data into it or old files beneath
+/// it, and starts it again. What lies there is not what
 /// the server had, and the start gate is all that stands between that and the replica.
 /// </summary>
 [Story("redis", 90)]

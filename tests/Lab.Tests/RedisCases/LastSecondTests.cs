@@ -97,7 +97,7 @@ public sealed class LastSecondTests(RedisFleet shared) : RedisCase(shared)
             await DaemonsAsync(g, "start");
         }
         if (what == "in order") await g.EventuallyAsync("it leads without its replica", TimeSpan.FromSeconds(15), () => Task.FromResult(g.Role(primary) == "master"), Stop);
-        else await WaitsAsync(g, what, what.EndsWith("off", StringComparison.Ordinal) ? "" : "the server did not end in order");
+        else await WaitsAsync(g, what, what.EndsWith("off", StringComparison.Ordinal) || what.Contains("full", StringComparison.Ordinal) ? "" : "the server did not end in order");
         await g.Fleet.Lab.HealAsync(Stop);
         if (what == "killed after a dump, daemons off")
         {

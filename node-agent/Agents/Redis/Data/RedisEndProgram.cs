@@ -7,7 +7,8 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// "agentmetald redis-end NOTES", which the unit runs after each end of its server (ExecStopPost= of systemd.service(5)), however it ended. A server that writes its
 /// append-only file leaves the last second of it to the kernel (appendfsync everysec): that is brought to the disk here, and then it is noted. Where the host goes down
 /// under the server nobody comes to that, and the gate knows by it that the end of the file may be missing. One that is killed may have acknowledged what it had not written
-/// yet (up to two seconds where the disk is slow, or what a full one refused), and one with snapshots has in its dump what it had only where it saved at its end. One that was not asked before it ended
+/// yet (up to two seconds where the disk is slow, or what a full one refused), and one with snapshots has in its dump what it had only
+/// where it saved at its end. One that was not asked before it ended
 /// (<see cref="RedisStop"/>) may have been told by a hand to write no more. It needs no daemon.
 /// </summary>
 internal static class RedisEndProgram
@@ -57,10 +58,15 @@ internal static class RedisEndProgram
         return 1;
     }
 
-    /// <summary>Also an orderly end may be one without a save (SHUTDOWN NOSAVE, or save points that a hand took away): the dump says how far it goes, and the server was asked how far it was.</summary>
+    /// <summary>
+    /// Also an orderly end may be one without a save (SHUTDOWN NOSAVE, or save points that a hand took away): the dump says how far it
+    /// goes, and the server was asked how far it was.
+    /// </summary>
     private static bool HasAll(DumpFacts last, RedisStop? asked) => asked is not null && last.Position is { } at && at.Id == asked.Id && at.Offset >= asked.Offset;
 
-    /// <summary>A server that nobody follows has no history to say: the time of its dump tells it, and whether it is older than one before.</summary>
+    /// <summary>
+    /// A server that nobody follows has no history to say: the time of its dump tells it, and whether it is older than one before.
+    /// </summary>
     private static bool IsLast(TimeSpan since, long size) => since >= TimeSpan.FromMilliseconds(-50) && since <= s_end * (1 + size / 1_000_000_000.0);
 }
 

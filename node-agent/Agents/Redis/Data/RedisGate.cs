@@ -35,7 +35,10 @@ internal sealed record GateQuestion(string Role, bool AppendOnly, string Keeps, 
     /// <summary>Of this member, host:port, as its peers call it.</summary>
     public string Address { get; init; } = "";
 
-    /// <summary>The files have all that was acknowledged. That each write was to be on the disk before its answer (appendfsync always) is a setting: it does not count.</summary>
+    /// <summary>
+    /// The files have all that was acknowledged. That each write was to be on the disk before its answer (appendfsync always) is a setting:
+    /// it does not count.
+    /// </summary>
     public bool IsWhole => End == ServerEnd.Whole;
 
     /// <summary>What became of the server, for people; and since when what it took may be missing.</summary>
@@ -209,12 +212,18 @@ internal static class RedisGate
     private static bool SameStream(RedisPosition own, RedisPosition noted) => own.Id == noted.Id;
 
     /// <summary>
-    /// What the other has is here. An append-only file is measured against it, however its server ended: a hand may have told that to write no more. A torn end is the mark of writes that did not
-    /// reach the disk, and a replica of the same stream has them.
+    /// What the other has is here. The append-only file of a server that ended whole has all of its own stream; else it is measured against
+    /// the other's. A torn end is the mark of writes that did not reach the disk, and a replica of the same stream has them.
     /// </summary>
-    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer) => own is not null && (q.AppendOnly
-        ? IsOfItsPast(q.Notes, peer.Data!.Position) || (Ahead(q, peer) is { } ahead ? ahead <= (q.Disk.Aof!.IsTorn ? -1 : 0) : HasNoted(q) && own.Covers(peer.Data.Position) == true)
-        : own.Covers(peer.Data!.Position) == true);
+    private static bool Covered(GateQuestion q, RedisPosition? own, GatePeer peer)
+    {
+        if (own is null) return false;
+        var other = peer.Data!.Position;
+        if (!q.AppendOnly) return own.Covers(other) == true;
+        if (IsOfItsPast(q.Notes, other)) return true;
+        if (q.IsWhole) return own.Covers(other) == true || (q.Disk.Aof is { IsTorn: false } && SameStream(own, other));
+        return Ahead(q, peer) is { } ahead ? ahead <= (q.Disk.Aof!.IsTorn ? -1 : 0) : HasNoted(q) && own.Covers(other) == true;
+    }
 
     /// <summary>How far the file can go at most in the stream of the noted history; null = it was written anew since, and tells nothing.</summary>
     private static long? Reach(GateQuestion q, AofFacts aof)
@@ -239,7 +248,7 @@ internal static class RedisGate
     private static bool HasAll(GateQuestion q, string? missing, RedisPosition? own, GatePeer peer)
     {
         if (!q.Disk.HasKeys(q.AppendOnly) && missing is null) return true;
-        if (q is { AppendOnly: true, Notes.Own: { } last } && own is not null)
+        if (q is { AppendOnly: true, IsWhole: false, Notes.Own: { } last } && own is not null)
         {
             if (Ahead(q, peer) is { } ahead) return ahead >= 0;
             // Nothing tells which of them has more by a short command, unless nothing was added here since it was noted.

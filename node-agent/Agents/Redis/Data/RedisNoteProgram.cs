@@ -8,7 +8,8 @@ namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 /// <summary>
 /// "agentmetald redis-note NOTES", which the unit runs after each start (ExecStartPost= of systemd.service(5)): a primary's history is noted
 /// before a replica or a client adds to it. Without that note, a primary that dies seconds after its start could not tell its own data from a
-/// stranger's, and would wait for a signature. "redis-stop" is the same before the server is told to end (ExecStop=), and says that too (<see cref="RedisStop"/>). It needs no daemon.
+/// stranger's, and would wait for a signature. "redis-stop" is the same before the server is told to end (ExecStop=), and says that too
+/// (<see cref="RedisStop"/>). It needs no daemon.
 /// </summary>
 internal static class RedisNoteProgram
 {

@@ -4,7 +4,8 @@ using AgentMetal.NodeAgent.Host.Files;
 namespace AgentMetal.NodeAgent.Agents.Redis.Data;
 
 /// <summary>
-/// What a primary said of itself when it was told to end (ExecStop= of systemd.service(5)). Only a server that was asked is known to have written what it acknowledged: one that exits by itself
+/// What a primary said of itself when it was told to end (ExecStop= of systemd.service(5)). Only a server that was asked is known to have
+/// written what it acknowledged: one that exits by itself
 /// may have been told by a hand to append or to save no more, and leaves no trace of that.
 /// </summary>
 /// <param name="Invocation">Which run of the unit: a mark of another one says nothing.</param>

@@ -244,7 +244,10 @@ public sealed class RedisGateProgramTests : IDisposable
     private static byte[] Dump(byte made) => [.. "REDIS0011"u8, 0xFA, 5, .. "ctime"u8, 0xC0, made,
         0xFA, 7, .. "repl-id"u8, 40, .. Encoding.ASCII.GetBytes(Held(RedisRole.Primary).Id), 0xFA, 11, .. "repl-offset"u8, 4, .. "1000"u8, 0xFE, 0, 0xFB, 1, 0, 0, 1, (byte)'a', 1, (byte)'1', 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
 
-    /// <summary>One that exits by itself may have been told by a hand to append no more; what it said of another run, or that it could not, is no word for this one.</summary>
+    /// <summary>
+    /// One that exits by itself may have been told by a hand to append no more; what it said of another run, or that it could not, is no
+    /// word for this one.
+    /// </summary>
     [Theory]
     [InlineData("run-1", true, "run-1", 0)]
     [InlineData("run-0", true, "run-1", 1)]

@@ -36,7 +36,13 @@ public sealed class RedisGateTests
     [InlineData(5990, true, 1500, Gate.Up)]
     [InlineData(6000, false, 6027, Gate.Follow)] // A short command more: a hand may have told the server to append no more.
     public void Judge_FileThatGrewSinceTheNote(long size, bool torn, long replica, object gate) =>
-        Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica))).Gate);
+        Assert.Equal((Gate)gate, RedisGate.Judge(Question(size, torn, At(s_id, replica)) with { End = ServerEnd.Unseen }).Gate);
+
+    /// <summary>
+    /// It was asked before it ended, and its files are as it left them: what the stream has beside its commands is nothing that it lacks.
+    /// </summary>
+    [Fact]
+    public void Judge_ServerThatEndedWhole_HasAllOfItsStream() => Assert.Equal(Gate.Up, RedisGate.Judge(Question(3000, false, At(s_id, 6000))).Gate);
 
     /// <summary>Notes that were lost are no sign that there was nothing to know.</summary>
     [Theory]
