@@ -117,12 +117,15 @@ internal sealed class PowerRig : IAsyncDisposable
         redis-cli --no-auth-warning -p {Port} {command}
         """, stop)).Trim();
 
-    /// <summary>Files of the member by path, as their hashes: in the directory, at the root of the disk or where the last boot found them.</summary>
+    /// <summary>
+    /// Files of the member by path, as their hashes: in the directory, at the root of the disk or where the last boot found them. How often its
+    /// server was started is another number after each boot, and is left out.
+    /// </summary>
     public async Task<IReadOnlyDictionary<string, string>> FilesAsync(string root, CancellationToken stop)
     {
         var listed = await Guest.ShellAsync($"""
             cd {root}
-            find etc/agentmetal/redis etc/systemd/system/{Unit} -type f ! -name '.*.agentmetal-new' -exec sha256sum -- '{"{}"}' + 2>/dev/null || true
+            find etc/agentmetal/redis etc/systemd/system/{Unit} -type f ! -name '.*.agentmetal-new' ! -name starts -exec sha256sum -- '{"{}"}' + 2>/dev/null || true
             """, stop);
         return listed.Split('\n', StringSplitOptions.RemoveEmptyEntries).ToDictionary(line => line[66..], line => line[..64]);
     }

@@ -149,7 +149,10 @@ public sealed class HandOversTests
         await using var rig = new TransferRig();
         await using var others = new TransferRig();
         rig.Source.Put("root.raw", Random(1000));
-        rig.Source.Start().Open(rig.Offered());
+        var source = rig.Source.Start();
+        source.Open(rig.Offered());
+        // What is still read is written down once it is, and would outlive the directories of this test.
+        await TransferRig.UntilAsync(() => !source.Offer(M)!.IsReading, () => "not read");
         var dialled = await Record.ExceptionAsync(async () =>
         {
             await using var stream = await ConnectAsync(others.Target.Transport, rig);
