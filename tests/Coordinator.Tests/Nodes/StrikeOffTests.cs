@@ -74,11 +74,25 @@ public sealed class StrikeOffTests
         await StrikeAsync(kit, nodes[gone]);
         var left = streams[1 - gone];
         await kit.UntilAsync("sessions", r => r!.Status.Conditions.Any(c => c is { Type: "Serving", Reason: "NoPrimary" }));
-        var report = new MemberReport { Assignment = left.Assignments[0].Key, Generation = left.Assignments[0].Generation, Status = new() { Phase = "Waiting", Ordinal = 1 } };
-        report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
-        await left.SendAsync(new() { Reports = { report } });
+        using var told = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+        var telling = TellAsync(left, told.Token);
         await kit.UntilAsync("sessions", r => Is(r, "Serving", "True"));
+        await told.CancelAsync();
+        await telling;
         await left.DisposeAsync();
+    }
+
+    /// <summary>The member that is left leads, said again and again: what the stream answers by itself to a later assignment says nothing of it.</summary>
+    private static async Task TellAsync(FakeStream left, CancellationToken told)
+    {
+        while (!told.IsCancellationRequested)
+        {
+            var assignment = left.Assignments[0];
+            var report = new MemberReport { Assignment = assignment.Key, Generation = assignment.Generation, Status = new() { Phase = "Waiting", Ordinal = 1 } };
+            report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
+            await left.SendAsync(new() { Reports = { report } });
+            await Task.Delay(200, told).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        }
     }
 
     private static Statement OfFarewell(Grpc.Core.Metadata trailers) => Assert.Single(CoordinatorMessage.Parser.ParseFrom(trailers.GetValueBytes(StrikeOff.Trailer)).Statements);
