@@ -41,7 +41,7 @@ case ${1:-} in
   --all) stories | sort -k3,3nr | awk '{ print $1, $3 }'; exit;;
   --measured)
     # Of each class the time of its tests.
-    grep -oE '<test [^>]*>' "$2" | sed -nE 's/.* type="([^"]+)".* time="([0-9.]+)".*/\1 \2/p' | awk '{ t[$1] += $2 } END { for (c in t) printf "%s %d\n", c, t[c] + 0.5 }' |
+    grep -oE '<test [^>]*>' "$2" | sed -nE 's/.* time="([0-9.]+)".* type="([^"]+)".*/\2 \1/p' | awk '{ t[$1] += $2 } END { for (c in t) printf "%s %d\n", c, t[c] + 0.5 }' |
       sort >"${TMPDIR:-/tmp}/measured.$$"
     stories | sort | join -a 1 - "${TMPDIR:-/tmp}/measured.$$" | awk '{ printf "%-70s %-9s says %4d  took %s\n", $1, $2, $3, ($5 == "" ? "-" : $5) }'
     rm -f "${TMPDIR:-/tmp}/measured.$$"; exit;;

@@ -2,7 +2,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Faults;
 
-[Story("lab", 30)]
+[Story("lab", 10)]
 public sealed class HostFaultTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

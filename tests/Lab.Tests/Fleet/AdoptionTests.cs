@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>A redis-server that somebody else set up is taken over while it runs, and let go again, without ever being stopped.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 30)]
 public sealed class AdoptionTests(SharedFleet shared)
 {
     private const int Port = 6451;

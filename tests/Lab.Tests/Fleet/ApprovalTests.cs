@@ -1,7 +1,7 @@
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>Dangerous work waits for a signature that the host itself verifies.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 5)]
 public sealed class ApprovalTests(SharedFleet shared)
 {
     private const int Port = 6411;

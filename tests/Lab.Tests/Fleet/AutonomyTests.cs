@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>What must hold with the coordinator stopped: the host repairs by itself, and a rebooted host converges from what it knows.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 195)]
 public sealed class AutonomyTests(SharedFleet shared)
 {
     private const int Port = 6401;

@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>A member that never comes up: the reason is named where people look, nothing is half created elsewhere, and it comes up once the reason is gone.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 30)]
 public sealed class BlockedTests(SharedFleet shared)
 {
     private const int Port = 6461;

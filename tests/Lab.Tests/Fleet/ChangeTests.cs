@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>What a person changes, on real servers: live settings, restarts, scale out and in, switchover; and garbage.</summary>
-[Story("fleet", 40, Heart = true)]
+[Story("fleet", 15, Heart = true)]
 public sealed class ChangeTests(SharedFleet shared)
 {
     private const int Port = 6421;

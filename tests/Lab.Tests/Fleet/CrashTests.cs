@@ -8,7 +8,7 @@ namespace AgentMetal.LabTests.Fleets;
 /// kill -9 of agentmetald at journal boundaries of create, live change, restart change, switchover and delete, on every host that takes part: it
 /// converges, and every effect happened once, counted from outside by the hosts' D-Bus, the servers' own logs and the servers' command counts.
 /// </summary>
-[Story("fleet", 40)]
+[Story("fleet", 140)]
 public sealed class CrashTests(SharedFleet shared)
 {
     private const int Port = 6431;

@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>Decisions about a deletion: one for all hosts, taken back while nothing is gone, and made at the site while the coordinator is away.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 45)]
 public sealed class DecisionTests(SharedFleet shared)
 {
     private const int Port = 6501;

@@ -6,7 +6,7 @@ namespace AgentMetal.LabTests.Fleets;
 /// A full disk under the daemon's own file and under a member's data, on a host of its own: both say so, keep serving what can be served, and go on by
 /// themselves once there is space; nothing is corrupted and nothing is restarted.
 /// </summary>
-[Story("fleet", 40)]
+[Story("fleet", 55)]
 public sealed class DiskFullTests
 {
     private const int Port = 6471;

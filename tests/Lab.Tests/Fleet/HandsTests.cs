@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>A person at a host holds a member still, stops it and lets it go on, while the coordinator is away; the centre hears of all of it.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 50)]
 public sealed class HandsTests(SharedFleet shared)
 {
     private const int Port = 6511;

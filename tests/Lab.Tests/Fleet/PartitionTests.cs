@@ -7,7 +7,7 @@ namespace AgentMetal.LabTests.Fleets;
 /// Partitions while things change: after healing it converges, every write that was acknowledged is there, and no server took a write after another
 /// had begun to.
 /// </summary>
-[Story("fleet", 40)]
+[Story("fleet", 35)]
 public sealed class PartitionTests(SharedFleet shared)
 {
     private const int Port = 6481;

@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>An older copy of the coordinator's data is put back while three hosts run on: nothing on them goes back, and a signature is the one way on.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 150)]
 public sealed class PutBackTests(SharedFleet shared)
 {
     private const string FiftyMebi = "50331648", ThirtyTwoMebi = "33554432";

@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>A host that was only unplugged is struck off: what it had is made anew elsewhere, and when it is back it lets go of it in order and keeps its data.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 60)]
 public sealed class StruckOffTests(SharedFleet shared)
 {
     private const int Port = 6521;

@@ -8,7 +8,7 @@ using Google.Protobuf;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>A coordinator whose database was edited, or that forges approvals, gets no Dangerous step executed: the host judges by itself.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 20)]
 public sealed class TamperTests(SharedFleet shared)
 {
     private const int Port = 6441;

@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Fleets;
 
 /// <summary>What happens outside the daemon's steps is told with its cause, counted, once, and also when the daemon was away: kills by the kernel, hands, refused writes, stops that ended in SIGKILL.</summary>
-[Story("fleet", 40)]
+[Story("fleet", 45)]
 public sealed class ToldTests(SharedFleet shared)
 {
     private const int Port = 6481;

@@ -6,7 +6,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Hosts;
 
-[Story("lab", 40)]
+[Story("lab", 15)]
 public sealed class BootTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

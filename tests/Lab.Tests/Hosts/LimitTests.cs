@@ -3,7 +3,7 @@ using System.Globalization;
 namespace AgentMetal.LabTests.Hosts;
 
 /// <summary>Limits of systemd units, asserted by what they do: a limit that is only reported is no limit.</summary>
-[Story("lab", 40)]
+[Story("lab", 5)]
 public sealed class LimitTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

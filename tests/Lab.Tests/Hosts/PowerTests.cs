@@ -2,7 +2,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Hosts;
 
-[Story("lab", 40)]
+[Story("lab", 5)]
 public sealed class PowerTests(SharedLab shared)
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

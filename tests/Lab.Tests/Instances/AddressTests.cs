@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>An address that a spec names is the guest's, by the programs that are shipped; and one that cannot be is refused where a person sees why.</summary>
-[Story("instance", 40)]
+[Story("instance", 35)]
 public sealed class AddressTests(SharedFleet shared)
 {
     [Fact]

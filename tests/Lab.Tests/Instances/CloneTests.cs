@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A machine made from one that is there.</summary>
-[Story("instance", 40)]
+[Story("instance", 30)]
 public sealed class CloneTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

@@ -5,7 +5,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A whole Debian with cloud-init, fetched over HTTP.</summary>
-[Story("instance", 60)]
+[Story("instance", 45)]
 public sealed class CloudTests(SharedFleet shared)
 {
     /// <summary>About a minute on two idle cores, three beside other work.</summary>

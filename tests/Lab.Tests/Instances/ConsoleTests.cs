@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A person types into a machine and reads its answer, on its host and from far.</summary>
-[Story("instance", 40)]
+[Story("instance", 60)]
 public sealed class ConsoleTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(3);

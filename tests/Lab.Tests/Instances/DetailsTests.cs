@@ -4,7 +4,7 @@ using AgentMetal.LabTests.Fleets;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What a machine does is shown to people by the programs that are shipped, on the fleet and on its host alone.</summary>
-[Story("instance", 40)]
+[Story("instance", 30)]
 public sealed class DetailsTests(SharedFleet shared)
 {
     [Fact]

@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What a guest has written stays until somebody who may says that it goes.</summary>
-[Story("instance", 40)]
+[Story("instance", 55)]
 public sealed class DiskTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

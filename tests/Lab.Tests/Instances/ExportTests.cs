@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A machine is written to files, deleted, and declared again from them.</summary>
-[Story("instance", 40)]
+[Story("instance", 25)]
 public sealed class ExportTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

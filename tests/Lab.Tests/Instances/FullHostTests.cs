@@ -3,7 +3,7 @@ using AgentMetal.LabTests.Fleets;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A host without room: a guest that cannot write is held, which is said, and goes on when there is some.</summary>
-[Story("instance", 40)]
+[Story("instance", 30)]
 public sealed class FullHostTests(SharedFleet shared)
 {
     private const string Dir = "/var/lib/agentmetal/instances/default-greedy";

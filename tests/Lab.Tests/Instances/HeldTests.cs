@@ -3,7 +3,7 @@ using AgentMetal.LabTests.Fleets;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What nobody signed is in force by no start, with the programs that are shipped: strangers' cases of machines.</summary>
-[Story("instance", 40)]
+[Story("instance", 30)]
 public sealed class HeldTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(3);

@@ -9,7 +9,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What an instance is made of comes from people, servers and coordinators that may mean harm: it is refused where a person sees why, and nothing of it runs.</summary>
-[Story("instance", 40)]
+[Story("instance", 10)]
 public sealed class HostileTests(SharedFleet shared)
 {
     private const string Inbox = "/var/lib/agentmetal/images-in";

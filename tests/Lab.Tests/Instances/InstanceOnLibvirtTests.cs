@@ -5,7 +5,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>The tests of the libvirt layer and of the Instance agent against a real libvirt and QEMU, inside a host of the lab that has never run a machine.</summary>
-[Story("instance", 300)]
+[Story("instance", 245)]
 public sealed class InstanceOnLibvirtTests
 {
     private const string Assembly = "NodeAgent.Tests.dll";

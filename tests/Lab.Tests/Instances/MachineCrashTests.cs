@@ -8,7 +8,7 @@ namespace AgentMetal.LabTests.Instances;
 /// kill -9 of agentmetald at journal boundaries of a machine's life: create with a disk, a change while it runs, one that restarts it, deletion. It converges,
 /// one QEMU runs it, it was started as often as it had to be, and no file or definition is left that nobody owns; all of that seen without the product.
 /// </summary>
-[Story("instance", 150)]
+[Story("instance", 65)]
 public sealed class MachineCrashTests(SharedFleet shared)
 {
     private static readonly CrashLives All = new(limit: 72, ("create", 16), ("live", 8), ("restart", 8), ("delete", 10));

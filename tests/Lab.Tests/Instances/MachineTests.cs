@@ -5,7 +5,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>A virtual machine is brought up, kept up, and left alone where nothing is wrong.</summary>
-[Story("instance", 150, Heart = true)]
+[Story("instance", 210, Heart = true)]
 public sealed class MachineTests(SharedFleet shared)
 {
     /// <summary>An emulated machine boots in 4 s on an idle machine, and in many times that beside a compiler.</summary>

@@ -5,7 +5,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>Machines that move between hosts, with the shipped programs: whatever happens on the way, one host has the machine at the end, with every byte, and the other has nothing.</summary>
-[Story("instance", 200)]
+[Story("instance", 105)]
 public sealed class MigrationTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

@@ -3,7 +3,7 @@ using AgentMetal.LabTests.Fleets;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What people ask of a machine in a word, with the programs that are shipped.</summary>
-[Story("instance", 40)]
+[Story("instance", 45)]
 public sealed class RequestTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(3);

@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What a guest has written comes back with a snapshot; the host alone makes them, keeps so many, and takes back a change that does not prove itself.</summary>
-[Story("instance", 40)]
+[Story("instance", 235)]
 public sealed class SnapshotTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

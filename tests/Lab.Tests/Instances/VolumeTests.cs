@@ -4,7 +4,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.Instances;
 
 /// <summary>What a guest has written on a volume is there for the next instance that uses it, and goes only when somebody signs that.</summary>
-[Story("instance", 40)]
+[Story("instance", 20)]
 public sealed class VolumeTests(SharedFleet shared)
 {
     private static readonly TimeSpan Boot = TimeSpan.FromMinutes(4);

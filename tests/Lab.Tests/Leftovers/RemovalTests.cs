@@ -3,7 +3,7 @@ using AgentMetal.Testing;
 
 namespace AgentMetal.LabTests.Leftovers;
 
-[Story("fleet", 40)]
+[Story("fleet", 5)]
 public sealed class RemovalTests
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;

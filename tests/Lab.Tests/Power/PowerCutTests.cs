@@ -10,7 +10,7 @@ namespace AgentMetal.LabTests.Power;
 /// The power fails at a seeded random moment of a creation, a change or a deletion. What a virtual machine had not flushed is gone; what the host
 /// had acknowledged must be there, whole, before anything on the host could repair it.
 /// </summary>
-[Story("fleet", 40)]
+[Story("fleet", 45)]
 public sealed class PowerCutTests
 {
     private const int RoundsOfASoak = 50;

@@ -5,7 +5,7 @@ namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 5: hung, another password, loading, refused writes are different facts with different remedies; SIGKILL is for what is
 /// proved hung.</summary>
-[Story("redis", 40)]
+[Story("redis", 35)]
 public sealed class DoesNotAnswerTests(RedisFleet shared) : RedisCase(shared)
 {
     private const string Snapshots = "replicas: 1, persistence: { appendonly: false }";

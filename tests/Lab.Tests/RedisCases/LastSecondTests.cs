@@ -8,7 +8,7 @@ namespace AgentMetal.LabTests.RedisCases;
 /// Kind 2: after a power cut the last second of an append-only file may be missing, after a kill what was not written yet, and a dump has what its server had only where that saved
 /// at its end; a host is up before its network, and what is missing is only with the replica.
 /// </summary>
-[Story("redis", 40)]
+[Story("redis", 155)]
 public sealed class LastSecondTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases => Pick("the replica has the end", "the replica has the end, of one command", "the replica has the end, daemons off", "the replica has the end, of which one command is torn",

@@ -3,7 +3,7 @@ using AgentMetal.LabTests.Adversary;
 namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>Kind 1: "has a snapshot rule" is no "a restart brings the data back". Only what is on disk now says that.</summary>
-[Story("redis", 40)]
+[Story("redis", 35)]
 public sealed class SettingStandsForAFactTests(RedisFleet shared) : RedisCase(shared)
 {
     public static TheoryData<string> Cases =>

@@ -7,7 +7,7 @@ using AgentMetal.Testing;
 namespace AgentMetal.LabTests.RedisCases;
 
 /// <summary>What people sign stands while clients write on: growth of the side that is kept voids nothing, and of the side that goes no more is lost than was signed.</summary>
-[Story("redis", 40)]
+[Story("redis", 90)]
 public sealed partial class SignedUnderWritersTests(RedisFleet shared) : RedisCase(shared)
 {
     [Fact]
