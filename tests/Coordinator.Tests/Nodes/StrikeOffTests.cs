@@ -88,10 +88,12 @@ public sealed class StrikeOffTests
         while (!told.IsCancellationRequested)
         {
             var assignment = left.Assignments[0];
-            var report = new MemberReport { Assignment = assignment.Key, Generation = assignment.Generation, Status = new() { Phase = "Waiting", Ordinal = 1 } };
+            var report = new MemberReport { Assignment = assignment.Key, Generation = assignment.Generation };
+            report.Status = new() { Phase = "Waiting", Ordinal = 1 };
             report.Status.Conditions.Add(new Condition { Type = "Serving", Status = "True", Message = "primary" });
             await left.SendAsync(new() { Reports = { report } });
-            await Task.Delay(200, told).ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+            try { await Task.Delay(200, told); }
+            catch (OperationCanceledException) { }
         }
     }
 
