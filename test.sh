@@ -201,7 +201,7 @@ systemd_host_down
 run Coordinator.Tests 900
 run Conformance 600
 run Simulation $([ -n "$soak" ] && echo 7200 || echo 600)
-[ -n "$fast" ] || lab $([ -n "$soak" ] && echo 36000 || echo 4200)
+[ -n "$fast" ] || lab $([ -n "$soak" ] && echo 36000 || echo 4800)
 [ -n "$soak" ] || skips
 names
 finish
