@@ -82,7 +82,9 @@ public sealed class StrikeOffTests
         await left.DisposeAsync();
     }
 
-    /// <summary>The member that is left leads, said again and again: what the stream answers by itself to a later assignment says nothing of it.</summary>
+    /// <summary>
+    /// The member that is left leads, said again and again: what the stream answers by itself to a later assignment says nothing of it.
+    /// </summary>
     private static async Task TellAsync(FakeStream left, CancellationToken told)
     {
         while (!told.IsCancellationRequested)

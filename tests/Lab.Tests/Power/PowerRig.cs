@@ -118,7 +118,8 @@ internal sealed class PowerRig : IAsyncDisposable
         """, stop)).Trim();
 
     /// <summary>
-    /// Files of the member by path, as their hashes: in the directory, at the root of the disk or where the last boot found them. How often its
+    /// Files of the member by path, as their hashes: in the directory, at the root of the disk or where the last boot found them. How often
+    /// its
     /// server was started is another number after each boot, and is left out.
     /// </summary>
     public async Task<IReadOnlyDictionary<string, string>> FilesAsync(string root, CancellationToken stop)

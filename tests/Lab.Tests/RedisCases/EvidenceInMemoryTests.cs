@@ -30,9 +30,9 @@ public sealed class EvidenceInMemoryTests(RedisFleet shared) : RedisCase(shared)
             default: await Task.WhenAll(g[0].Host.RebootAsync(Stop), g[1].Host.RebootAsync(Stop)); break;
         }
         await HeldThroughAsync(g, what);
-        var said = await g.DescribeAsync(Stop);
-        // Either it was found out who has more, or it is asked with what each side has.
-        Assert.True(await g.ReadyAsync(Stop) || (await g.HeldAsync(Stop)).Count > 0
-            || said.Contains("spec.primary: 0", StringComparison.Ordinal), said);
+        // Either it is found out who has more, or it is asked, once the other was away for a minute, with what each side has.
+        await g.EventuallyAsync("it is Ready, or asks, or says what to do", TimeSpan.FromSeconds(120), async () =>
+            await g.ReadyAsync(Stop) || (await g.HeldAsync(Stop)).Count > 0
+            || (await g.DescribeAsync(Stop)).Contains("spec.primary: 0", StringComparison.Ordinal), Stop);
     });
 }

@@ -26,7 +26,7 @@ internal static class RedisGivesUp
         {
             Kept.AppendOnly => settings.GetValueOrDefault("appendfsync") switch
             {
-                "always" => $"nothing that was acknowledged goes: it is on its disk before{Unsent(members)}",
+                "always" => $"nothing that was acknowledged goes: it is on its disk before{Unsent(members)}{Waits(members)}",
                 "no" => $"what the kernel has not written to its disk goes, commonly the last 30 seconds of writes{Elsewhere(members)}{Unsent(members)}{Waits(members)}",
                 _ => $"up to one second of writes goes, two while its disk is slow{Elsewhere(members)}{Unsent(members)}{Waits(members)}",
             },
@@ -70,7 +70,7 @@ internal static class RedisGivesUp
     private static string Unsent(int members) => members > 1 ? "; what no replica was sent yet goes with its host" : "";
 
     /// <summary>What that costs: the gate does not let up what may be less than a replica holds before that one is seen.</summary>
-    private static string Waits(int members) => members > 1 ? "; where its host went down under it, it starts once its replicas are seen, or by signature" : "";
+    private static string Waits(int members) => members > 1 ? "; where its host went down under it or it was killed, it starts once its replicas are seen, or by signature" : "";
 
     /// <summary>"after 3600 s with 1 change, 60 s with 10000".</summary>
     private static string Rules(string save)
