@@ -132,7 +132,8 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         Writes = own.Writes,
         MemoryFull = info.MemoryFull is { } full ? $"{Amounts.Of(full.Used)} used of maxmemory {Amounts.Of(full.Max)}" : "",
         Room = own.Writes == Writes.Refused ? Room() : "",
-        HasRoomToSave = own.Writes == Writes.Refused && info["rdb_last_bgsave_status"] == "err" && (info.Number("used_memory_dataset") ?? info.Number("used_memory")) is { } used
+        HasRoomToSave = own.Writes == Writes.Refused && info["rdb_last_bgsave_status"] == "err"
+            && (info.Number("used_memory_dataset") ?? info.Number("used_memory")) is { } used
             && readers.Files.Space(_layout.DataDir) is { IsSeen: true, Value: { IsReadOnly: false, AvailableInodes: > 0 } space } && space.AvailableBytes >= used,
         Online = peers.Count(p => info.Online.Contains(p.Address, StringComparer.Ordinal)),
         Silent = info.Silent,
