@@ -12,7 +12,7 @@ internal static class KnownBreaches
     /// <summary>Lines wider than 140 columns from before that was held, exact for each folder: they can only become fewer.</summary>
     public static readonly IReadOnlyList<(string Folder, int Count)> WideLines =
     [
-        ("runtime", 474), ("node-agent", 2016), ("coordinator", 652), ("cli", 560), ("tests", 2235),
+        ("runtime", 474), ("node-agent", 2015), ("coordinator", 652), ("cli", 560), ("tests", 2235),
     ];
 
     public static readonly IReadOnlyList<Known> All =

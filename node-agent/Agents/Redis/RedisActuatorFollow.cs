@@ -35,9 +35,9 @@ internal sealed partial class RedisActuator
                 await GiveUpAsync(role, follow, null, null, against, ct).ConfigureAwait(false);
                 return;
             }
-            await WriteRole(role).ConfigureAwait(false);
             using var client = await ConnectAsync(ct).ConfigureAwait(false);
             await LookedAsync(against, ct).ConfigureAwait(false);
+            await WriteRole(role).ConfigureAwait(false);
             await OkAsync(client, follow, ct).ConfigureAwait(false);
             return;
         }
@@ -46,9 +46,9 @@ internal sealed partial class RedisActuator
         {
             if (keep is not null) await BackUpAsync(keep, ct).ConfigureAwait(false);
             using var client = await ConnectAsync(ct).ConfigureAwait(false);
-            await WriteRole(role).ConfigureAwait(false);
             await LookedAsync(against, ct).ConfigureAwait(false);
             NoMoreThan(most, await InfoAsync(client, ct).ConfigureAwait(false));
+            await WriteRole(role).ConfigureAwait(false);
             await OkAsync(client, follow, ct).ConfigureAwait(false);
             return;
         }

@@ -51,7 +51,7 @@ internal sealed class RedisObserver(RedisScope scope, RedisReaders readers, Redi
         var notes = book.See(scope, own, disk, seen, RedisNotebook.Read(readers.Files, scope), struck: struck);
         // A server that runs is what it says, whatever was put back beneath it.
         var putBack = state.IsDown && notes is not null && RedisStarts.ArePutBack(readers.Files, _layout.Notes, notes);
-        if (putBack) notes = RedisStarts.AsKnown(readers.Files, _layout.Notes, notes!);
+        if (putBack) notes = RedisStarts.MembersOf(notes!);
         else if (state.IsDown) notes = await book.SeeOwnWritesAsync(scope, notes, disk, seen, [.. Passwords(), null], stop).ConfigureAwait(false);
         return state with
         {

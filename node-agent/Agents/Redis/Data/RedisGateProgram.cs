@@ -21,7 +21,7 @@ internal static class RedisGateProgram
         if (reader.Read(path, MaxBytes) is not { IsSeen: true, Value: { State.Exists: true } file } || RedisNotes.Parse(file.Bytes.Span) is not { } notes)
             return Held($"{path}, which says what this member and its peers held, is missing or not understood; agentmetald writes it anew and decides", "notes-missing");
         var putBack = RedisStarts.ArePutBack(reader, path, notes);
-        if (putBack) Note(writer, path, notes = RedisStarts.AsKnown(reader, path, notes));
+        if (putBack) Note(writer, path, notes = RedisStarts.MembersOf(notes));
         var config = Text(reader, notes.ConfDir + "/redis.conf");
         var role = Text(reader, notes.ConfDir + "/role.conf") is { } text ? RedisRender.ParseRole(text) ?? "other" : "other";
         if (config is null) return Held("redis.conf is missing", "config-missing");

@@ -21,8 +21,8 @@ internal static class RedisStarts
     public static bool ArePutBack(IFileReader files, string path, RedisNotes notes) => Noted(files, path) < Counted(files, notes);
 
     /// <summary>What the notes tell where they were put back: who the members are, and nothing of what they held.</summary>
-    public static RedisNotes AsKnown(IFileReader files, string path, RedisNotes notes) => notes.Own is not null && ArePutBack(files, path, notes)
-        ? notes with { Own = null, Files = new(), CopyOf = "", Strayed = "", Past = [], Peers = notes.Peers.Clear() } : notes;
+    public static RedisNotes MembersOf(RedisNotes notes) =>
+        notes with { Own = null, Files = new(), CopyOf = "", Strayed = "", Past = [], Peers = notes.Peers.Clear() };
 
     /// <summary>The number of the start that comes.</summary>
     public static long Next(IFileReader files, string path, RedisNotes notes) => Math.Max(Noted(files, path), Counted(files, notes)) + 1;

@@ -147,6 +147,20 @@ public sealed class GiveUpTests : IDisposable
         Assert.Equal("# as it was\n", await File.ReadAllTextAsync(_layout.Role, Ct));
     }
 
+    /// <summary>
+    /// A server that cannot hold its writes back, and one that follows already: nothing is written before the last look either.
+    /// </summary>
+    [Fact]
+    public async Task Follow_WithoutAPause_TheOtherHasItNoMore_ChangesNothing()
+    {
+        Assert.SkipUnless(CanRun, "not root: files cannot be given away");
+        using var server = new Scripted(_layout.SocketPath) { Keys = 98 };
+        _against = static _ => "10.0.0.2:6379 holds no key any more";
+        await Assert.ThrowsAsync<WorldException>(async () => await _actuator.FollowAsync(Role, Loss + LossText.Unheld, null, Against, Ct));
+        Assert.Empty(server.Changing);
+        Assert.Equal("# as it was\n", await File.ReadAllTextAsync(_layout.Role, Ct));
+    }
+
     private string? Against(RedisState now) => _against(++_looks);
 
     private async Task RefusedAsync(Scripted server, string? keep, string why)
